@@ -1,0 +1,146 @@
+"""What goes wrong between a good answer and the client, for `Stage.fault`: each takes the good reply and spoils it.
+
+Those that need a number are made by a function: `stage.fault(slow(30))`, `stage.fault(page(502))`.
+"""
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from rc_import_exporter.simulator.answers import (
+    HTML_HEADERS,
+    START_PAGE,
+    TEXT_HEADERS,
+    Fault,
+    forbidden,
+    json_reply,
+    not_found,
+    too_many_requests,
+)
+from rc_import_exporter.simulator.script import Answer, Outage, Reply
+
+MEBIBYTE = 1024 * 1024
+
+
+def hang(reply: Reply) -> Answer:
+    """The request is never answered."""
+    return Outage.HANG
+
+
+def reset(reply: Reply) -> Answer:
+    """The connection is reset."""
+    return Outage.RESET
+
+
+def cut(reply: Reply) -> Answer:
+    """The connection ends in the middle of the body."""
+    return replace(reply, cut=True)
+
+
+def slow(seconds: float) -> Fault:
+    """The answer begins late."""
+    return lambda reply: replace(reply, delay=seconds)
+
+
+def drip(seconds: float) -> Fault:
+    """The answer begins at once, and its body comes a few bytes at a time."""
+    return lambda reply: replace(reply, drip=seconds)
+
+
+def page(status: int = 502) -> Fault:
+    """A proxy answers with an HTML page of its own."""
+    body = f"<html><head><title>{status}</title></head><body><center>nginx</center></body></html>\n".encode()
+    return lambda reply: Reply(status=status, body=body, headers=HTML_HEADERS)
+
+
+def start_page(reply: Reply) -> Answer:
+    """200 with the page of the web client, as older servers answer a path that they do not know."""
+    return Reply(status=200, body=START_PAGE, headers=HTML_HEADERS)
+
+
+def login_redirect(reply: Reply) -> Answer:
+    """A proxy sends everybody to its login page."""
+    return Reply(status=302, body=b"", headers={"Location": "https://login.example.org/?next=rocketchat"})
+
+
+def internal_server_error(reply: Reply) -> Answer:
+    """The check of the token met a database that is down."""
+    return Reply(status=500, body=b"Internal Server Error", headers=TEXT_HEADERS)
+
+
+def database_down(reply: Reply) -> Answer:
+    """The endpoint's own query met a database that is down: any exception in a handler is a 400."""
+    return json_reply({"success": False, "error": "MongoServerSelectionError: connection timed out"}, 400)
+
+
+def missing(reply: Reply) -> Answer:
+    """The server does not know this endpoint."""
+    return not_found((8, 6, 1))
+
+
+def refused_permission(reply: Reply) -> Answer:
+    """The caller's role has not the permission, as servers since 5.1 say it."""
+    return forbidden((8, 6, 1), "")
+
+
+def old_refused_permission(endpoint: str) -> Fault:
+    """The caller's role has not the permission, as servers up to 5.0 say it of this endpoint."""
+    return lambda reply: forbidden((5, 0), endpoint)
+
+
+def rate_limited(reply: Reply) -> Answer:
+    """Some other client behind the same proxy has used up the calls."""
+    return too_many_requests(60)
+
+
+def with_body(body: bytes | str, status: int = 200) -> Fault:
+    """The answer has this body instead of its own."""
+    raw = body.encode() if isinstance(body, str) else body
+    return lambda reply: replace(reply, body=raw, status=status)
+
+
+def with_status(status: int) -> Fault:
+    """The answer has this status and its own body."""
+    return lambda reply: replace(reply, status=status)
+
+
+def with_type(content_type: str) -> Fault:
+    """The answer calls itself something else; its body is untouched."""
+    return lambda reply: replace(reply, headers={**reply.headers, "Content-Type": content_type})
+
+
+def with_json(change: Callable[[object], object]) -> Fault:
+    """The answer's JSON value is replaced by what this makes of it."""
+    return lambda reply: json_reply(change(json.loads(reply.body)), reply.status, limited=reply.limited)
+
+
+wrapped_list = with_json(lambda value: {"operations": value, "success": True})
+"""The list in an object, as a development snapshot of 8.3 sent it."""
+not_a_number = with_json(lambda value: {"state": "done", "operation": float("nan"), "success": True})
+"""A body with `NaN`, which is no JSON although Python writes and reads it."""
+
+
+def nested(depth: int = 100_000) -> Fault:
+    """An array in an array in an array: valid JSON that exhausts a parser's stack."""
+    return with_body("[" * depth + "]" * depth)
+
+
+def padded(size: int = 16 * MEBIBYTE) -> Fault:
+    """The same JSON with so much white space behind it that the body has `size` bytes."""
+    return lambda reply: replace(reply, body=reply.body.ljust(size))
+
+
+def gzip_bomb(size: int = 64 * MEBIBYTE) -> Fault:
+    """The same JSON, padded to `size` bytes, compressed to a thousandth of that."""
+
+    def fault(reply: Reply) -> Answer:
+        return replace(reply, body=_compressed(reply.body, size), headers={**reply.headers, "Content-Encoding": "gzip"})
+
+    return fault
+
+
+@lru_cache(maxsize=8)
+def _compressed(body: bytes, size: int) -> bytes:
+    return gzip.compress(body.ljust(size), compresslevel=1, mtime=0)

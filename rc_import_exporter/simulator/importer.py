@@ -1,0 +1,243 @@
+"""How Rocket.Chat's import service behaves: its documents, its counts, its states. No time passes in here.
+
+`scenario` asks for the writes that loading and running an import consist of and plays them at their instants.
+Instants are seconds since the story began, negative before it; an instant becomes a date when a document is rendered.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Final
+
+Version = tuple[int, ...]
+
+NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
+ABSENT: Final = object()
+"""As a value in `Document.amended`: leave that field out."""
+
+IMPORTERS: Final = MappingProxyType(
+    {
+        "api": "API",
+        "csv": "CSV",
+        "slack": "Slack",
+        "slack-users": "Slack Users",
+        "pending-files": "Pending Files",
+        "pending-avatars": "Pending Avatars",
+        "omnichannel_contact": "Omnichannel Contacts",
+        "hipchatenterprise": "HipChat Enterprise",
+    }
+)
+FILE_FETCHERS: Final = frozenset({"pending-files", "pending-avatars"})
+LISTED: Final = 20
+"""How many operations `getLatestImportOperations` gives."""
+
+KINDS: Final = ("users", "channels", "messages", "contacts")
+FILES: Final = "files"
+"""Counted in the total alone: no server writes a number of files."""
+
+_STATES: Final = MappingProxyType(
+    {"new": "new", "user_selection": "ready", "done": "done", "import_failed": "error", "import_cancelled": "canceled"}
+    | dict.fromkeys(("uploading", "downloading_file", "file_loaded", "preparing_started"), "loading")
+    | dict.fromkeys((f"preparing_{kind}" for kind in KINDS), "loading")
+    | dict.fromkeys((f"importing_{kind}" for kind in (*KINDS, FILES, "started")), "importing")
+    | {"finishing": "importing"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One operation as the database holds it.
+
+    `number` counts a workspace's operations. `old` documents were created before 6.3: their `ts` is a number. `counts`
+    holds the keys that were written so far. `amended` are fields that the document shows instead of its own.
+    """
+
+    number: int
+    importer: str
+    status: str
+    created: float
+    updated: float
+    valid: bool = True
+    old: bool = False
+    counts: Mapping[str, int] | None = None
+    extra: Mapping[str, object] = field(default_factory=lambda: NOTHING)
+    amended: Mapping[str, object] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def step(self) -> str:
+        """The status without its prefix."""
+        return self.status.removeprefix("importer_")
+
+    @property
+    def importing(self) -> bool:
+        """Whether its step is one of the importing group."""
+        return _STATES.get(self.step) == "importing"
+
+    def count(self, key: str) -> int:
+        """A number of `count`, 0 where it was not written."""
+        return (self.counts or {}).get(key, 0)
+
+    def id(self, started: float) -> str:
+        """Made like MongoDB's since 6.3: the second of creation, then digits of its own. 17 characters before."""
+        digest = sha256(f"{self.importer} {self.number} {started:.3f}".encode()).hexdigest()
+        return digest[:17] if self.old else f"{int(started + self.created):08x}{digest[:16]}"
+
+
+def invalidated(document: Document, now: float) -> Document:
+    """The document after valid ones were made invalid: one that was invalid already is not written, nor stamped."""
+    return replace(document, valid=False, updated=now) if document.valid else document
+
+
+def restarted(documents: tuple[Document, ...], now: float) -> tuple[Document, ...]:
+    """What a starting server leaves: the newest import stays valid if it waits for its start, nothing else does."""
+    newest = newest_of(documents)
+    kept = newest if newest is not None and newest.valid and newest.step == "user_selection" else None
+    return tuple(document if document is kept else invalidated(document, now) for document in documents)
+
+
+def newest_of(documents: tuple[Document, ...]) -> Document | None:
+    """The operation with the greatest `ts`: the one that `import.status` is about."""
+    return max(documents, key=lambda document: document.created, default=None)
+
+
+def listed_of(documents: tuple[Document, ...]) -> tuple[Document, ...]:
+    """The operations last written to, the latest first; those of one instant stay in the order of their creation."""
+    return tuple(sorted(documents, key=lambda document: document.updated, reverse=True)[:LISTED])
+
+
+def state_of(document: Document) -> str | None:
+    """What `import.status` calls it; `None` where it leaves the key out, for a step that it does not know."""
+    if not document.valid and document.step != "done":
+        return "error"
+    return _STATES.get(document.step)
+
+
+def iso_date(instant: float) -> str:
+    """Unix seconds as the server writes a date: with milliseconds and `Z`."""
+    written = datetime.fromtimestamp(round(instant, 3), UTC).isoformat(timespec="milliseconds")
+    return written.replace("+00:00", "Z")
+
+
+def rendered(document: Document, started: float) -> dict[str, object]:
+    """The document as both feeds send it, for a story that began at `started`, Unix seconds."""
+    created = started + document.created
+    shown: dict[str, object] = {
+        "_id": document.id(started),
+        "type": "api" if document.importer == "api" else IMPORTERS.get(document.importer, document.importer),
+        "importerKey": document.importer,
+        "ts": round(created * 1000) if document.old else iso_date(created),
+        "status": document.status,
+        "valid": document.valid,
+        "user": "U1",
+        "_updatedAt": iso_date(started + document.updated),
+    }
+    shown |= document.extra
+    if document.counts is not None:
+        shown["count"] = dict(document.counts)
+    shown |= document.amended
+    return {key: value for key, value in shown.items() if value is not ABSENT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One write to an operation's document: when, as a share of the whole (0 to 1), and what it then holds."""
+
+    share: float
+    step: str
+    counts: Mapping[str, int] | None
+    extra: Mapping[str, object] = field(default_factory=lambda: NOTHING)
+
+
+def loading(importer: str, staged: Mapping[str, int], *, batches: int, from_url: bool) -> Iterator[Write]:
+    """The writes from an upload, or from the first call of an API import, until the import is ready."""
+    total = sum(staged.values())
+    if importer == "api":
+        for batch in range(1, batches + 1):
+            users = total * batch // batches
+            yield Write(share=(batch - 1) / batches, step="user_selection", counts={"total": users, "users": users})
+        return
+    kinds = [kind for kind in KINDS if staged.get(kind)]
+    opening = ("downloading_file" if from_url else "uploading", "file_loaded", "preparing_started")
+    parts = len(opening) + max(1, len(kinds))
+    for part, step in enumerate(opening):
+        yield Write(share=part / parts, step=step, counts=None)
+    loaded: dict[str, int] = {}
+    for part, kind in enumerate(kinds, start=len(opening)):
+        for batch in range(batches if loaded else 1):
+            counts = loaded | _staged(kind, staged[kind] * batch // batches, loaded)
+            channel = {"messagesstatus": "general/2023-01-03"} if kind == "messages" else {}
+            share = (part + batch / batches) / parts
+            yield Write(share=share, step=f"preparing_{kind}", counts=counts or None, extra=channel)
+        loaded |= _staged(kind, staged[kind], loaded)
+    forgotten = {"messagesstatus": None} if "messages" in kinds else {}
+    everything = loaded | {"total": total} if total else None
+    yield Write(share=1.0, step="user_selection", counts=everything, extra=forgotten)
+
+
+def _staged(kind: str, number: int, loaded: Mapping[str, int]) -> dict[str, int]:
+    return {kind: number, "total": number + loaded.get("total", 0)} if number else {}
+
+
+def running(
+    document: Document, *, version: Version, rejected: int = 0, selected: float = 1.0, last_write: bool = True
+) -> Iterator[Write]:
+    """The writes from the start of an import to its end, by the rules of the API's counts.
+
+    `rejected` users are refused, evenly spread; of every kind the share `selected` was ticked. Without `last_write`
+    a phase's end goes unwritten, as it can on a real server.
+    """
+    counts = dict(document.counts or {})
+    phases = _phases(document.importer, version)
+    records = {step: list(_results(document, step, version, rejected, selected)) for step in phases}
+    weights = _weights({step: len(results) for step, results in records.items()})
+    share = 0.0
+    for step, results in records.items():
+        yield Write(share=share, step=step, counts=dict(counts))
+        every = 500 if step == "importing_messages" or version < (6, 3) else 50
+        written, completed, failed = dict(counts), counts.get("completed", 0), counts.get("error", 0)
+        for position, (success, failure) in enumerate(results, start=1):
+            completed, failed = completed + success, failed + failure
+            if (completed + failed) % every == 0 or (last_write and position == len(results)):
+                written = counts | {"completed": completed, "error": failed}
+                yield Write(share=share + weights[step] * position / len(results), step=step, counts=written)
+        counts = written
+        share += weights[step]
+    yield Write(share=1.0, step="done", counts=counts)
+
+
+def _phases(importer: str, version: Version) -> tuple[str, ...]:
+    if importer in FILE_FETCHERS:
+        return ("importing_started", "importing_files", "finishing")
+    contacts = ("importing_contacts",) if version >= (7, 0) else ()
+    phases = ("importing_users", *contacts, "importing_channels", "importing_messages")
+    return ("importing_started", *phases, "finishing")
+
+
+def _weights(records: Mapping[str, int]) -> dict[str, float]:
+    """How an import's time is shared: by records, but no phase is too short to be seen."""
+    total = sum(records.values()) or 1
+    raw = {step: (10 + 80 * number / total) if number else 2.0 for step, number in records.items()}
+    whole = sum(raw.values())
+    return {step: weight / whole for step, weight in raw.items()}
+
+
+def _results(
+    document: Document, step: str, version: Version, rejected: int, selected: float
+) -> Iterator[tuple[int, int]]:
+    """For each record of a phase what it adds to `completed` and to `error`."""
+    kind = step.removeprefix("importing_")
+    staged = document.count("total") if kind == FILES else document.count(kind)
+    number = round(staged * selected) if kind in (*KINDS, FILES) else 0
+    if kind != "users":
+        yield from ((1, 0) for _ in range(number))
+        return
+    refused = [(one + 1) * rejected // number > one * rejected // number for one in range(number)]
+    if document.importer == "api":
+        yield from ((0, 1) if refusal else (1, 0) for refusal in refused)
+    elif version >= (7, 0):
+        yield from ((1, 0) for _ in refused)
+        yield from ((0, 1) if refusal else (1, 0) for refusal in refused)
+    else:
+        yield from ((1, 1) if refusal else (1, 0) for refusal in refused)

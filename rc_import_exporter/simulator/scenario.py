@@ -1,0 +1,321 @@
+"""How a story is told: a `Stage` keeps the time and the state of the world, a `Story` is what was played on it.
+
+A story is a function that is handed a stage and calls its verbs in order. Nothing here reads a clock: all instants are
+seconds since the story began, so the same story answers the same at the same instant, whoever asks how often.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from types import MappingProxyType
+from typing import Final
+
+from rc_import_exporter.domain import Api
+from rc_import_exporter.simulator import importer as service
+from rc_import_exporter.simulator.answers import RUN_IMPORT, VIEW_OPERATIONS, Fault, World, answer
+from rc_import_exporter.simulator.importer import Document, Version, Write, listed_of, newest_of
+from rc_import_exporter.simulator.script import Answer, Call, Outage
+
+ABORT_DELAY: Final = 3.0
+"""Seconds until a running import notices that it was made invalid, and ends as done."""
+LATEST: Final[Version] = (8, 6, 1)
+
+Change = Callable[[Document], Document]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class _Later:
+    """Something that a running import will do to its document, unless it is stopped before."""
+
+    at: float
+    turn: int
+    number: int = field(compare=False)
+    change: Change = field(compare=False)
+
+
+class Stage:
+    """The world of a story while it is told: each verb changes it at the present instant, `now`.
+
+    `wait`, `load`, `run` and `crash` let time pass; a running import goes on meanwhile.
+    """
+
+    def __init__(self, *, world: World, now: float = 0.0, created: int = 0) -> None:
+        self.now = now
+        self.created = created
+        self.frames: list[tuple[float, World]] = [(now, world)]
+        self._agenda: list[_Later] = []
+        self._turns = count()
+
+    @property
+    def world(self) -> World:
+        """The world as it is now."""
+        return self.frames[-1][1]
+
+    @property
+    def current(self) -> Document:
+        """The newest operation; raises `LookupError` before there is one."""
+        newest = newest_of(self.world.documents)
+        if newest is None:
+            raise LookupError("no operation was created yet")
+        return newest
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        until = self.now + seconds
+        while self._agenda and self._agenda[-1].at <= until:
+            later = self._agenda.pop()
+            self.now = max(self.now, later.at)
+            self._rewrite(later.number, later.change)
+        self.now = until
+
+    def create(self, importer: str = "csv") -> None:
+        """Someone starts a new import: every earlier one is made invalid, a running one aborts soon after."""
+        self._invalidate_all()
+        old = self.world.version < (6, 3)
+        new = Document(
+            number=self.created, importer=importer, status="importer_new", created=self.now, updated=self.now, old=old
+        )
+        self.created += 1
+        self._enter(replace(self.world, documents=(*self.world.documents, new)))
+
+    def load(self, *, seconds: float, batches: int = 3, from_url: bool = False, **records: int) -> None:
+        """Upload records, by kind (`users=`, `channels=`, `messages=`, `contacts=`, `files=`), until all are ready.
+
+        An API import is ready from its first batch of users on; a file import loads, prepares, and is ready then.
+        """
+        writes = service.loading(self.current.importer, records, batches=batches, from_url=from_url)
+        self._schedule(writes, seconds)
+        self.wait(seconds)
+
+    def run(self, *, seconds: float, rejected: int = 0, selected: float = 1.0, last_write: bool = True) -> None:
+        """Import what was loaded, to the end. `rejected` users are refused, the share `selected` was ticked."""
+        self.begin_run(seconds=seconds, rejected=rejected, selected=selected, last_write=last_write)
+        self.wait(seconds)
+
+    def begin_run(self, *, seconds: float, rejected: int = 0, selected: float = 1.0, last_write: bool = True) -> None:
+        """Start importing and return at once: the import goes on while the story waits, unless something stops it."""
+        version = self.world.version
+        writes = service.running(
+            self.current, version=version, rejected=rejected, selected=selected, last_write=last_write
+        )
+        self._schedule(writes, seconds)
+        self.wait(0.0)
+
+    def throw(self) -> None:
+        """A phase of the running import throws."""
+        self._stop(self.current.number)
+        self._rewrite(self.current.number, lambda document: replace(document, status="importer_import_failed"))
+
+    def freeze(self) -> None:
+        """The running import stops moving, and nothing says so."""
+        self._stop(self.current.number)
+
+    def start_other_instance(self, *, aborts_after: float = ABORT_DELAY) -> None:
+        """Another server of the cluster starts: it makes valid imports invalid, and a running one aborts soon after."""
+        self._doom(aborts_after)
+        self._enter(replace(self.world, documents=service.restarted(self.world.documents, self.now)))
+
+    def clear(self, *, aborts_after: float = ABORT_DELAY) -> None:
+        """An administrator clears the import: the same, and one that waits for its start is gone as well."""
+        self._invalidate_all(aborts_after)
+
+    def crash(self, seconds: float) -> None:
+        """The only server goes away and comes back: whatever ran is dead."""
+        self.go_down()
+        self.wait(seconds)
+        self.come_up()
+
+    def go_down(self, outage: Outage = Outage.REFUSED) -> None:
+        """Nothing answers any more; a running import dies."""
+        self._agenda.clear()
+        self._enter(replace(self.world, outage=outage))
+
+    def come_up(self) -> None:
+        """The server starts: it makes valid imports invalid, but the newest if that waits for its start."""
+        self._enter(replace(self.world, outage=None, documents=service.restarted(self.world.documents, self.now)))
+
+    def restart(self) -> None:
+        """The server restarts too fast for anybody to notice."""
+        self.go_down()
+        self.come_up()
+
+    def remember(self, importer: str, *, age: float, step: str = "done", valid: bool = False, **counts: int) -> None:
+        """Put an operation of `age` seconds ago into the history, with its `count` by key."""
+        then = self.now - age
+        status = step if step.startswith("download_") else f"importer_{step}"
+        past = Document(
+            number=self.created,
+            importer=importer,
+            status=status,
+            created=then,
+            updated=then,
+            valid=valid,
+            old=self.world.version < (6, 3),
+            counts=counts or None,
+        )
+        self.created += 1
+        self._enter(replace(self.world, documents=(*self.world.documents, past)))
+
+    def set_step(self, step: str) -> None:
+        """The newest operation's step becomes this word, known or not."""
+        self._rewrite(self.current.number, lambda document: replace(document, status=f"importer_{step}"))
+
+    def amend(self, **fields: object) -> None:
+        """The newest operation shows these fields instead of its own; `importer.ABSENT` leaves one out."""
+        self._rewrite(self.current.number, lambda document: replace(document, amended={**document.amended, **fields}))
+
+    def forbid(self, permission: str = RUN_IMPORT) -> None:
+        """Take a permission away from the caller's role."""
+        self._enter(replace(self.world, permissions=self.world.permissions - {permission}))
+
+    def permit(self, permission: str = RUN_IMPORT) -> None:
+        """Give a permission to the caller's role."""
+        self._enter(replace(self.world, permissions=self.world.permissions | {permission}))
+
+    def read_only(self) -> None:
+        """The caller may look at operations and do nothing else: the least privilege."""
+        self._enter(replace(self.world, permissions=frozenset({VIEW_OPERATIONS})))
+
+    def revoke_token(self) -> None:
+        """The caller's token is not accepted any more."""
+        self._enter(replace(self.world, token_accepted=False))
+
+    def accept_token(self) -> None:
+        """The caller's token is accepted again."""
+        self._enter(replace(self.world, token_accepted=True))
+
+    def limit_rate(self, calls: int | None = 10) -> None:
+        """The rate limiter counts the caller: so many calls in 60 s; `None` exempts it."""
+        self._enter(replace(self.world, limit=calls))
+
+    def remove_importer(self, key: str) -> None:
+        """The server has no such importer any more."""
+        self._enter(replace(self.world, removed_importers=self.world.removed_importers | {key}))
+
+    def upgrade(self, *version: int) -> None:
+        """The server is another release from now on; restarts it."""
+        self._enter(replace(self.world, version=version))
+        self.restart()
+
+    def fault(self, fault: Fault, *apis: str) -> None:
+        """Something goes wrong with the answers of these endpoints, of all where none is named; see `faults`."""
+        named = dict.fromkeys(apis or tuple(Api), fault)
+        self._enter(replace(self.world, faults=MappingProxyType({**self.world.faults, **named})))
+
+    def mend(self) -> None:
+        """Every fault is gone."""
+        self._enter(replace(self.world, faults=MappingProxyType({})))
+
+    def _enter(self, world: World) -> None:
+        self.frames.append((self.now, world))
+
+    def _rewrite(self, number: int, change: Change) -> None:
+        documents = (
+            replace(change(document), updated=self.now) if document.number == number else document
+            for document in self.world.documents
+        )
+        self._enter(replace(self.world, documents=tuple(documents)))
+
+    def _schedule(self, writes: Iterable[Write], seconds: float) -> None:
+        number = self.current.number
+        self._plan(
+            _Later(at=self.now + write.share * seconds, turn=next(self._turns), number=number, change=_written(write))
+            for write in writes
+        )
+
+    def _plan(self, more: Iterable[_Later]) -> None:
+        """The agenda is kept with what comes next at its end."""
+        self._agenda = sorted([*self._agenda, *more], reverse=True)
+
+    def _stop(self, number: int, since: float = 0.0) -> None:
+        self._agenda = [later for later in self._agenda if later.number != number or later.at < since]
+
+    def _invalidate_all(self, aborts_after: float = ABORT_DELAY) -> None:
+        self._doom(aborts_after)
+        documents = tuple(service.invalidated(document, self.now) for document in self.world.documents)
+        self._enter(replace(self.world, documents=documents))
+
+    def _doom(self, aborts_after: float) -> None:
+        """What imports now goes on for a moment and then ends as done, wherever it is; what loads just stops."""
+        at = self.now + aborts_after
+        importing = {document.number for document in self.world.documents if document.importing}
+        for number in {later.number for later in self._agenda}:
+            self._stop(number, since=at if number in importing else self.now)
+            if number in importing:
+                self._plan([_Later(at=at, turn=next(self._turns), number=number, change=_aborted)])
+
+
+def _written(write: Write) -> Change:
+    def change(document: Document) -> Document:
+        extra = {**document.extra, **write.extra}
+        return replace(document, status=f"importer_{write.step}", counts=write.counts, extra=extra)
+
+    return change
+
+
+def _aborted(document: Document) -> Document:
+    return replace(document, status="importer_done")
+
+
+class Story:
+    """A script that a function tells on a stage; with `repeat` it begins again after its end, over and over.
+
+    Each round is told anew, after the rounds before: their operations stay in the list, those of the new round have
+    later dates and ids of their own. Faults, permissions and the like begin as at first.
+    """
+
+    def __init__(self, tell: Callable[[Stage], None], *, repeat: bool = False, version: Version = LATEST) -> None:
+        self._tell = tell
+        self._repeat = repeat
+        self._opening = World(version=version)
+        self._round = self._play(Stage(world=self._opening))
+        self.length = self._round.now
+        """Seconds that one round takes."""
+        if repeat and self.length <= 0:
+            raise ValueError("a story that takes no time cannot be repeated")
+
+    def answer(self, call: Call) -> Answer:
+        """What the simulated server answers at that instant."""
+        return answer(self.world(call.at), call)
+
+    def limit(self, at: float, /) -> int | None:
+        """Calls in 60 s that the rate limiter allows then."""
+        return self.world(at).limit
+
+    def world(self, at: float) -> World:
+        """The whole truth at that instant."""
+        frames = self._round_of(at).frames
+        return frames[max(0, bisect_right(frames, at, key=_instant) - 1)][1]
+
+    def operations(self, at: float) -> tuple[Document, ...]:
+        """The operations that there are at that instant, in the order of their creation."""
+        return self.world(at).documents
+
+    def newest(self, at: float) -> Document | None:
+        """The operation that the server's state is about at that instant."""
+        return newest_of(self.operations(at))
+
+    def _round_of(self, at: float) -> Stage:
+        if at < self._round.frames[0][0]:
+            self._round = self._play(Stage(world=self._opening))
+        while self._repeat and at >= self._round.now:
+            told = self._round
+            world = replace(self._opening, documents=_remembered(told.world.documents))
+            self._round = self._play(Stage(world=world, now=told.now, created=told.created))
+        return self._round
+
+    def _play(self, stage: Stage) -> Stage:
+        self._tell(stage)
+        return stage
+
+
+def _instant(frame: tuple[float, World]) -> float:
+    return frame[0]
+
+
+def _remembered(documents: tuple[Document, ...]) -> tuple[Document, ...]:
+    """What any endpoint can still show of earlier rounds, so that a story may repeat for weeks."""
+    shown = {document.number for document in listed_of(documents)}
+    newest = newest_of(documents)
+    return tuple(document for document in documents if document.number in shown or document is newest)

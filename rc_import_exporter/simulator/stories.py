@@ -1,0 +1,212 @@
+"""The stories that simulated servers tell: the demo's four, and more for tests, which give them real-life durations."""
+
+from collections.abc import Callable
+from typing import Final
+
+from rc_import_exporter.simulator.scenario import Stage, Story
+
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+DAY: Final = 86_400.0
+
+Telling = Callable[[Stage], None]
+
+
+def demo() -> dict[str, Story]:
+    """The demo's workspaces by name: each shows every phase within 55 s and begins again."""
+    tellings: dict[str, Telling] = {
+        "nightly-sync": nightly_sync(),
+        "csv-migration": csv_migration(),
+        "rolling-deploy": rolling_deploy(),
+        "crash": crash(),
+    }
+    return {name: Story(telling, repeat=True) for name, telling in tellings.items()}
+
+
+def nightly_sync(*, users: int = 420, existing: int = 0, waiting: float = 4, running: float = 20) -> Telling:
+    """An import through the API that ends well: of `users`, those who exist already are told as errors."""
+
+    def tell(stage: Stage) -> None:
+        stage.wait(waiting)
+        stage.create("api")
+        stage.wait(waiting)
+        stage.load(users=users, seconds=2 * waiting)
+        stage.wait(waiting)
+        stage.run(seconds=running, rejected=existing)
+        stage.wait(3 * waiting)
+
+    return tell
+
+
+def csv_migration(
+    *, users: int = 240, rejected: int = 36, messages: int = 6000, waiting: float = 4, running: float = 20
+) -> Telling:
+    """A file import that rejects some users and imports the messages."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, users, messages, waiting)
+        stage.run(seconds=running, rejected=rejected)
+        stage.wait(3 * waiting)
+
+    return tell
+
+
+def rolling_deploy(
+    *, users: int = 20, messages: int = 5000, waiting: float = 4, running: float = 40, killed_after: float = 14
+) -> Telling:
+    """A file import that ends when a second server of the cluster starts: importing, error, done short of its total."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, users, messages, waiting)
+        stage.begin_run(seconds=running)
+        stage.wait(killed_after)
+        stage.start_other_instance(aborts_after=1.5 * waiting)
+        stage.wait(4 * waiting)
+
+    return tell
+
+
+def crash(*, waiting: float = 4, running: float = 40, killed_after: float = 14, away: float = 8) -> Telling:
+    """A file import whose only server goes away and comes back: refused connections, then error for ever."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, 20, 5000, waiting)
+        stage.begin_run(seconds=running)
+        stage.wait(killed_after)
+        stage.crash(away)
+        stage.wait(3 * waiting)
+
+    return tell
+
+
+def phase_throws(*, waiting: float = 4, running: float = 40) -> Telling:
+    """A file import in which the messages' phase throws."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, 30, 400, waiting)
+        stage.begin_run(seconds=running)
+        stage.wait(running * 0.4)
+        stage.throw()
+        stage.wait(3 * waiting)
+
+    return tell
+
+
+def cleared_by_admin(*, waiting: float = 4, running: float = 40) -> Telling:
+    """A running import that an administrator clears, and then another one that is cleared before it ran."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, 20, 5000, waiting)
+        stage.begin_run(seconds=running)
+        stage.wait(running / 2)
+        stage.clear(aborts_after=waiting)
+        stage.wait(2 * waiting)
+        _upload(stage, 20, 5000, waiting)
+        stage.clear()
+        stage.wait(2 * waiting)
+
+    return tell
+
+
+def superseded(*, waiting: float = 4, running: float = 40) -> Telling:
+    """A running import that ends because someone creates the next one, which then goes well."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, 20, 5000, waiting)
+        stage.begin_run(seconds=running)
+        stage.wait(running / 2)
+        nightly_sync(waiting=waiting, running=running)(stage)
+
+    return tell
+
+
+def waits_for_start(*, hours: float = 8) -> Telling:
+    """A file import that is ready and that nobody starts."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, 20, 5000, 4)
+        stage.wait(hours * HOUR)
+
+    return tell
+
+
+def stalls(*, running: float = HOUR, stuck_for: float = 2 * HOUR) -> Telling:
+    """An import that stops moving at a third of its way; its server answers as if nothing had happened."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, 200, 50_000, 4)
+        stage.begin_run(seconds=running)
+        stage.wait(running / 3)
+        stage.freeze()
+        stage.wait(stuck_for)
+
+    return tell
+
+
+def idle(*, seconds: float = HOUR) -> Telling:
+    """A workspace that never imported anything."""
+
+    def tell(stage: Stage) -> None:
+        stage.wait(seconds)
+
+    return tell
+
+
+def read_only(telling: Telling) -> Telling:
+    """Another story, seen with a token that has the read-only permission alone."""
+
+    def tell(stage: Stage) -> None:
+        stage.read_only()
+        telling(stage)
+
+    return tell
+
+
+def deselected(*, waiting: float = 4, running: float = 20) -> Telling:
+    """A file import of which nearly everything was deselected: it ends well, at 2 %."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, 100, 10_000, waiting)
+        stage.run(seconds=running, selected=0.02)
+        stage.wait(3 * waiting)
+
+    return tell
+
+
+def old_failure_restamped(*, age: float = 21 * DAY, seconds: float = HOUR) -> Telling:
+    """An import that failed long ago, still valid until the server restarts and stamps it again."""
+
+    def tell(stage: Stage) -> None:
+        stage.remember("slack", age=age, step="import_failed", valid=True, total=500, users=500, completed=100, error=0)
+        stage.wait(seconds / 2)
+        stage.crash(seconds / 60)
+        stage.wait(seconds / 2)
+
+    return tell
+
+
+def nights(
+    number: int, *, users: int = 8000, new: int = 5, running: float = HOUR, unless: dict[int, Telling] | None = None
+) -> Telling:
+    """So many nights of a synchronisation, one a day; `unless` tells other nights (from 1) in its own way.
+
+    A night's telling should end within the day: the next one begins a day after it began.
+    """
+
+    def tell(stage: Stage) -> None:
+        healthy = nightly_sync(users=users, existing=users - new, waiting=MINUTE, running=running)
+        for night in range(1, number + 1):
+            began = stage.now
+            (unless or {}).get(night, healthy)(stage)
+            stage.wait(max(0.0, began + DAY - stage.now))
+
+    return tell
+
+
+def _upload(stage: Stage, users: int, messages: int, waiting: float) -> None:
+    """A file import from its creation until it is ready, and a while in each state."""
+    stage.wait(waiting)
+    stage.create("csv")
+    stage.wait(waiting)
+    stage.load(users=users, messages=messages, seconds=2 * waiting)
+    stage.wait(waiting)
