@@ -1,0 +1,95 @@
+# Everything a newcomer does. Needs Python 3.11 or later, make, and a network to install from; `make help` lists it.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo test check tests other-pythons format bench image lock clean environment runtime node_modules
+
+SUPPORTED := 3.11 3.12 3.13
+python := .venv/bin/python
+uv_version := 0.13.9
+
+# A Python that can make environments; Debian's needs its package python3-venv for that.
+usable = "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+installed := $(foreach version,$(SUPPORTED),$(wildcard $(HOME)/.pyenv/versions/$(version).*/bin/python3))
+find_python = found=; for candidate in python3 python3.13 python3.12 python3.11 $(installed); do \
+	if $(usable); then found=$$candidate; break; fi; done; \
+	if [ -z "$$found" ]; then \
+	echo "No Python 3.11 or later that can make environments was found: install python3 and python3-venv." >&2; exit 1; fi
+
+# $(call install,FOLDER,LOCK): what is in the lock is in the environment; a copy of the lock there tells that it is.
+install = if ! cmp -s $(2) $(1)/$(2); then \
+	echo "Installing $(2) into $(1)"; \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2) && \
+	cp $(2) $(1)/$(2); fi
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: runtime ## Run the exporter on simulated Rocket.Chat servers
+	@exec $(python) -m rc_import_exporter demo
+
+test: check tests other-pythons ## Check everything, as the continuous integration does
+
+check: environment ## Check format, lint, types and layers
+	$(python) -m ruff format --check .
+	$(python) -m ruff check .
+	$(python) -m mypy
+	.venv/bin/lint-imports
+
+tests: environment node_modules
+	$(python) -m pytest --numprocesses 2 --dist loadgroup
+
+# What needs no outside program runs again on each other Python that is installed.
+other-pythons: environment
+	@ran=$$($(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for version in $(SUPPORTED); do \
+	[ $$version = $$ran ] || $(MAKE) python-$$version || exit 1; done
+
+python-%:
+	@found=; for candidate in python$* $(wildcard $(HOME)/.pyenv/versions/$*.*/bin/python3); do \
+	if $(usable); then found=$$candidate; break; fi; done; \
+	if [ -z "$$found" ]; then echo "Python $* is not installed: its tests are left out."; exit 0; fi; \
+	.venv-$*/bin/python -c '' 2>/dev/null || $$found -m venv --clear .venv-$* || exit 1; \
+	$(call install,.venv-$*,requirements-test.txt) || exit 1; \
+	.venv-$*/bin/python -m pytest --numprocesses 2 --dist loadgroup -m "not program"
+
+format: environment ## Put the code into its format and mend what lint can
+	$(python) -m ruff check --fix .
+	$(python) -m ruff format .
+
+bench: environment ## Measure speed and size, and print a table
+	$(python) -m tests.bench
+
+image: ## Build the container image with docker, podman or buildah
+	deploy/container/build
+
+lock: .venv/bin/python ## Write the locks anew (upgrade=1 takes the newest releases)
+	@test -x .venv-lock/bin/python || $(python) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(uv_version)
+	$(call compile,requirements.txt,)
+	$(call compile,requirements-test.txt,--extra test --constraint requirements.txt)
+
+compile = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(upgrade),--upgrade) $(2) --output-file $(1) pyproject.toml
+
+environment: .venv/bin/python
+	@$(call install,.venv,requirements-test.txt)
+
+runtime: .venv/bin/python
+	@cmp -s requirements-test.txt .venv/requirements-test.txt || { $(call install,.venv,requirements.txt); }
+
+# Made anew where it is missing, and where its Python has gone since.
+.venv/bin/python:
+	@$(find_python); echo "Making .venv with $$("$$found" --version)"; "$$found" -m venv --clear .venv
+
+# The JavaScript that some tests need; they say so themselves where there is no npm.
+node_modules:
+	@if [ -f tests/npm/package-lock.json ] && command -v npm >/dev/null && \
+	! cmp -s tests/npm/package-lock.json tests/npm/node_modules/installed.json; then \
+	npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund && \
+	cp tests/npm/package-lock.json tests/npm/node_modules/installed.json; fi
+
+clean: ## Remove what these commands made
+	rm -rf .venv .venv-* build dist tests/npm/node_modules
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find rc_import_exporter tests -name __pycache__ -type d -prune -exec rm -rf {} +
