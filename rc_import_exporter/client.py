@@ -1,0 +1,175 @@
+"""Speaks HTTP to one workspace: one request in, one `Success` or `Failure` out. The only module that does.
+
+Whatever a server sends, `ask` returns: foreign exceptions end here, and `diagnosis` says what an answer means. Nothing
+of a body, and no credential, goes further than that.
+"""
+
+import asyncio
+import ssl
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from rc_import_exporter import __version__, diagnosis
+from rc_import_exporter.credentials import Credentials
+from rc_import_exporter.diagnosis import Response
+from rc_import_exporter.domain import Api, Exchange, Failure, Reason, Result
+
+USER_AGENT: Final = f"rc-import-exporter/{__version__}"
+CHUNK: Final = 64 * 1024
+EITHER_ZLIB_OR_GZIP: Final = 47
+"""zlib's `wbits` for a stream that says itself which of the two it is."""
+UNREADABLE: Final = b"\x00"
+"""Stands for a body that cannot be decompressed: it is no endpoint's JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a workspace is reached.
+
+    `url` may hold the user and password of a proxy in front, and is never shown. `timeout` is in seconds and covers a
+    whole exchange, `max_bytes` bounds a body after decompression. `tls` is `None` for the system's own trust.
+    """
+
+    url: str
+    timeout: float
+    max_bytes: int
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    proxy_url: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Access({URL(self.url).with_user(None)})"
+
+
+class Client:
+    """Asks one workspace; `now` gives Unix seconds."""
+
+    def __init__(self, session: aiohttp.ClientSession, access: Access, now: Callable[[], float]) -> None:
+        self._session = session
+        self._access = access
+        self._now = now
+        self._base = URL(access.url)
+
+    async def ask(self, api: Api, credentials: Credentials) -> Result:
+        """Asks one endpoint, once, and says what it came to; raises nothing but cancellation."""
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._access.timeout):
+                response = await self._get(api, credentials)
+        except Exception as error:  # noqa: BLE001 - the edge where exceptions end: every failure is a value
+            reason, detail = _explain(error, self._access.timeout)
+            return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail)
+        return diagnosis.read(self._exchange(api, response, begun), response)
+
+    async def _get(self, api: Api, credentials: Credentials) -> Response:
+        path = "api/info" if api is Api.INFO else f"api/v1/{api}"
+        async with self._session.get(
+            self._base.with_path(f"{self._base.path.rstrip('/')}/{path}"),
+            headers={"X-User-Id": credentials.user_id, "X-Auth-Token": credentials.auth_token},
+            allow_redirects=False,
+            proxy=self._access.proxy_url,
+            ssl=self._access.tls if self._access.tls is not None else True,
+            server_hostname=self._access.server_name,
+        ) as response:
+            return await _bounded(response, self._access.max_bytes)
+
+    def _exchange(self, api: Api, response: Response | None, begun: float) -> Exchange:
+        seconds = asyncio.get_running_loop().time() - begun
+        if response is None:
+            return Exchange(api=api, code=None, seconds=seconds)
+        date = diagnosis.date_of(response)
+        return Exchange(
+            api=api,
+            code=response.status,
+            seconds=seconds,
+            size=len(response.body),
+            budget=diagnosis.budget_of(response),
+            skew=None if date is None else date - self._now(),
+        )
+
+
+def open_session(resolver: aiohttp.abc.AbstractResolver | None = None) -> aiohttp.ClientSession:
+    """A session for all workspaces: no cookies, no environment's proxies, no decompression behind our back."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
+        timeout=aiohttp.ClientTimeout(total=None),
+        trust_env=False,
+        auto_decompress=False,
+    )
+
+
+async def _bounded(response: aiohttp.ClientResponse, most: int) -> Response:
+    body, too_large = b"", False
+    try:
+        body = await _body(response, most)
+    except OverflowError:
+        too_large = True
+    except zlib.error:
+        body = UNREADABLE
+    return Response(status=response.status, headers=response.headers, body=body, too_large=too_large)
+
+
+async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body, decompressed; raises `OverflowError` over `most` bytes, `zlib.error` where that cannot be."""
+    inflate = _inflater(response.headers.get("Content-Encoding", "identity"))
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK):
+        body += chunk if inflate is None else inflate.decompress(chunk, most + 1 - len(body))
+        if len(body) > most:
+            raise OverflowError
+    if inflate is not None and not inflate.eof:
+        raise zlib.error
+    return bytes(body)
+
+
+def _inflater(encoding: str) -> "zlib._Decompress | None":
+    match encoding.strip().lower():
+        case "" | "identity":
+            return None
+        case "gzip" | "x-gzip" | "deflate":
+            return zlib.decompressobj(wbits=EITHER_ZLIB_OR_GZIP)
+        case _:
+            raise zlib.error
+
+
+def _explain(error: Exception, timeout: float) -> tuple[Reason, str]:
+    match error:
+        case TimeoutError():
+            return Reason.TIMEOUT, f"no whole answer within {timeout:g} s"
+        case aiohttp.ClientConnectorDNSError():
+            return Reason.CONNECTION, f"the host {error.host} does not resolve"
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return Reason.TLS, f"TLS failed: {_plain(error)}"
+        case aiohttp.ClientHttpProxyError():
+            return Reason.PROXY, f"the proxy answered with HTTP {error.status}"
+        case aiohttp.ClientConnectorError():
+            return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {_plain(error.os_error)}"
+        case aiohttp.ClientResponseError():
+            return Reason.INVALID, "what answers there does not speak HTTP"
+        case aiohttp.ClientError() | OSError():
+            return Reason.CONNECTION, "the connection was cut"
+        case _:
+            return Reason.INTERNAL, f"a fault of the exporter: {type(error).__name__}"
+
+
+def _plain(error: BaseException) -> str:
+    """What the operating system or OpenSSL says, without the names of our classes and files."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        inner = (
+            error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error.os_error
+        )
+        return _plain(inner) if inner is not error else "no secure connection"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "no secure connection").lower().replace("_", " ")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "no connection"
