@@ -1,0 +1,17 @@
+"""What is running: version, revision and Python. `app` puts it into the snapshot, `cli` prints it."""
+
+import platform
+from importlib import resources
+
+from rc_import_exporter import __version__
+from rc_import_exporter.snapshot import Build
+
+
+def current() -> Build:
+    """This build; an image holds its revision in the file `REVISION` beside this module."""
+    return Build(version=__version__, revision=_revision(), python=platform.python_version())
+
+
+def _revision() -> str:
+    written = resources.files("rc_import_exporter") / "REVISION"
+    return written.read_text(encoding="ascii").strip() if written.is_file() else "unknown"
