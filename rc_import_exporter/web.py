@@ -5,16 +5,15 @@ is published; that is `catalogue`'s, and how it looks is `exposition`'s.
 """
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
-from rc_import_exporter import health
+from rc_import_exporter import health, logs
 from rc_import_exporter.exposition import Exposition
 from rc_import_exporter.negotiation import Encoding, Format, choose_encoding, choose_format
 from rc_import_exporter.snapshot import Snapshot
@@ -48,8 +47,6 @@ _INDEX: Final = """<!doctype html>
 </html>
 """
 
-log = logging.getLogger(__name__)
-
 
 class _Connection(web.RequestHandler):
     """aiohttp's side of a connection, except that its answer to an error shows nothing of the program."""
@@ -65,7 +62,7 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """One line, for a handler that failed and for what is no HTTP; the connection is closed after it."""
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("cannot answer %s", request.path, exc_info=exc)
+            logs.logger().error("a fault of the exporter itself: a request is lost", path=request.path, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer that has begun cannot become another one")
         response = plain(f"{status} {HTTPStatus(status).phrase}\n", status)
@@ -88,7 +85,7 @@ class Server:
         """
         await self._runner.setup()
         try:
-            self._listener = await asyncio.get_running_loop().create_server(self._connection, host, port, backlog=128)
+            self._listener = await asyncio.get_running_loop().create_server(self._connection, host, port)
         except OSError as error:
             await self._runner.cleanup()
             raise OSError(error.errno, f"cannot listen on {host} port {port}: {_reason(error)}") from error
@@ -102,8 +99,7 @@ class Server:
         await self._runner.cleanup()
 
     def _connection(self) -> web.RequestHandler:
-        server = self._runner.server
-        assert server is not None
+        server = cast(web.Server, self._runner.server)
         return _Connection(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
 
 
@@ -134,8 +130,8 @@ class Publisher:
         form, encoding = negotiated(request)
         snapshot, now = self._snapshot(), self._clock()
         names = request.query.getall("workspace", []) if request.query_string else []
-        if unknown := next((name for name in names if name not in snapshot.records), None):
-            return unknown_workspace(unknown)
+        if unknown := [name for name in names if name not in snapshot.records]:
+            return unknown_workspace(unknown[0])
         if names:
             return page(self._exposition.selection(snapshot, now, names, form, encoding), form, encoding)
         return page(self._exposition.page(snapshot, now, form, encoding), form, encoding)
@@ -183,7 +179,7 @@ def plain(text: str, status: int = HTTPStatus.OK) -> web.Response:
 
 def unknown_workspace(name: str) -> web.Response:
     """404 for a name that is not configured."""
-    return plain(f"no workspace is called {ascii(name[:64])}\n", HTTPStatus.NOT_FOUND)
+    return plain(f"no workspace is called {name[:64]!a}\n", HTTPStatus.NOT_FOUND)
 
 
 _PAGE_HEADERS: Final = {
