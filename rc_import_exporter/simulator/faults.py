@@ -5,9 +5,11 @@ Those that need a number are made by a function: `stage.fault(slow(30))`, `stage
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
 
 from rc_import_exporter.simulator.answers import (
     HTML_HEADERS,
@@ -116,10 +118,23 @@ def with_json(change: Callable[[object], object]) -> Fault:
     return lambda reply: json_reply(change(json.loads(reply.body)), reply.status, limited=reply.limited)
 
 
-wrapped_list = with_json(lambda value: {"operations": value, "success": True})
-"""The list in an object, as a development snapshot of 8.3 sent it."""
-not_a_number = with_json(lambda value: {"state": "done", "operation": float("nan"), "success": True})
-"""A body with `NaN`, which is no JSON although Python writes and reads it."""
+def unknown_state(reply: Reply) -> Answer:
+    """`import.status` says a word that no release read so far says."""
+
+    def change(value: object) -> object:
+        return value | {"state": "dreaming"} if isinstance(value, dict) and "state" in value else value
+
+    return with_json(change)(reply)
+
+
+def wrapped_list(reply: Reply) -> Answer:
+    """The list comes in an object, as a development snapshot of 8.3 sent it."""
+    return with_json(lambda value: {"operations": value, "success": True})(reply)
+
+
+def not_a_number(reply: Reply) -> Answer:
+    """The body holds `NaN`, which is no JSON although Python writes and reads it."""
+    return with_json(lambda value: {"state": float("nan"), "operation": value, "success": True})(reply)
 
 
 def nested(depth: int = 100_000) -> Fault:
@@ -144,3 +159,43 @@ def gzip_bomb(size: int = 64 * MEBIBYTE) -> Fault:
 @lru_cache(maxsize=8)
 def _compressed(body: bytes, size: int) -> bytes:
     return gzip.compress(body.ljust(size), compresslevel=1, mtime=0)
+
+
+FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
+    {
+        "hang": hang,
+        "reset": reset,
+        "cut": cut,
+        "slow": slow(30),
+        "drip": drip(30),
+        "bad gateway": page(502),
+        "unavailable": page(503),
+        "gateway timeout": page(504),
+        "firewall's 401": page(401),
+        "firewall's 403": page(403),
+        "start page": start_page,
+        "login redirect": login_redirect,
+        "internal server error": internal_server_error,
+        "database down": database_down,
+        "missing": missing,
+        "refused permission": refused_permission,
+        "old refused list": old_refused_permission("getLatestImportOperations"),
+        "old refused progress": old_refused_permission("getImportProgress"),
+        "rate limited": rate_limited,
+        "empty": with_body(b""),
+        "no JSON": with_body("{"),
+        "no UTF-8": with_body(b'{"state":"\xff"}'),
+        "a number": with_body("17"),
+        "null": with_body("null"),
+        "text": with_body('"done"'),
+        "unsuccessful": with_body('{"success":false}'),
+        "numbers for objects": with_body('{"state":7,"operation":[1],"key":{},"step":[],"count":true,"success":"yes"}'),
+        "list of numbers": with_body("[1,2,3]"),
+        "not a number": not_a_number,
+        "nested": nested(),
+        "padded": padded(),
+        "gzip bomb": gzip_bomb(),
+        "no content": with_status(204),
+    }
+)
+"""One of each by name, for tests that try everything."""

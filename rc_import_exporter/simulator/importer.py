@@ -192,19 +192,32 @@ def running(
     phases = _phases(document.importer, version)
     records = {step: list(_results(document, step, version, rejected, selected)) for step in phases}
     weights = _weights({step: len(results) for step, results in records.items()})
-    share = 0.0
+    tally, share = _Tally(), 0.0
     for step, results in records.items():
-        yield Write(share=share, step=step, counts=dict(counts))
+        yield Write(share=share, step=step, counts=counts)
         every = 500 if step == "importing_messages" or version < (6, 3) else 50
-        written, completed, failed = dict(counts), counts.get("completed", 0), counts.get("error", 0)
-        for position, (success, failure) in enumerate(results, start=1):
-            completed, failed = completed + success, failed + failure
-            if (completed + failed) % every == 0 or (last_write and position == len(results)):
-                written = counts | {"completed": completed, "error": failed}
-                yield Write(share=share + weights[step] * position / len(results), step=step, counts=written)
-        counts = written
+        for part in _due(tally, results, every=every, last_write=last_write):
+            counts = counts | {"completed": tally.completed, "error": tally.failed}
+            yield Write(share=share + weights[step] * part, step=step, counts=counts)
         share += weights[step]
     yield Write(share=1.0, step="done", counts=counts)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the server has counted in its memory; only some of it is ever written."""
+
+    completed: int = 0
+    failed: int = 0
+
+
+def _due(tally: _Tally, results: list[tuple[int, int]], *, every: int, last_write: bool) -> Iterator[float]:
+    """Count a phase's records, and stop wherever the server writes: at which share of the phase that is."""
+    for position, (success, failure) in enumerate(results, start=1):
+        tally.completed += success
+        tally.failed += failure
+        if (tally.completed + tally.failed) % every == 0 or (last_write and position == len(results)):
+            yield position / len(results)
 
 
 def _phases(importer: str, version: Version) -> tuple[str, ...]:

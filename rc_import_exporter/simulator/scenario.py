@@ -239,11 +239,12 @@ class Stage:
     def _doom(self, aborts_after: float) -> None:
         """What imports now goes on for a moment and then ends as done, wherever it is; what loads just stops."""
         at = self.now + aborts_after
-        importing = {document.number for document in self.world.documents if document.importing}
-        for number in {later.number for later in self._agenda}:
-            self._stop(number, since=at if number in importing else self.now)
-            if number in importing:
-                self._plan([_Later(at=at, turn=next(self._turns), number=number, change=_aborted)])
+        moving = {later.number for later in self._agenda}
+        for document in self.world.documents:
+            if document.valid and document.number in moving:
+                self._stop(document.number, since=at if document.importing else self.now)
+                if document.importing:
+                    self._plan([_Later(at=at, turn=next(self._turns), number=document.number, change=_aborted)])
 
 
 def _written(write: Write) -> Change:

@@ -149,7 +149,7 @@ class SimulatedServers:
         Raises `OSError` where it cannot listen.
         """
         self._stopping.clear()
-        server = web.Server(self._handle, handler_cancellation=True)
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, ssl_context=tls).start()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from rc_import_exporter.simulator.answers import Fault
 from rc_import_exporter.simulator.scenario import Stage, Story
 
 MINUTE: Final = 60.0
@@ -158,6 +159,34 @@ def read_only(telling: Telling) -> Telling:
     def tell(stage: Stage) -> None:
         stage.read_only()
         telling(stage)
+
+    return tell
+
+
+def faulty(fault: Fault, *apis: str, waiting: float = MINUTE, broken_for: float = 5 * MINUTE) -> Telling:
+    """An import that goes well while something is wrong for a time with the answers of these endpoints, or of all."""
+
+    def tell(stage: Stage) -> None:
+        stage.create("api")
+        stage.load(users=1000, seconds=waiting)
+        stage.begin_run(seconds=2 * waiting + broken_for)
+        stage.wait(waiting)
+        stage.fault(fault, *apis)
+        stage.wait(broken_for)
+        stage.mend()
+        stage.wait(3 * waiting)
+
+    return tell
+
+
+def odd_words(*, waiting: float = MINUTE) -> Telling:
+    """An import in steps that no release knows, then in a state that none writes any more: canceled."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, 20, 500, waiting)
+        for step in ("importing_polls", "import_cancelled"):
+            stage.set_step(step)
+            stage.wait(waiting)
 
     return tell
 
