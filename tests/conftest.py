@@ -1,5 +1,6 @@
 """What all tests share: programs that may be missing, and no skip that goes unseen in continuous integration."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import Generator
@@ -13,6 +14,9 @@ IN_CI: Final = os.environ.get("CI") == "true"
 # The options of whoever runs the tests are not the options under test.
 for option in [name for name in os.environ if name.upper().startswith("RC_IMPORT_EXPORTER_")]:
     del os.environ[option]
+
+# Plugins ask for the current event loop around every test; where a test has none, none is made and left open.
+asyncio.set_event_loop(None)
 
 # No deadline, for no test asserts a speed; in CI the same examples each time, so that a change is judged by itself.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=IN_CI, print_blob=True)
