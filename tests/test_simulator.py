@@ -565,6 +565,16 @@ def test_older_servers_answer_in_their_own_way() -> None:
     assert reply_of(story, LIST, 3).status == 403
 
 
+@pytest.mark.parametrize(("version", "says_success"), [((7, 2), False), ((7, 3), True)])
+def test_a_refused_token_says_success_only_on_newer_servers(version: tuple[int, ...], *, says_success: bool) -> None:
+    """Up to about 7.2 the body of a 401 has neither `success` nor `error`."""
+    refusal = reply_of(Story(stories.idle(), version=version), STATUS, authenticated=False)
+    assert refusal.status == 401
+    body: dict[str, object] = json.loads(refusal.body)
+    assert body["status"] == "error"
+    assert ("success" in body, "error" in body) == (says_success, says_success)
+
+
 @pytest.mark.parametrize(("endpoint", "kind"), [(LIST, "not_authorized"), (PROGRESS, "error-action-not-allowed")])
 def test_a_missing_permission_was_a_400_up_to_5_0(endpoint: str, kind: str) -> None:
     """With the `errorType` of the endpoint's own."""
