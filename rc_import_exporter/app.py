@@ -35,7 +35,7 @@ class App:
             name: Keyring(workspace.credentials, now, name) for name, workspace in settings.workspaces.items()
         }
         self._accesses = {name: _access(workspace) for name, workspace in settings.workspaces.items()}
-        self.store = Store(_empty(settings, now()))
+        self.store = Store(self._unpolled())
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
         self._server = Server(create_application([*publisher.routes, web.get("/", index)]))
         self._session: aiohttp.ClientSession | None = None
@@ -61,14 +61,16 @@ class App:
             await self._session.close()
         await self._server.stop()
 
+    def _unpolled(self) -> Snapshot:
+        records = {
+            name: Record(target=workspace.target, credentials_loaded=self._keyrings[name].loaded_at)
+            for name, workspace in self._settings.workspaces.items()
+        }
+        return Snapshot(build=build.current(), records=MappingProxyType(records), configured_at=self._now())
+
     def _first_poll(self, name: str) -> float:
         interval = self._settings.workspaces[name].target.poll_interval
         return schedule.first_poll(name, len(self._settings.workspaces), interval)
-
-
-def _empty(settings: Settings, now: float) -> Snapshot:
-    records = {name: Record(target=workspace.target) for name, workspace in settings.workspaces.items()}
-    return Snapshot(build=build.current(), records=MappingProxyType(records), configured_at=now)
 
 
 def _access(workspace: Workspace) -> Access:
