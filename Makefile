@@ -66,11 +66,13 @@ image: ## Build the container image with docker, podman or buildah
 lock: .venv/bin/python ## Write the locks anew (upgrade=1 takes the newest releases)
 	@test -x .venv-lock/bin/python || $(python) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(uv_version)
-	$(call compile,requirements.txt,)
-	$(call compile,requirements-test.txt,--extra test --constraint requirements.txt)
+	$(compile) pyproject.toml --output-file requirements.txt
+	$(compile) pyproject.toml --extra test --constraint requirements.txt --output-file requirements-test.txt
+	$(compile) deploy/container/requirements.in --constraint requirements-test.txt \
+		--output-file deploy/container/requirements.txt
 
 compile = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(upgrade),--upgrade) $(2) --output-file $(1) pyproject.toml
+	--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(upgrade),--upgrade)
 
 environment: .venv/bin/python
 	@$(call install,.venv,requirements-test.txt)

@@ -18,7 +18,7 @@ from rc_import_exporter import __version__
 
 ROOT: Final = Path(__file__).parent.parent
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS: Final = ("requirements.txt", "requirements-test.txt")
+LOCKS: Final = ("requirements.txt", "requirements-test.txt", "deploy/container/requirements.txt")
 
 TOP_LEVEL: Final = frozenset(
     {
@@ -173,7 +173,7 @@ def readme_table(heading: str) -> dict[str, str]:
     """The first two columns of the README's table with this first heading; a cell may name several, by commas."""
     lines = (ROOT / "README.md").read_text().splitlines()
     rows: dict[str, str] = {}
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} "))
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
             break
