@@ -1,0 +1,98 @@
+"""Addresses as an operator writes them: where to listen, and where a workspace or a proxy answers. Used by kinds and
+settings. Every refusal is a `ValueError` that does not show the text: a URL may hold a password.
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+_LISTEN: Final = re.compile(r"(?P<host>\[[^\[\]]+\]|[A-Za-z0-9._-]*):(?P<port>[0-9]{1,5})")
+_LAST_PORT: Final = 65_535
+_UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\]")
+"""`urlsplit` drops some of these without a word, and browsers read a backslash as a slash."""
+_NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where the exporter's own server listens; an empty host is every address, port 0 a free one."""
+
+    host: str
+    port: int
+
+
+def listen(text: str) -> Listen:
+    """`127.0.0.1:19458`, `:19458` (every address), `[::1]:0`."""
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found["port"]) > _LAST_PORT or not _is_host(found["host"]):
+        raise ValueError("must be HOST:PORT, :PORT for every address, or [IPv6]:PORT, with a port from 0 to 65535")
+    return Listen(host=found["host"].strip("[]"), port=int(found["port"]))
+
+
+def workspace_url(text: str) -> str:
+    """A workspace's base URL in one spelling: scheme and host in lower case, no slash at the end."""
+    parts = _split(text)
+    path = parts.path.rstrip("/")
+    if path.endswith("/api/v1"):
+        raise ValueError("must end before /api/v1, which the exporter appends itself")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def proxy_url(text: str) -> str:
+    """A forward proxy's URL: scheme, host and port, perhaps a name and password."""
+    parts = _split(text)
+    if parts.path.strip("/"):
+        raise ValueError("must have no path")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def public(url: str) -> str:
+    """The URL without the name and password that it may hold."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def name_of(url: str) -> str:
+    """A workspace's name made of its URL's host; one in another script becomes the ASCII form that DNS knows."""
+    host = urlsplit(url).hostname or ""
+    with suppress(UnicodeError):
+        host = host.encode("idna").decode("ascii")
+    return _NOT_IN_A_NAME.sub("-", host.lower()).lstrip("._-") or "workspace"
+
+
+def _is_host(host: str) -> bool:
+    if not host.startswith("["):
+        return True
+    try:
+        IPv6Address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _split(text: str) -> SplitResult:
+    if _UNSAFE.search(text):
+        raise ValueError("must be a URL without blanks, control characters and backslashes")
+    if not _names_a_host(text):
+        raise ValueError("must begin with http:// or https:// and name a host, with a port from 1 to 65535 if any")
+    parts = urlsplit(text)
+    if "?" in text or "#" in text:
+        raise ValueError("must be without a query (?) and a fragment (#)")
+    return parts._replace(netloc=_lowered(parts.netloc))
+
+
+def _names_a_host(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _lowered(authority: str) -> str:
+    user, at, host = authority.rpartition("@")
+    return f"{user}{at}{host.lower()}"
