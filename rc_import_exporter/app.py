@@ -1,6 +1,7 @@
 """Puts the parts together, starts them, and stops them in order. `cli` runs it; tests run it in virtual time."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import NoReturn
@@ -34,7 +35,10 @@ class App:
         self._keyrings = {
             name: Keyring(workspace.credentials, now, name) for name, workspace in settings.workspaces.items()
         }
-        self._accesses = {name: _access(workspace) for name, workspace in settings.workspaces.items()}
+        contexts = {tls: tls.context() for tls in {each.tls for each in settings.workspaces.values()} - {Tls()}}
+        self._accesses = {
+            name: _access(workspace, contexts.get(workspace.tls)) for name, workspace in settings.workspaces.items()
+        }
         self.store = Store(self._unpolled())
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
         self._server = Server(create_application([*publisher.routes, web.get("/", index)]))
@@ -73,13 +77,13 @@ class App:
         return schedule.first_poll(name, len(self._settings.workspaces), interval)
 
 
-def _access(workspace: Workspace) -> Access:
+def _access(workspace: Workspace, context: ssl.SSLContext | None) -> Access:
     proxy_url = workspace.proxy_url
     return Access(
         url=workspace.url.get_secret_value(),
         timeout=workspace.timeout,
         max_bytes=workspace.max_response_bytes,
-        tls=None if workspace.tls == Tls() else workspace.tls.context(),
+        tls=context,
         server_name=workspace.tls.server_name,
         proxy_url=None if proxy_url is None else proxy_url.get_secret_value(),
     )
