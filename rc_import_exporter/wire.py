@@ -40,7 +40,7 @@ UNKNOWN_IMPORTER: Final = "unknown"
 LONGEST_LIST: Final = 1000
 """The server sends 20 operations; what sends thousands is not the server."""
 
-_VERSION = re.compile(r"\d+(\.\d+){0,3}([-+.][0-9A-Za-z.-]+)?")
+_VERSION = re.compile(r"\d+(\.\d+){0,3}([-+.][0-9A-Za-z.-]+)?", re.ASCII)
 _EPOCH_DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -62,15 +62,19 @@ def _count(value: object) -> int | None:
 
 
 def _instant(value: object) -> float | None:
-    if isinstance(value, str):
-        value = int(value) if _EPOCH_DIGITS.fullmatch(value) else _from_iso(value)
-    elif isinstance(value, bool):
-        return None
-    elif isinstance(value, int | float) and math.isfinite(value):
-        value = value / 1000 if abs(value) < GREATEST_COUNT else None
+    """Unix seconds of a date written as ISO 8601 or as epoch milliseconds, those as a number or as digits."""
+    if isinstance(value, str) and not _EPOCH_DIGITS.fullmatch(value):
+        instant = _from_iso(value)
+    elif isinstance(value, int | float | str) and not isinstance(value, bool):
+        instant = _from_milliseconds(float(value) if isinstance(value, str) else value)
     else:
-        return None
-    return value if value is not None and 0 <= value < GREATEST_INSTANT else None
+        instant = None
+    return instant if instant is not None and 0 <= instant < GREATEST_INSTANT else None
+
+
+def _from_milliseconds(value: float) -> float | None:
+    # A whole number of JSON may have hundreds of digits, which no division by a fraction survives.
+    return value / 1000 if -GREATEST_COUNT < value < GREATEST_COUNT else None
 
 
 def _from_iso(text: str) -> float | None:
