@@ -76,6 +76,10 @@ def _is_missing(response: Response) -> bool:
     return response.status == HTTPStatus.NOT_FOUND or (response.status == HTTPStatus.OK and response.is_html)
 
 
+def _says_that_nothing_was_imported(response: Response) -> bool:
+    return response.status == HTTPStatus.BAD_REQUEST and response.error_type == NOTHING_IMPORTED
+
+
 SERVER_ERRORS: Final = 500
 _ROWS: Final = (
     _Row(
@@ -120,18 +124,18 @@ _ROWS: Final = (
 
 def read(exchange: Exchange, response: Response) -> Result:
     """The endpoint's answer, or the first reason in the table why there is none."""
-    if exchange.api is Api.PROGRESS and response.error_type == NOTHING_IMPORTED:
+    if exchange.api is Api.PROGRESS and _says_that_nothing_was_imported(response):
         return Success(exchange=exchange, answer=ProgressAnswer(operation=None))
+    ours = response.error is not None
     for row in _ROWS:
         if row.applies(response):
             detail = f"HTTP {response.status}: {row.detail}"
-            ours = response.error is not None
             return Failure(exchange=exchange, reason=row.reason, detail=detail, by_rocketchat=ours)
     try:
         return Success(exchange=exchange, answer=wire.parse(exchange.api, response.body))
     except BodyError as error:
         detail = f"HTTP {response.status}: the body is not this endpoint's JSON: {error}"
-        return Failure(exchange=exchange, reason=Reason.INVALID, detail=detail)
+        return Failure(exchange=exchange, reason=Reason.INVALID, detail=detail, by_rocketchat=ours)
 
 
 def budget_of(response: Response) -> Budget | None:
