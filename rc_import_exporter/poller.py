@@ -33,13 +33,17 @@ class Poller:
         """Polls from `delay` seconds on until it is cancelled."""
         await asyncio.sleep(delay)
         while True:
-            try:
-                pause = await self.poll()
-            except Exception:  # noqa: BLE001 - the supervisor: whatever it is, the other workspaces go on
-                self._log.exception("a fault of the exporter itself: this poll is lost")
-                self._store.put(note_fault(self._record, self._now()))
-                pause = self._record.interval
+            pause = await self.attempt()
             await asyncio.sleep(pause)
+
+    async def attempt(self) -> float:
+        """Polls once whatever goes wrong in it, and gives the seconds until the next time."""
+        try:
+            return await self.poll()
+        except Exception:  # noqa: BLE001 - the supervisor: whatever it is, the other workspaces go on
+            self._log.exception("a fault of the exporter itself: this poll is lost")
+            self._store.put(note_fault(self._record, self._now()))
+            return self._record.interval
 
     async def poll(self) -> float:
         """Polls once, and gives the seconds until the next time."""
