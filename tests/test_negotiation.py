@@ -70,6 +70,7 @@ def test_a_quality_of_the_most_specific_range_decides(accept: str, expected: For
     [
         ("text/plain,application/openmetrics-text", OPENMETRICS),
         ("text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0", OPENMETRICS),
+        ("text/plain;version=0.0.4,application/openmetrics-text;version=0.0.1", OPENMETRICS),
         ("text/plain;version=0.0.4,application/openmetrics-text", TEXT),
         ("application/openmetrics-text,text/*", OPENMETRICS),
         ("text/*,*/*", TEXT),
@@ -133,6 +134,7 @@ def test_a_comma_in_quotes_does_not_end_a_range() -> None:
         ("x-gzip", Encoding.GZIP),
         ("GZip;Q=0.001", Encoding.GZIP),
         ("gzip, deflate, br, zstd", Encoding.GZIP),
+        ("gzip;q=0.5, x-gzip;q=0", Encoding.GZIP),
         ("deflate, br", Encoding.IDENTITY),
         ("gzip;q=0", Encoding.IDENTITY),
         ("gzip;q=0.000, *", Encoding.IDENTITY),

@@ -290,6 +290,7 @@ async def test_a_fault_in_a_handler_shows_nothing_of_the_program(exporter: Expor
     """The client reads a line, also one that likes HTML, and the next request is answered."""
     answer = await exporter.get("/faulty", Accept="text/html")
     assert (answer.status, answer.body) == (500, b"500 Internal Server Error\n")
+    assert answer.headers["Connection"] == "close"
     assert (await exporter.get("/metrics")).status == 200
 
 
