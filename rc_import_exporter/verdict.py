@@ -79,10 +79,10 @@ def state_of(operation: Operation) -> State:
     step = operation.step
     if step is Step.DONE:
         return State.DONE
-    if step is Step.IMPORT_CANCELLED:
-        return State.CANCELED
     if step is Step.IMPORT_FAILED or operation.valid is False:
         return State.ERROR
+    if step is Step.IMPORT_CANCELLED:
+        return State.CANCELED
     if step is Step.NEW:
         return State.NEW
     if step is Step.USER_SELECTION:
