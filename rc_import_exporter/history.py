@@ -117,11 +117,15 @@ def _is_step_back(held: Operation, seen: Operation) -> bool:
     """
     if held.updated is None or seen.updated is None or seen.updated >= held.updated:
         return False
-    return _phase(seen) < _phase(held) or (_phase(seen) == _phase(held) and bool(seen.valid) >= bool(held.valid))
+    before, after = _phase(held), _phase(seen)
+    if before is None or after is None or before == after:
+        return bool(seen.valid) >= bool(held.valid)
+    return after < before
 
 
-def _phase(operation: Operation) -> int:
-    return next((phase for phase, steps in enumerate(_PHASES) if operation.step in steps), -1)
+def _phase(operation: Operation) -> int | None:
+    """The place of the step in a run; `None` for a word that no release read so far has written."""
+    return next((phase for phase, steps in enumerate(_PHASES) if operation.step in steps), None)
 
 
 _PHASES: Final = {Step.NEW}, LOADING_STEPS, {Step.USER_SELECTION}, IMPORTING_STEPS, LAST_STEPS
