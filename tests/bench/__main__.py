@@ -43,7 +43,7 @@ def tell(stage: Stage) -> None:
     stage.create("csv")
     stage.load(users=20, channels=8, messages=5_000, seconds=0.01)
     stage.begin_run(seconds=3_600.0)
-    stage.wait(3.0)
+    stage.wait(10.0)
     stage.go_down(Outage.HANG)
     stage.wait(86_400.0)
 

@@ -19,7 +19,7 @@ from typing import Final
 CORES: Final = sorted(os.sched_getaffinity(0))
 SERVER_CORE: Final = CORES[0]
 CLIENT_CORE: Final = CORES[-1]
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 
 _RATE: Final = re.compile(r"Requests/sec:\s+([\d.]+)")
 _MEDIAN: Final = re.compile(r"50%\s+([\d.]+)(us|ms|s)")
