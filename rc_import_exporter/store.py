@@ -82,12 +82,13 @@ def fold(record: Record, poll: Poll) -> Record:
 
 def note_fault(record: Record, now: float) -> Record:
     """The record after a poll that died of a fault of ours: counted as `internal`, and nothing is told."""
+    api = next(api for api in Api if api in record.target.apis)
     return replace(
         record,
         told=False,
         polls=record.polls + 1,
         last_poll=now,
-        failures=_add(record.failures, [(Api.STATUS, Reason.INTERNAL)]),
+        failures=_add(record.failures, [(api, Reason.INTERNAL)]),
     )
 
 
