@@ -1,0 +1,271 @@
+# ruff: noqa: INP001 - a program beside the package, not a part of it
+"""Writes what follows from the rules: the PrometheusRule resource, Grafana's own alerts, the README's table of alerts.
+
+Run as `python -m deploy.prometheus.generate` from the top of the checkout. Tests compare what is committed with what
+`files` returns, and the README with `table`.
+"""
+
+import re
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+ROOT: Final = Path(__file__).parent.parent.parent
+RULES: Final = ROOT / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
+RESOURCE: Final = ROOT / "deploy" / "prometheus" / "prometheusrule.yml"
+GRAFANA: Final = ROOT / "grafana" / "provisioning" / "alerting" / "rocketchat-import.yml"
+PREFIX: Final = "RocketChatImport"
+RECORD_PREFIX: Final = "rocketchat_import:"
+EXPORTER_URL: Final = "http://localhost:19458"
+DATA_SOURCE: Final = "DS_PROMETHEUS"
+"""The uid of Prometheus in the Grafana that Rocket.Chat's own monitoring stacks set up."""
+
+WITHOUT_MEMORY: Final[Mapping[str, str]] = {
+    "rocketchat_import:last_finished_timestamp_seconds": (
+        "max by (workspace, importer, outcome) (max_over_time(rocketchat_import_last_finished_timestamp_seconds{}[1d]))"
+    ),
+    "rocketchat_import:expected_since_timestamp_seconds": (
+        "min by (workspace, importer) "
+        "(min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[8d:1h]))"
+    ),
+}
+"""What stands for the rules that read their own past where nothing is recorded: the same from what was scraped, for a
+day, and for expectations of up to a week. `{}` is where the matchers of whoever reads it go."""
+
+Rule = dict[str, str | dict[str, str]]
+
+_SUBQUERY_STEP: Final = "1m"
+_REFERENCE: Final = re.compile(r"rocketchat_import:\w+(\{[^}]*\})?(\[\w+\])?")
+_LIMIT: Final = re.compile(r'vector\(([\d.]+)\), "of", "(\w+)"')
+_ACTION: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert of the rules; durations as Prometheus writes them, `keeps` empty for none."""
+
+    name: str
+    group: str
+    expr: str
+    lasts: str
+    keeps: str
+    severity: str
+    summary: str
+    description: str
+    runbook_url: str
+    dashboard_url: str
+
+
+def files() -> dict[Path, str]:
+    """Every generated file with its content."""
+    return {RESOURCE: resource(), GRAFANA: grafana()}
+
+
+def rules() -> Iterator[tuple[str, Rule]]:
+    """Each rule as Prometheus reads it, with the name of its group."""
+    written: dict[str, list[dict[str, list[Rule]]]] = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    for group in written["groups"]:
+        for rule in group["rules"]:
+            yield str(group["name"]), rule
+
+
+def records() -> dict[str, str]:
+    """The recording rules' expressions by name."""
+    return {str(rule["record"]): str(rule["expr"]) for _, rule in rules() if "record" in rule}
+
+
+def alerts() -> list[Alert]:
+    """The alerts in the order of the file."""
+    return [_alert(group, rule) for group, rule in rules() if "alert" in rule]
+
+
+def limits() -> dict[str, str]:
+    """The numbers of the first rule, by what they limit."""
+    return {name: number for number, name in _LIMIT.findall(records()[f"{RECORD_PREFIX}threshold"])}
+
+
+def resource() -> str:
+    """The rules as a resource of the Prometheus operator."""
+    body = RULES.read_text(encoding="utf-8")
+    comment, _, written = body.partition("\ngroups:\n")
+    head = (
+        "# Generated from rocketchat-import.rules.yml.\n"
+        "apiVersion: monitoring.coreos.com/v1\n"
+        "kind: PrometheusRule\n"
+        "metadata:\n"
+        "  name: rocketchat-import\n"
+        "  labels:\n"
+        "    app.kubernetes.io/name: rocketchat-import-exporter\n"
+        "spec:\n"
+        "  groups:\n"
+    )
+    return f"{comment}\n#\n{head}{textwrap.indent(written, '  ')}"
+
+
+def grafana() -> str:
+    """The alerts as Grafana manages them itself, where Prometheus loads no rules: what is recorded is written out."""
+    document = {
+        "apiVersion": 1,
+        "groups": [
+            {
+                "orgId": 1,
+                "name": name,
+                "folder": "Rocket.Chat imports",
+                "interval": "1m",
+                "rules": [_grafana_rule(alert) for alert in alerts() if alert.group == name],
+            }
+            for name in dict.fromkeys(alert.group for alert in alerts())
+        ],
+    }
+    head = "# Generated from deploy/prometheus/rocketchat-import.rules.yml, for a Prometheus that loads no rules.\n"
+    return head + yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
+
+
+def table() -> str:
+    """The alerts as a table in Markdown, for the README."""
+    lines = ["| alert | severity | after | fires when |", "|---|---|---|---|"]
+    for alert in alerts():
+        summary = _ACTION.sub(lambda action: _placeholder(action.group()), alert.summary)
+        lines.append(f"| `{alert.name}` | {alert.severity} | {alert.lasts} | {summary} |")
+    return "\n".join(lines) + "\n"
+
+
+def inline(expr: str) -> str:
+    """The expression on one line, with every recording that it reads written out."""
+    return " ".join(_REFERENCE.sub(_written_out, expr).split())
+
+
+def _alert(group: str, rule: Rule) -> Alert:
+    labels, annotations = rule.get("labels"), rule.get("annotations")
+    if not isinstance(labels, dict) or not isinstance(annotations, dict):
+        raise TypeError(f"{rule['alert']} needs labels and annotations")
+    return Alert(
+        name=str(rule["alert"]),
+        group=group,
+        expr=str(rule["expr"]),
+        lasts=str(rule["for"]),
+        keeps=str(rule.get("keep_firing_for", "")),
+        severity=labels["severity"],
+        summary=annotations["summary"],
+        description=annotations["description"],
+        runbook_url=annotations["runbook_url"],
+        dashboard_url=annotations["dashboard_url"],
+    )
+
+
+def _written_out(reference: re.Match[str]) -> str:
+    matchers, window = reference[1] or "", reference[2] or ""
+    name = reference[0].removesuffix(window).removesuffix(matchers)
+    if name == f"{RECORD_PREFIX}threshold":
+        return f"vector({limits()[matchers.split(chr(34))[1]]})"
+    expr = inline(WITHOUT_MEMORY.get(name, records()[name]))
+    if "{}" in expr:
+        expr = expr.replace("{}", matchers)
+    elif matchers:
+        expr = f"({expr}) and on ({_label(matchers)}) ({_one_of(matchers)})"
+    return f"({expr})[{window.strip('[]')}:{_SUBQUERY_STEP}]" if window else f"({expr})"
+
+
+def _label(matchers: str) -> str:
+    return matchers.strip("{}").partition("=")[0]
+
+
+def _one_of(matchers: str) -> str:
+    """A vector with a series for each value that a matcher like `{outcome=~"failed|canceled"}` allows."""
+    values = matchers.split('"')[1].split("|")
+    return " or ".join(f'label_replace(vector(1), "{_label(matchers)}", "{value}", "", "")' for value in values)
+
+
+def _grafana_rule(alert: Alert) -> dict[str, object]:
+    rule: dict[str, object] = {
+        "uid": _uid(alert),
+        "title": alert.name,
+        "condition": "B",
+        "data": [_query(alert), _above_zero()],
+        "noDataState": "OK",
+        "execErrState": "Error",
+        "for": alert.lasts,
+    }
+    if alert.keeps:
+        rule["keepFiringFor"] = alert.keeps
+    rule["annotations"] = {
+        "summary": _without_queries(alert.summary),
+        "description": _without_queries(alert.description),
+        "runbook_url": EXPORTER_URL + alert.runbook_url.rpartition("{{ end }}")[2],
+        "dashboard_url": _without_queries(_dashboard_url(alert)),
+    }
+    rule["labels"] = {"severity": alert.severity}
+    return rule
+
+
+def _uid(alert: Alert) -> str:
+    """At most 40 characters, and the same for ever: Grafana keeps a rule's history by it."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", "-", alert.name.removeprefix(PREFIX))
+    return f"rocketchat-import-{words.lower()}"
+
+
+def _query(alert: Alert) -> dict[str, object]:
+    model = {"refId": "A", "expr": inline(alert.expr), "instant": True, "range": False, "intervalMs": 1000}
+    return {
+        "refId": "A",
+        "datasourceUid": DATA_SOURCE,
+        "relativeTimeRange": {"from": 600, "to": 0},
+        "model": model,
+    }
+
+
+def _above_zero() -> dict[str, object]:
+    """Grafana's threshold: whatever a rule's expression returns is greater than 0, and means that it fires."""
+    model = {
+        "refId": "B",
+        "type": "threshold",
+        "expression": "A",
+        "conditions": [{"evaluator": {"type": "gt", "params": [0]}}],
+    }
+    return {"refId": "B", "datasourceUid": "__expr__", "model": model}
+
+
+def _dashboard_url(alert: Alert) -> str:
+    path = re.sub(r"^.*?\{\{ end \}\}", "", alert.dashboard_url)
+    return '{{ reReplaceAll "/+$" "" externalURL }}' + path
+
+
+def _without_queries(template: str) -> str:
+    """The template as Grafana reads it: without the sentences that ask Prometheus for more, which Grafana cannot.
+
+    Labels and value are named without the `$` that its provisioning may take for an environment's variable.
+    """
+    kept, depth, rest = [], 0, 0
+    for action in _ACTION.finditer(template):
+        word = action.group().strip("{} ").split()[0]
+        if depth == 0:
+            kept.append(template[rest : action.start()])
+        if depth or action.group().endswith("| query }}"):
+            depth += (word in {"with", "range", "if"}) - (word == "end")
+        else:
+            kept.append(action.group())
+        rest = action.end()
+    named = "".join([*kept, template[rest:]]).replace("$labels", ".Labels")
+    return re.sub(r" {2,}", " ", named.replace("$value", '(index .Values "A").Value')).strip()
+
+
+def _placeholder(action: str) -> str:
+    return "*workspace*" if "workspace" in action else "*instance*"
+
+
+def main() -> int:
+    """Write every generated file, and the table to standard output."""
+    for path, content in files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    sys.stdout.write(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
