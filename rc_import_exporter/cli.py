@@ -1,6 +1,7 @@
 """The command line: reads it, sets up the log, runs the daemon or a command, and turns what went wrong into lines.
 
-Exit codes: 0 ended as asked, 1 something does not work, 2 the command line or the configuration is wrong.
+Exit codes: 0 ended as asked, 1 something does not work, 2 the command line or the configuration is wrong; `watch` has
+more of them, see `exits`.
 """
 
 import asyncio
@@ -11,19 +12,22 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from rc_import_exporter import build, demo, flags, logs, settings
+from rc_import_exporter import build, commands, demo, flags, logs, settings
 from rc_import_exporter.app import App
 from rc_import_exporter.errors import ConfigurationError, ExporterError
+from rc_import_exporter.exits import SIGNALLED, Exit
 from rc_import_exporter.flags import Command, Invocation
 from rc_import_exporter.settings import OPTIONS, Settings
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
 
-DONE: Final = 0
-FAILED: Final = 1
-MISCONFIGURED: Final = 2
-
-COMMANDS: Final = (Command(name="demo", help="Run the exporter and four simulated servers in one process."),)
+COMMANDS: Final = (
+    Command(name="demo", help="Run the exporter and four simulated servers in one process."),
+    commands.CHECK,
+    commands.ONCE,
+    commands.WATCH,
+    commands.METRICS,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,17 +36,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         invocation = flags.parse(sys.argv[1:] if argv is None else argv, OPTIONS, COMMANDS)
         if invocation.help:
             print(flags.help_text(OPTIONS, COMMANDS, invocation.command), end="")
-            return DONE
+            return Exit.DONE
         if invocation.version:
             print(_version())
-            return DONE
+            return Exit.DONE
         return _HANDLERS[invocation.command](invocation, os.environ)
     except ConfigurationError as error:
-        return _tell(error.mistakes, MISCONFIGURED)
+        return _tell(error.mistakes, Exit.MISCONFIGURED)
     except ExporterError as error:
-        return _tell([str(error)], MISCONFIGURED)
+        return _tell([str(error)], Exit.MISCONFIGURED)
+    except BrokenPipeError:
+        # What is still to be written goes nowhere, or Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SIGNALLED + signal.SIGPIPE
     except OSError as error:
-        return _tell([error.strerror or str(error)], FAILED)
+        return _tell([error.strerror or str(error)], Exit.FAILED)
+    except KeyboardInterrupt:
+        return SIGNALLED + signal.SIGINT
 
 
 def _serve(invocation: Invocation, environ: Mapping[str, str]) -> int:
@@ -62,7 +72,7 @@ async def _daemon(configured: Settings) -> int:
     await ended.wait()
     await app.stop()
     log.info("stopped")
-    return DONE
+    return Exit.DONE
 
 
 def _demonstrate(invocation: Invocation, environ: Mapping[str, str]) -> int:
@@ -80,7 +90,7 @@ async def _demo(invocation: Invocation, environ: Mapping[str, str]) -> int:
         print(_welcome(configured, port), flush=True)
         await ended.wait()
         await app.stop()
-    return DONE
+    return Exit.DONE
 
 
 def _welcome(configured: Settings, port: int) -> str:
@@ -106,7 +116,7 @@ def _watch_signals() -> asyncio.Event:
 def _run(command: Coroutine[object, object, int]) -> int:
     with suppress(KeyboardInterrupt):
         return asyncio.run(command)
-    return DONE
+    return Exit.DONE
 
 
 def _version() -> str:
@@ -123,4 +133,8 @@ def _tell(mistakes: Sequence[str], code: int) -> int:
 _HANDLERS: Final[Mapping[str, Callable[[Invocation, Mapping[str, str]], int]]] = {
     "": _serve,
     "demo": _demonstrate,
+    commands.CHECK.name: commands.run_check,
+    commands.ONCE.name: commands.run_once,
+    commands.WATCH.name: commands.run_watch,
+    commands.METRICS.name: commands.run_metrics,
 }

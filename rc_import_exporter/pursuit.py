@@ -81,6 +81,8 @@ def trouble(record: Record) -> str:
     for feed in record.feeds.values():
         if feed.reason is not None and feed.api is not Api.INFO:
             alike.setdefault(feed.detail, []).append(feed.api)
+    if not alike and record.polls > 0:
+        return "a fault of the exporter itself, which --log.level=error shows"
     return "; ".join(f"{', '.join(apis)}: {detail}" for detail, apis in alike.items()) or "no answer yet"
 
 

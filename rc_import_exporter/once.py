@@ -1,0 +1,72 @@
+"""The command `once`: polls everything once and gives the page that node_exporter's textfile collector reads.
+
+`cli` runs it. A page in a file stands for as long as the file does: it carries what is known of workspaces and imports.
+Left out is what tells of the exporter itself, of a process that is gone, and what only counts while a process runs.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+from rc_import_exporter import clock
+from rc_import_exporter.catalogue import METRICS, Metric, MetricKind
+from rc_import_exporter.errors import ConfigurationError
+from rc_import_exporter.exits import Exit
+from rc_import_exporter.exposition import Exposition
+from rc_import_exporter.fleet import Fleet
+from rc_import_exporter.pursuit import trouble
+from rc_import_exporter.settings import Settings
+from rc_import_exporter.snapshot import Snapshot
+
+OF_THE_EXPORTER: Final = "exporter_"
+READABLE_BY_ALL: Final = 0o644
+SUFFIX: Final = ".prom"
+"""What node_exporter reads; it passes over everything else in its folder, files half written too."""
+
+METRICS_OF_A_FILE: Final[tuple[Metric, ...]] = tuple(
+    metric for metric in METRICS if metric.kind is MetricKind.GAUGE and not metric.name.startswith(OF_THE_EXPORTER)
+)
+
+
+async def poll(settings: Settings, now: Callable[[], float] = clock.now) -> Snapshot:
+    """The picture after one poll of every workspace."""
+    fleet = Fleet(settings, now)
+    await fleet.poll_once()
+    return fleet.store.snapshot
+
+
+def page(snapshot: Snapshot, now: float) -> bytes:
+    """The reduced page, in the text format and without timestamps."""
+    return Exposition(METRICS_OF_A_FILE, process=False).page(snapshot, now)
+
+
+def write(content: bytes, path: Path) -> None:
+    """Puts the page in the file's place at once, readable by all; raises `OSError`."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
+        try:
+            temporary.write(content)
+            temporary.flush()
+            os.fchmod(temporary.fileno(), READABLE_BY_ALL)
+            Path(temporary.name).replace(path)
+        except BaseException:
+            Path(temporary.name).unlink(missing_ok=True)
+            raise
+
+
+def output(text: str) -> Path:
+    """The file that `--output` names; raises `ConfigurationError` where node_exporter would not read it."""
+    if not text.endswith(SUFFIX) or "\0" in text:
+        raise ConfigurationError([f"flag --output: must end in {SUFFIX}, which is what node_exporter reads"])
+    return Path(text)
+
+
+def failures(snapshot: Snapshot) -> list[str]:
+    """A line for each workspace whose state could not be told."""
+    return [f"{name}: {trouble(record)}" for name, record in snapshot.records.items() if not record.told]
+
+
+def code(snapshot: Snapshot) -> Exit:
+    """Whether the state of every workspace could be told, by whichever way."""
+    return Exit.FAILED if failures(snapshot) else Exit.DONE
