@@ -159,7 +159,7 @@ def _staged(seen: Observation) -> Samples:
 def _age(record: Record, now: float) -> Samples:
     observation = record.held(now)
     if observation is not None and observation.operation is not None and observation.operation.created is not None:
-        yield (), max(0.0, now - observation.operation.created)
+        yield (), max(0.0, round(now - observation.operation.created, 3))
 
 
 def _last_finished(record: Record, now: float) -> Samples:

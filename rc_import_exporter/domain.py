@@ -309,6 +309,11 @@ class Poll:
         """What this endpoint came to; `None` where it was not asked."""
         return next((result for result in self.results if result.exchange.api is api), None)
 
+    @property
+    def answered(self) -> bool:
+        """Whether either feed answered, so that the state can be told."""
+        return any(isinstance(self.of(api), Success) for api in FEEDS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:

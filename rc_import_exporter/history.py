@@ -102,7 +102,7 @@ def _follow(history: History, sighting: Sighting, look: Look, current: str | Non
         horizon = NEVER if history.horizon is None else history.horizon
         track = _first_sight(sighting, expected=expected or _age_key(sighting.operation) <= horizon)
         history = replace(history, started=history.started + (not track.expected))
-    elif _is_step_back(before.operation, sighting.operation):
+    elif before.operation == sighting.operation or _is_step_back(before.operation, sighting.operation):
         return history
     else:
         track = _next_sight(before, sighting, look, superseded=current != sighting.operation.id)

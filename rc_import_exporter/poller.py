@@ -69,7 +69,7 @@ class Poller:
             return None
         self._keyring.refresh()
         poll = await self._ask_all(apis, started)
-        if schedule.fallback_due(fold(record, poll), started) and Api.PROGRESS not in apis:
+        if not poll.answered and Api.PROGRESS not in apis and schedule.fallback_due(fold(record, poll), started):
             further = await self._ask_all([Api.PROGRESS], started)
             poll = replace(
                 further, results=poll.results + further.results, exchanges=poll.exchanges + further.exchanges

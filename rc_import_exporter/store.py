@@ -154,7 +154,7 @@ def _fold_feeds(feeds: Mapping[Api, Feed], poll: Poll) -> Mapping[Api, Feed]:
         **feeds,
         **{each.exchange.api: _fold_feed(feeds.get(each.exchange.api), each, poll) for each in poll.results},
     }
-    if any(isinstance(poll.of(api), Success) for api in FEEDS) and not folded.get(Api.PROGRESS, _NOT_ASKED).ok:
+    if poll.answered and not folded.get(Api.PROGRESS, _NOT_ASKED).ok:
         del folded[Api.PROGRESS]
     return MappingProxyType({api: folded[api] for api in Api if api in folded})
 
