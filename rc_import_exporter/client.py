@@ -5,6 +5,7 @@ of a body, and no credential, goes further than that.
 """
 
 import asyncio
+import os
 import ssl
 import zlib
 from collections.abc import Callable
@@ -121,12 +122,20 @@ async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
     inflate = _inflater(response.headers.get("Content-Encoding", "identity"))
     body = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK):
-        body += chunk if inflate is None else inflate.decompress(chunk, most + 1 - len(body))
+        body += chunk if inflate is None else _inflated(inflate, chunk, most + 1 - len(body))
         if len(body) > most:
             raise OverflowError
     if inflate is not None and not inflate.eof:
         raise zlib.error
     return bytes(body)
+
+
+def _inflated(inflate: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
+    """At most so many bytes more; raises `zlib.error` for what follows the end, which zlib would keep for ever."""
+    piece = inflate.decompress(chunk, most)
+    if inflate.unused_data:
+        raise zlib.error
+    return piece
 
 
 def _inflater(encoding: str) -> "zlib._Decompress | None":
@@ -140,13 +149,13 @@ def _inflater(encoding: str) -> "zlib._Decompress | None":
 
 
 def _explain(error: Exception, timeout: float) -> tuple[Reason, str]:
+    if (insecure := _tls_error(error)) is not None:
+        return Reason.TLS, f"TLS failed: {_plain(insecure)}"
     match error:
         case TimeoutError():
             return Reason.TIMEOUT, f"no whole answer within {timeout:g} s"
         case aiohttp.ClientConnectorDNSError():
             return Reason.CONNECTION, f"the host {error.host} does not resolve"
-        case aiohttp.ClientSSLError() | ssl.SSLError():
-            return Reason.TLS, f"TLS failed: {_plain(error)}"
         case aiohttp.ClientHttpProxyError():
             return Reason.PROXY, f"the proxy answered with HTTP {error.status}"
         case aiohttp.ClientConnectorError():
@@ -159,17 +168,25 @@ def _explain(error: Exception, timeout: float) -> tuple[Reason, str]:
             return Reason.INTERNAL, f"a fault of the exporter: {type(error).__name__}"
 
 
+def _tls_error(error: BaseException | None) -> BaseException | None:
+    """OpenSSL's own error, or else aiohttp's; a server that wants a certificate says so after the handshake."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return error.os_error
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return error
+        case aiohttp.ClientConnectionError():
+            return _tls_error(error.__cause__)
+        case _:
+            return None
+
+
 def _plain(error: BaseException) -> str:
     """What the operating system or OpenSSL says, without the names of our classes and files."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        inner = (
-            error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error.os_error
-        )
-        return _plain(inner) if inner is not error else "no secure connection"
     if isinstance(error, ssl.SSLError):
         return (error.reason or "no secure connection").lower().replace("_", " ")
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
     return "no connection"
