@@ -1,0 +1,338 @@
+"""The board "Rocket.Chat imports, all workspaces": one row a workspace, the worst first, made for hundreds."""
+
+from typing import Final
+
+from grafana.frame import (
+    DATA_SOURCE_VARIABLE,
+    EXPORTER_VARIABLE,
+    IMPORT,
+    IMPORTS,
+    INSTANCE,
+    JOB,
+    OUTWARD,
+    TO_EXPORTER,
+    TO_IMPORT,
+    WORKSPACE,
+    chosen,
+)
+from grafana.panels import DEFAULT, Board, Column, Panel, Query, Section, renamed
+from grafana.queries import (
+    DATA_AGE,
+    ENDED,
+    FRAGILE,
+    OUTCOME,
+    PROGRESS,
+    RUNNING,
+    SCRAPED,
+    SUCCESSES,
+    TROUBLED,
+    each,
+    is_one_of,
+    one_of,
+    series,
+    where,
+)
+from grafana.words import (
+    BLUE,
+    DEEP_BLUE,
+    ORANGE,
+    OUT_OF_SIGHT_TEXT,
+    OUTCOME_NUMBERS,
+    OUTCOMES,
+    SLATE,
+    VERMILION,
+    YELLOW,
+)
+from rc_import_exporter.domain import Outcome
+
+_INFRASTRUCTURE: Final = "__name__|job|instance|url|endpoint|namespace|pod|container|service|node|prometheus"
+_LABEL: Final = chosen(
+    "label",
+    "Filter by label",
+    "A label of the workspaces, as configured (team, tenant, …).",
+    f"label_names({series('workspace_info', selector=SCRAPED)})",
+    multi=False,
+    regex=f"/^(?!(?:{_INFRASTRUCTURE})$).*$/",
+)
+_VALUE: Final = chosen(
+    "value",
+    "that is",
+    "The values of that label to show.",
+    f"label_values({series('workspace_info', selector=SCRAPED)}, $label)",
+)
+_LOST: Final = f"{each('up')} == 0"
+_OUTCOME_HELD: Final = f"{each('outcome', 'outcome')} == 1"
+_FILTER: Final = "max by (workspace) (" + series("workspace_info", '$label=~"$value"') + ")"
+
+
+def _filtered(expr: str) -> str:
+    """Only the workspaces whose label has one of the chosen values; label names have no place in other metrics."""
+    return f"({expr})\nand on (workspace) {_FILTER}"
+
+
+def _stat(title: str, description: str, condition: str, color: str) -> Panel:
+    return Panel(
+        kind="stat",
+        title=title,
+        description=description,
+        size=(4, 3),
+        queries=[Query(expr=f"count({_filtered(condition)}) or vector(0)")],
+        unit="none",
+        decimals=0,
+        steps=[(None, "transparent"), (1, color)],
+        options={"colorMode": "background"},
+        nothing="0",
+    )
+
+
+_COUNTS: Final = Section(
+    panels=[
+        _stat(
+            "Need someone",
+            "Workspaces whose newest import failed, was interrupted or was cut off.",
+            TROUBLED,
+            VERMILION,
+        ),
+        _stat(
+            "Out of sight",
+            "Workspaces whose state cannot be told now: an import may be running there.",
+            _LOST,
+            SLATE,
+        ),
+        _stat(
+            "Lost records",
+            "Workspaces whose newest import is done and rejected records; API imports reject whoever exists already.",
+            is_one_of("outcome", [Outcome.COMPLETED_WITH_ERRORS]),
+            ORANGE,
+        ),
+        _stat(
+            "Must not be restarted",
+            "Workspaces where an import loads or runs: a server that starts there cuts it off.",
+            FRAGILE,
+            BLUE,
+        ),
+        _stat(
+            "Wait for their start",
+            "Workspaces with an import that is new or ready, and that somebody has to start.",
+            is_one_of("outcome", [Outcome.WAITING]),
+            YELLOW,
+        ),
+        _stat("Workspaces", "All that are configured and match the filters.", each("workspace_info"), "transparent"),
+    ]
+)
+
+_TO_ONE: Final = (
+    "Open this import",
+    (
+        f"/d/{IMPORT}?var-datasource=${{datasource}}&var-workspace=${{__value.text}}&var-"
+        f"exporter=${{exporter}}&${{__url_time_range}}"
+    ),
+)
+
+_ANY: Final = 'importer=""'
+_SOME: Final = 'importer!=""'
+_LAST_SUCCESS: Final = "last_finished_timestamp_seconds", one_of("outcome", list(SUCCESSES))
+
+
+def _table(*parts: tuple[Column, str]) -> tuple[list[Column], list[Query]]:
+    """Columns with their queries, which the columns name by letter."""
+    return [column for column, _ in parts], [Query(expr=_filtered(expr), table=True) for _, expr in parts]
+
+
+_COLUMNS, _QUERIES = _table(
+    (Column(source="A", title="Verdict", words=OUTCOME_NUMBERS, width=230), OUTCOME),
+    (
+        Column(
+            source="B",
+            title="Progress",
+            unit="percentunit",
+            decimals=0,
+            maximum=1,
+            steps=[(None, BLUE)],
+            cell="gauge",
+            width=150,
+        ),
+        PROGRESS,
+    ),
+    (Column(source="C", title="Records", unit="locale", width=95), each("operation_records")),
+    (
+        Column(source="D", title="Rejected", unit="locale", steps=[(None, DEFAULT), (1, ORANGE)], width=90),
+        each("operation_records_failed"),
+    ),
+    (
+        Column(source="E", title="Last moved", unit="dateTimeFromNow", width=130),
+        f"{each('operation_progress_timestamp_seconds')} * 1000",
+    ),
+    (
+        Column(source="F", title="Last success", unit="dateTimeFromNow", width=130),
+        f"{each(_LAST_SUCCESS[0], matchers=_LAST_SUCCESS[1:])} * 1000",
+    ),
+    (
+        Column(
+            source="G",
+            title="Data age",
+            unit="dtdurations",
+            decimals=0,
+            steps=[(None, DEFAULT), (120, ORANGE), (180, VERMILION)],
+            width=105,
+        ),
+        DATA_AGE,
+    ),
+    (
+        Column(
+            source="H",
+            title="API",
+            words={"0": ("failing", VERMILION), "1": ("answers", DEEP_BLUE)},
+            cell="color-text",
+            width=80,
+        ),
+        each("up"),
+    ),
+    (Column(source="version", title="Server", width=75), f"topk by (workspace) (1, {each('server_info', 'version')})"),
+)
+
+_WORKSPACES: Final = Section(
+    panels=[
+        Panel(
+            kind="table",
+            title="How is each workspace doing?",
+            description=(
+                "The worst first. A workspace's name leads to its own dashboard; a column's funnel narrows the list. "
+                "An empty cell is something that there rightly is not: no progress before an import is loaded, no "
+                "success ever seen."
+            ),
+            size=(24, 15),
+            queries=_QUERIES,
+            columns=[Column(source="workspace", title="Workspace", link=_TO_ONE, cell="color-text"), *_COLUMNS],
+            custom={"filterable": True},
+            sort="Verdict",
+            nothing="No workspace matches the filters, or no exporter is scraped",
+        ),
+        Panel(
+            kind="timeseries",
+            title="How many workspaces were doing what?",
+            description=(
+                "Workspaces by the outcome of their newest import, over time; all that are configured and match the "
+                "filters."
+            ),
+            size=(24, 8),
+            queries=[
+                Query(
+                    expr=f"count by (outcome) ({_filtered(_OUTCOME_HELD)})",
+                    legend="{{outcome}}",
+                    range=True,
+                ),
+                Query(expr=f"count({_filtered(_LOST)})", legend="out_of_sight", range=True),
+            ],
+            unit="none",
+            decimals=0,
+            custom={
+                "fillOpacity": 60,
+                "lineWidth": 0,
+                "lineInterpolation": "stepAfter",
+                "stacking": {"mode": "normal", "group": "A"},
+            },
+            overrides=[
+                renamed(value, text, color)
+                for value, text, color in [
+                    *((word.value.value, word.text, word.color) for word in OUTCOMES),
+                    ("out_of_sight", OUT_OF_SIGHT_TEXT, SLATE),
+                ]
+            ],
+            nothing="No exporter was scraped in this time",
+        ),
+    ]
+)
+
+
+def _expected(name: str) -> str:
+    """What is expected of a workspace's newest import: of any, or of its importer."""
+    by_importer = each(name, "importer", matchers=[_SOME])
+    of_this = f"{by_importer} and on (workspace, importer) {each('operation_info', 'importer')}"
+    return f"({each(name, matchers=[_ANY])} or max by (workspace) ({of_this}))"
+
+
+def _since_success() -> str:
+    """Seconds since the last success, as a share of the interval in which one is expected."""
+    name, matcher = _LAST_SUCCESS
+    interval = "expected_success_interval_seconds"
+    every = each(interval, matchers=[_ANY])
+    every_of_it = each(interval, "importer", matchers=[_SOME])
+    since, since_of_it = each(name, matchers=[matcher]), each(name, "importer", matchers=[matcher])
+    return (
+        f"(time() - {since}) / {every}\n"
+        f"or max by (workspace) ((time() - {since_of_it}) / on (workspace, importer) {every_of_it})"
+    )
+
+
+def _share(title: str, letter: str) -> Column:
+    return Column(
+        source=letter,
+        title=title,
+        unit="percentunit",
+        decimals=0,
+        steps=[(None, DEFAULT), (0.8, ORANGE), (1, VERMILION)],
+    )
+
+
+_EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
+    (_share("Time since the last success", "A"), _since_success()),
+    (
+        _share("Running time", "B"),
+        (
+            f"(time() - {where(each('operation_run_started_timestamp_seconds'), RUNNING)}) / "
+            f"{_expected('expected_run_seconds')}"
+        ),
+    ),
+    (
+        _share("Share of rejected records", "C"),
+        (
+            f"{each('operation_records_failed')} / ({each('operation_records')} > 0) / "
+            f"({_expected('expected_failed_ratio')} > 0)"
+        ),
+    ),
+    (
+        Column(
+            source="D",
+            title="Records, at least",
+            unit="percentunit",
+            decimals=0,
+            steps=[(None, VERMILION), (1, DEFAULT)],
+        ),
+        f"{where(each('operation_records_completed'), ENDED)} / ({_expected('expected_records')} > 0)",
+    ),
+)
+
+_EXPECTATIONS: Final = Section(
+    title="What is expected",
+    panels=[
+        Panel(
+            kind="table",
+            title="Are the expectations met?",
+            description=(
+                "Each as a share of what the configuration expects of the workspace: from 100 % on, the last success "
+                "is overdue, the run too long, the rejected too many. Records should reach 100 % when an import has "
+                "ended."
+            ),
+            size=(24, 8),
+            queries=_EXPECTED_QUERIES,
+            columns=[
+                Column(source="workspace", title="Workspace", link=_TO_ONE, cell="color-text"),
+                *_EXPECTED_COLUMNS,
+            ],
+            sort="Time since the last success",
+            nothing="Nothing is expected: set expect.success_every and the like for a workspace",
+        )
+    ],
+)
+
+BOARD: Final = Board(
+    uid=IMPORTS,
+    title="Rocket.Chat imports, all workspaces",
+    description="Which workspace needs me?",
+    since="24h",
+    variables=[DATA_SOURCE_VARIABLE, JOB, INSTANCE, WORKSPACE, _LABEL, _VALUE, EXPORTER_VARIABLE],
+    links=[TO_IMPORT, TO_EXPORTER, *OUTWARD],
+    annotations=(),
+    sections=[_COUNTS, _WORKSPACES, _EXPECTATIONS],
+)

@@ -1,0 +1,375 @@
+"""The one helper that keeps panels alike: a `Panel` says what differs, `dashboard` lays panels out and writes the JSON.
+
+Every board uses it. The JSON is of schema version 38, which Grafana 10 writes and 13 reads.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+Json = dict[str, object]
+
+WIDTH: Final = 24
+DATA_SOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
+SCHEMA_VERSION: Final = 38
+RATE_STEP: Final = "1m"
+"""The least step of queries with `$__rate_interval`, which is 4 min then: enough for scrapes every 15 s and 60 s."""
+
+_LEGEND: Final[Json] = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
+_LAST_VALUE: Final[Json] = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+_OPTIONS: Final[Mapping[str, Json]] = {
+    "stat": {
+        "colorMode": "value",
+        "graphMode": "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "reduceOptions": _LAST_VALUE,
+        "textMode": "auto",
+    },
+    "bargauge": {
+        "displayMode": "basic",
+        "minVizHeight": 10,
+        "minVizWidth": 0,
+        "orientation": "horizontal",
+        "reduceOptions": _LAST_VALUE,
+        "showUnfilled": True,
+        "valueMode": "color",
+    },
+    "timeseries": {"legend": _LEGEND, "tooltip": {"mode": "multi", "sort": "desc"}},
+    "state-timeline": {
+        "alignValue": "left",
+        "legend": {**_LEGEND, "showLegend": False},
+        "mergeValues": True,
+        "rowHeight": 0.85,
+        "showValue": "auto",
+        "tooltip": {"mode": "single", "sort": "none"},
+    },
+    "table": {"cellHeight": "sm", "showHeader": True},
+    "text": {"mode": "markdown"},
+    "alertlist": {
+        "alertInstanceLabelFilter": "",
+        "alertName": "RocketChatImport",
+        "dashboardAlerts": False,
+        "groupBy": [],
+        "groupMode": "default",
+        "maxItems": 20,
+        "sortOrder": 3,
+        "stateFilter": {"error": True, "firing": True, "noData": False, "normal": False, "pending": True},
+        "viewMode": "list",
+    },
+}
+_CUSTOM: Final[Mapping[str, Json]] = {
+    "timeseries": {
+        "drawStyle": "line",
+        "fillOpacity": 8,
+        "lineInterpolation": "linear",
+        "lineWidth": 2,
+        "showPoints": "never",
+        "spanNulls": False,
+        "axisSoftMin": 0,
+    },
+    "state-timeline": {"fillOpacity": 90, "lineWidth": 0},
+    "table": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A PromQL query of a panel; `table` gives a row for each series, as it is now."""
+
+    expr: str
+    legend: str = ""
+    table: bool = False
+    range: bool = False
+
+    def json(self, place: int) -> Json:
+        """The target as Grafana's Prometheus data source reads it."""
+        instant = not self.range
+        target: Json = {
+            "datasource": DATA_SOURCE,
+            "editorMode": "code",
+            "expr": self.expr,
+            "format": "table" if self.table else "time_series",
+            "instant": instant,
+            "legendFormat": self.legend,
+            "range": not instant,
+            "refId": letter(place),
+        }
+        return target | ({"interval": RATE_STEP} if "$__rate_interval" in self.expr else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table: its query's letter or its label, its heading, and how its values are shown."""
+
+    source: str
+    title: str
+    unit: str = ""
+    words: Mapping[str, tuple[str, str]] | None = None
+    steps: Sequence[tuple[float | None, str]] = ()
+    width: int = 0
+    decimals: int | None = None
+    maximum: float | None = None
+    cell: str = ""
+    link: tuple[str, str] | None = None
+
+    def override(self) -> Json:
+        """The field override that shows it so."""
+        properties: list[Json] = []
+
+        def show(name: str, value: object) -> None:
+            properties.append({"id": name, "value": value})
+
+        if self.unit:
+            show("unit", self.unit)
+        if self.decimals is not None:
+            show("decimals", self.decimals)
+        if self.maximum is not None:
+            show("min", 0)
+            show("max", self.maximum)
+        if self.words:
+            show("mappings", mappings(self.words))
+        if self.steps:
+            show("thresholds", thresholds(self.steps))
+        if self.cell or self.words or self.steps:
+            show("custom.cellOptions", _cell(self.cell or ("color-background" if self.words else "color-text")))
+        if self.width:
+            show("custom.width", self.width)
+        if self.link:
+            show("links", [{"title": self.link[0], "url": self.link[1], "targetBlank": False}])
+        return {"matcher": {"id": "byName", "options": self.title}, "properties": properties}
+
+    @property
+    def field_name(self) -> str:
+        """What the column is called before it is renamed."""
+        return f"Value #{self.source}" if len(self.source) == 1 else self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """A panel: one question, answered. `size` is width and height in the grid of 24 columns."""
+
+    kind: str
+    title: str
+    description: str
+    size: tuple[int, int]
+    queries: Sequence[Query] = ()
+    unit: str = ""
+    decimals: int | None = None
+    nothing: str = ""
+    words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    steps: Sequence[tuple[float | None, str]] = ()
+    color: str = ""
+    limits: tuple[float | None, float | None] = (None, None)
+    options: Json = field(default_factory=dict)
+    custom: Json = field(default_factory=dict)
+    columns: Sequence[Column] = ()
+    overrides: Sequence[Json] = ()
+    sort: str = ""
+    descending: bool = True
+    links: Sequence[Json] = ()
+
+    def json(self, number: int, x: int, y: int) -> Json:
+        """The panel as the dashboard holds it."""
+        made: Json = {
+            "id": number,
+            "type": self.kind,
+            "title": self.title,
+            "description": self.description,
+            "gridPos": {"x": x, "y": y, "w": self.size[0], "h": self.size[1]},
+            "fieldConfig": {"defaults": self._defaults(), "overrides": self._overrides()},
+            "options": _merged(_OPTIONS[self.kind], self.options) | self._sorted(),
+        }
+        if self.queries:
+            made["datasource"] = DATA_SOURCE
+            made["targets"] = [query.json(place) for place, query in enumerate(self.queries)]
+        if self.columns:
+            made["transformations"] = self._transformations()
+        if self.links:
+            made["links"] = list(self.links)
+        return made
+
+    def _defaults(self) -> Json:
+        least, most = self.limits
+        color: Json = {"mode": "fixed", "fixedColor": self.color} if self.color else {"mode": "thresholds"}
+        if self.kind == "timeseries" and not self.color:
+            color = {"mode": "palette-classic"}
+        given: Json = {
+            "unit": self.unit,
+            "decimals": self.decimals,
+            "noValue": self.nothing,
+            "min": least,
+            "max": most,
+        }
+        made: Json = {name: value for name, value in given.items() if value not in ("", None)}
+        made["color"] = color
+        made["mappings"] = mappings(self.words)
+        made["thresholds"] = thresholds(self.steps or [(None, DEFAULT)])
+        made["custom"] = _merged(_CUSTOM.get(self.kind, {}), self.custom)
+        return made
+
+    def _overrides(self) -> list[Json]:
+        return [*(column.override() for column in self.columns), *self.overrides]
+
+    def _sorted(self) -> Json:
+        return {"sortBy": [{"displayName": self.sort, "desc": self.descending}]} if self.sort else {}
+
+    def _transformations(self) -> list[Json]:
+        """One row for all that is known of the same labels, then the columns in their order, the others left out."""
+        renamed = {column.field_name: column.title for column in self.columns}
+        if len(self.queries) == 1:
+            renamed = {"Value" if name == "Value #A" else name: title for name, title in renamed.items()}
+        merge: list[Json] = [{"id": "merge", "options": {}}] if len(self.queries) > 1 else []
+        kept: Json = {"id": "filterFieldsByName", "options": {"include": {"names": list(renamed)}}}
+        order = {name: place for place, name in enumerate(renamed)}
+        organize: Json = {
+            "id": "organize",
+            "options": {"excludeByName": {}, "indexByName": order, "renameByName": renamed},
+        }
+        return [*merge, kept, organize]
+
+
+DEFAULT: Final = "text"
+"""The theme's own colour of text, which is readable on both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading, if it has a title, and the panels below it, which fill line after line of the grid."""
+
+    title: str = ""
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """What is marked on the time axis; `at_value` says that the query's values are the instants, in milliseconds."""
+
+    name: str
+    expr: str
+    color: str
+    title: str
+    at_value: bool = False
+
+    def json(self) -> Json:
+        """The annotation; its query stands at its top, where Grafana 10 reads it and 12 takes it from."""
+        return {
+            "datasource": DATA_SOURCE,
+            "enable": True,
+            "expr": self.expr,
+            "hide": False,
+            "iconColor": self.color,
+            "name": self.name,
+            "step": RATE_STEP,
+            "tagKeys": "workspace",
+            "textFormat": "",
+            "titleFormat": self.title,
+            "useValueForTime": self.at_value,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """A dashboard; `variables` and `links` are Grafana's own."""
+
+    uid: str
+    title: str
+    description: str
+    since: str
+    variables: Sequence[Json]
+    links: Sequence[Json]
+    annotations: Sequence[Annotation]
+    sections: Sequence[Section]
+
+    def json(self) -> Json:
+        """The whole dashboard."""
+        return {
+            "uid": self.uid,
+            "title": self.title,
+            "description": self.description,
+            "tags": ["rocketchat", "rocketchat-import"],
+            "editable": False,
+            "graphTooltip": 1,
+            "refresh": "30s",
+            "schemaVersion": SCHEMA_VERSION,
+            "time": {"from": f"now-{self.since}", "to": "now"},
+            "timepicker": {},
+            "timezone": "browser",
+            "weekStart": "",
+            "fiscalYearStartMonth": 0,
+            "liveNow": False,
+            "links": list(self.links),
+            "templating": {"list": list(self.variables)},
+            "annotations": {"list": [annotation.json() for annotation in self.annotations]},
+            "panels": self._panels(),
+        }
+
+    def _panels(self) -> list[Json]:
+        made: list[Json] = []
+        y = 0
+        for section in self.sections:
+            if section.title:
+                made.append(_heading(section.title, len(made) + 1, y))
+                y += 1
+            x = tallest = 0
+            for panel in section.panels:
+                width, height = panel.size
+                if x + width > WIDTH:
+                    x, y, tallest = 0, y + tallest, 0
+                made.append(panel.json(len(made) + 1, x, y))
+                x, tallest = x + width, max(tallest, height)
+            y += tallest
+        return made
+
+
+def mappings(words: Mapping[str, tuple[str, str]]) -> list[Json]:
+    """Text and colour for values."""
+    options = {
+        value: {"text": text, "color": color, "index": place}
+        for place, (value, (text, color)) in enumerate(words.items())
+    }
+    return [{"type": "value", "options": options}] if options else []
+
+
+def thresholds(steps: Sequence[tuple[float | None, str]]) -> Json:
+    """Colours from a value on; the first one has none."""
+    return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
+
+
+def of_frame(query: str, name: str, value: object) -> Json:
+    """The override of one property for what a query, by its letter, brought."""
+    return {"matcher": {"id": "byFrameRefID", "options": query}, "properties": [{"id": name, "value": value}]}
+
+
+def colored(query: str, color: str) -> Json:
+    """The override that gives all lines of a query one colour."""
+    return of_frame(query, "color", {"mode": "fixed", "fixedColor": color})
+
+
+def renamed(name: str, text: str, color: str) -> Json:
+    """The override that gives a series, by its name, a text and a colour."""
+    properties = [
+        {"id": "displayName", "value": text},
+        {"id": "color", "value": {"mode": "fixed", "fixedColor": color}},
+    ]
+    return {"matcher": {"id": "byName", "options": name}, "properties": properties}
+
+
+def letter(place: int) -> str:
+    """A query's letter: A for the first."""
+    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[place]
+
+
+def _cell(kind: str) -> Json:
+    if kind == "gauge":
+        return {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+    return {"type": kind, "mode": "basic"} if kind == "color-background" else {"type": kind}
+
+
+def _heading(title: str, number: int, y: int) -> Json:
+    place = {"x": 0, "y": y, "w": WIDTH, "h": 1}
+    return {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
+
+
+def _merged(base: Json, over: Json) -> Json:
+    return {**base, **over}
