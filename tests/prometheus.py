@@ -1,0 +1,147 @@
+"""A real Prometheus on a loopback port that serves what was scraped in virtual time; tests of dashboards ask it."""
+
+import json
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A series of a query's result: its labels, and its points as Unix seconds and value."""
+
+    labels: Labels
+    points: Sequence[tuple[float, float]]
+
+    @property
+    def last(self) -> float:
+        """The latest value."""
+        return self.points[-1][1]
+
+
+class QueryError(Exception):
+    """Prometheus refused a query; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prometheus:
+    """The HTTP API of a Prometheus that runs."""
+
+    url: str
+
+    def instant(self, query: str, at: float) -> Sequence[Series]:
+        """What a query gives at one instant; raises `QueryError`."""
+        found = cast("dict[str, object]", self._get("query", query=query, time=f"{at:.3f}"))
+        if found["resultType"] == "scalar":
+            return [Series(labels={}, points=[_point(found["result"])])]
+        rows = cast("list[dict[str, object]]", found["result"])
+        return [Series(labels=cast("Labels", row["metric"]), points=[_point(row["value"])]) for row in rows]
+
+    def range(self, query: str, start: float, end: float, step: float) -> Sequence[Series]:
+        """What a query gives over time; raises `QueryError`."""
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        found = cast("dict[str, object]", self._get("query_range", query=query, **times))
+        rows = cast("list[dict[str, object]]", found["result"])
+        return [
+            Series(
+                labels=cast("Labels", row["metric"]),
+                points=[_point(point) for point in cast("list[object]", row["values"])],
+            )
+            for row in rows
+        ]
+
+    def label_values(self, label: str, selector: str, start: float, end: float) -> Sequence[str]:
+        """The values of a label among the series that match."""
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}"}
+        return cast("list[str]", self._get(f"label/{label}/values", **{"match[]": selector}, **times))
+
+    def label_names(self, selector: str, start: float, end: float) -> Sequence[str]:
+        """The names of the labels of the series that match."""
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}"}
+        return cast("list[str]", self._get("labels", **{"match[]": selector}, **times))
+
+    def _get(self, path: str, **parameters: str) -> object:
+        data = urllib.parse.urlencode(parameters)
+        whole = f"{self.url}/api/v1/{path}"
+        posted = None if path.startswith("label/") else data.encode()
+        try:
+            with urllib.request.urlopen(whole if posted else f"{whole}?{data}", posted, timeout=60) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise QueryError(f"{json.load(error).get('error')}: {parameters}") from error
+
+
+def _point(pair: object) -> tuple[float, float]:
+    at, value = cast("tuple[float, str]", pair)
+    return float(at), float(value)
+
+
+@contextmanager
+def serving(folder: Path, lines: Iterable[str], *, interval: float) -> Iterator[Prometheus]:
+    """Loads samples, written as `timeline.openmetrics` writes them, and serves them until the block ends.
+
+    Such samples cannot tell where a series ended, as a scrape does; a short lookback for the scrape `interval` does.
+    """
+    samples = folder / "samples.om"
+    with samples.open("w") as file:
+        file.writelines(lines)
+        file.write("# EOF\n")
+    data = folder / "data"
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(samples), str(data)],
+        check=True,
+        capture_output=True,
+    )
+    (folder / "prometheus.yml").write_text("{}\n")
+    port = _free_port()
+    command = [
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={data}",
+        "--storage.tsdb.retention.time=100y",
+        f"--query.lookback-delta={interval * 1.3:.0f}s",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=error",
+    ]
+    with (folder / "prometheus.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(url, process)
+            yield Prometheus(url=url)
+        finally:
+            process.terminate()
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration as Grafana and Prometheus write it: 15s, 1m."""
+    found = re.fullmatch(r"(\d+)(s|m|h|d)", text)
+    if found is None:
+        raise ValueError(text)
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return cast("int", free.getsockname()[1])
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("Prometheus did not start: see prometheus.log beside its data")
