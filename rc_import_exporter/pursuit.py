@@ -17,6 +17,8 @@ from rc_import_exporter.verdict import sentence
 GRACE: Final = 15.0
 """Seconds for which an interrupted import may yet end as done: the server notices within one batch of records."""
 POLLS_OF_GRACE: Final = 2
+PATIENCE: Final = 600.0
+"""Seconds out of sight that a restart of a server with a large database explains, once it was in sight."""
 FINAL_REASONS: Final = frozenset(
     {Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.NOT_FOUND, Reason.REDIRECTED, Reason.TLS, Reason.TOO_LARGE}
 )
@@ -139,9 +141,10 @@ def _verdict(pursuit: Pursuit, record: Record, now: float) -> Verdict | None:
         if _may_end_otherwise(pursuit, record, now):
             return None
         return Verdict(exit=_EXITS.get(track.outcome, Exit.BROKEN_OFF), sentence=sentence(track))
-    if _is_out_of_sight(pursuit, record, now):
-        return Verdict(exit=Exit.FAILED, sentence=f"cannot tell how the import ends: {_why_blind(pursuit, record)}")
-    if track is None and pursuit.start_by is not None and now >= pursuit.start_by:
+    late = track is None and pursuit.start_by is not None and now >= pursuit.start_by
+    if _is_out_of_sight(pursuit, record, now) or (late and not _told_by_feed(record)):
+        return Verdict(exit=Exit.FAILED, sentence=f"cannot tell how the import ends: {_why_blind(record)}")
+    if late:
         nothing = f"no operation {pursuit.wanted} was seen" if pursuit.wanted else "no import started"
         return Verdict(exit=Exit.NOTHING_STARTED, sentence=f"{nothing} in time")
     return None
@@ -153,9 +156,9 @@ def _may_end_otherwise(pursuit: Pursuit, record: Record, now: float) -> bool:
 
 
 def _is_out_of_sight(pursuit: Pursuit, record: Record, now: float) -> bool:
-    if pursuit.seen is None and _is_refused_for_good(record):
-        return True
-    return now - (pursuit.began if pursuit.seen is None else pursuit.seen) > record.stale_after
+    if pursuit.seen is not None:
+        return now - pursuit.seen > max(PATIENCE, record.stale_after)
+    return _is_refused_for_good(record) or now - pursuit.began > record.stale_after
 
 
 def _is_refused_for_good(record: Record) -> bool:
@@ -168,7 +171,7 @@ def _is_final(feed: Feed) -> bool:
     return feed.reason in FINAL_REASONS and not (feed.reason is Reason.NOT_FOUND and feed.alone)
 
 
-def _why_blind(pursuit: Pursuit, record: Record) -> str:
+def _why_blind(record: Record) -> str:
     if not _told_by_feed(record):
         return trouble(record)
     return "another one took its place, and only getLatestImportOperations tells of it then"
