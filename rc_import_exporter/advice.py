@@ -13,10 +13,14 @@ from rc_import_exporter.domain import Api, Outcome, Reason, State, Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """A title of two or three words, and the advice, one sentence or two each, in the order of doing."""
+    """A title of two or three words, and the advice, one sentence or two each, in the order of doing.
+
+    `alert` is the alert that tells of it, without its prefix; the runbook has more.
+    """
 
     title: str
     advice: tuple[str, ...] = ()
+    alert: str = ""
 
 
 PERMISSIONS: Final[Mapping[Api, str]] = {
@@ -48,6 +52,7 @@ _LOG: Final = (
 OUTCOMES: Final[Mapping[Outcome, Words]] = {
     Outcome.NONE: Words(title="Nothing imported"),
     Outcome.WAITING: Words(
+        alert="WaitingForStart",
         title="Waiting",
         advice=("Someone has to choose what is imported and start it: Administration → Workspace → Import.",),
     ),
@@ -60,6 +65,7 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
     ),
     Outcome.SUCCEEDED: Words(title="Succeeded"),
     Outcome.COMPLETED_WITH_ERRORS: Words(
+        alert="CompletedWithErrors",
         title="Completed with errors",
         advice=(
             (
@@ -71,6 +77,7 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
         ),
     ),
     Outcome.INCOMPLETE: Words(
+        alert="CutOff",
         title="Cut off",
         advice=(
             (
@@ -81,8 +88,9 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
             _AGAIN,
         ),
     ),
-    Outcome.FAILED: Words(title="Failed", advice=(_LOG, _SAVE, _AGAIN)),
+    Outcome.FAILED: Words(alert="Failed", title="Failed", advice=(_LOG, _SAVE, _AGAIN)),
     Outcome.INTERRUPTED: Words(
+        alert="CutOff",
         title="Cut off",
         advice=(
             "Rocket.Chat restarted, another server of the cluster started, or someone cleared the import.",
@@ -96,9 +104,10 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
         advice=("It never ran: it was replaced by another or cleared. If that was a mistake, start anew.",),
     ),
     Outcome.CANCELED: Words(
-        title="Canceled", advice=("Someone canceled it. What was imported until then stays.", _AGAIN)
+        alert="Canceled", title="Canceled", advice=("Someone canceled it. What was imported until then stays.", _AGAIN)
     ),
     Outcome.UNKNOWN: Words(
+        alert="UnknownState",
         title="Cannot be told",
         advice=(
             (
@@ -112,6 +121,7 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
 
 REASONS: Final[Mapping[Reason, Words]] = {
     Reason.TIMEOUT: Words(
+        alert="WorkspaceUnreachable",
         title="No answer in time",
         advice=(
             "Rocket.Chat or its database is overloaded, or a firewall drops the packets. Open it in a browser.",
@@ -119,6 +129,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.CONNECTION: Words(
+        alert="WorkspaceUnreachable",
         title="No connection",
         advice=(
             (
@@ -129,6 +140,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.TLS: Words(
+        alert="WorkspaceUnreachable",
         title="TLS failed",
         advice=(
             (
@@ -139,6 +151,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.UNAUTHORIZED: Words(
+        alert="CredentialsRefused",
         title="Credentials refused",
         advice=(
             (
@@ -149,6 +162,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.FORBIDDEN: Words(
+        alert="PermissionMissing",
         title="Permission missing",
         advice=(
             (
@@ -158,6 +172,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.NOT_FOUND: Words(
+        alert="WorkspaceUnreachable",
         title="No such endpoint",
         advice=(
             (
@@ -168,6 +183,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.RATE_LIMITED: Words(
+        alert="RateLimited",
         title="Rate limit reached",
         advice=(
             (
@@ -181,14 +197,17 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.SERVER: Words(
+        alert="WorkspaceUnreachable",
         title="Server in trouble",
         advice=("Look in Rocket.Chat's log; most often its database (MongoDB) cannot be reached.",),
     ),
     Reason.INVALID: Words(
+        alert="WorkspaceUnreachable",
         title="Not Rocket.Chat's answer",
         advice=("Something else answers at `url`, or a proxy changes the answers. Open the address in a browser.",),
     ),
     Reason.TOO_LARGE: Words(
+        alert="WorkspaceUnreachable",
         title="Answer too large",
         advice=(
             (
@@ -198,6 +217,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.REDIRECTED: Words(
+        alert="WorkspaceUnreachable",
         title="Redirected",
         advice=(
             (
@@ -207,6 +227,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.PROXY: Words(
+        alert="WorkspaceUnreachable",
         title="A proxy answers",
         advice=(
             (
@@ -216,6 +237,7 @@ REASONS: Final[Mapping[Reason, Words]] = {
         ),
     ),
     Reason.INTERNAL: Words(
+        alert="WorkspaceUnreachable",
         title="Fault of the exporter",
         advice=("The exporter's own log has the details; please report them. It goes on with the next poll.",),
     ),

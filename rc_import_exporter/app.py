@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-from aiohttp import web
-
 from rc_import_exporter import clock
 from rc_import_exporter.exposition import Exposition
 from rc_import_exporter.fleet import Fleet
+from rc_import_exporter.pages import Pages
 from rc_import_exporter.settings import Settings
-from rc_import_exporter.web import Publisher, Server, create_application, index
+from rc_import_exporter.web import Publisher, Server, create_application
 
 
 class App:
@@ -23,7 +22,8 @@ class App:
         self._fleet = Fleet(settings, now)
         self.store = self._fleet.store
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
-        self._server = Server(create_application([*publisher.routes, web.get("/", index)]))
+        pages = Pages(lambda: self.store.snapshot, now)
+        self._server = Server(create_application([*publisher.routes, *pages.routes]))
 
     async def start(self) -> int:
         """Listens, then begins to poll; gives the port. Raises `OSError` where it cannot listen."""

@@ -35,18 +35,6 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 """What every answer carries unless its handler says otherwise."""
 
-_INDEX: Final = """<!doctype html>
-<html lang="en">
-<title>rc-import-exporter</title>
-<h1>rc-import-exporter</h1>
-<ul>
-<li><a href="metrics">metrics</a>
-<li><a href="-/ready">ready</a>
-<li><a href="-/healthy">healthy</a>
-</ul>
-</html>
-"""
-
 
 class _Connection(web.RequestHandler):
     """aiohttp's side of a connection, except that its answer to an error shows nothing of the program."""
@@ -155,11 +143,6 @@ def create_application(routes: Iterable[web.AbstractRouteDef]) -> web.Applicatio
     application.on_response_prepare.append(_add_headers)
     application.add_routes(routes)
     return application
-
-
-async def index(request: web.Request) -> web.Response:
-    """A plain list of what there is."""
-    return web.Response(text=_INDEX, content_type="text/html")
 
 
 def negotiated(request: web.Request) -> tuple[Format, Encoding]:

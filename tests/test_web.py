@@ -18,7 +18,7 @@ from rc_import_exporter.domain import Target
 from rc_import_exporter.exposition import Exposition
 from rc_import_exporter.negotiation import Encoding, Format
 from rc_import_exporter.snapshot import Record, Snapshot
-from rc_import_exporter.web import Publisher, Server, create_application, index
+from rc_import_exporter.web import Publisher, Server, create_application
 from tests.pictures import NOW, finished, four_workspaces, picture, running
 
 HANGING: Final = 20.0
@@ -45,7 +45,6 @@ class Exporter:
         self._client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=HANGING))
         publisher = Publisher(lambda: self.snapshot, lambda: LATER, Exposition(process=False))
         extra = [
-            web.get("/", index),
             web.get("/faulty", faulty),
             web.get("/endless", endless),
             web.get("/large", large),
@@ -183,7 +182,7 @@ async def test_curl_reads_the_compressed_page_whole(exporter: Exporter) -> None:
     assert done.stdout == page()
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/metrics?workspace=acme", "/-/healthy", "/-/ready", "/"])
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?workspace=acme", "/-/healthy", "/-/ready"])
 async def test_head_tells_what_get_would_send(exporter: Exporter, path: str) -> None:
     """The same status and headers without the body."""
     got, told = await exporter.get(path), await exporter.get(path, "HEAD")
@@ -257,17 +256,7 @@ async def test_healthy_says_so_before_anything_was_polled() -> None:
         assert (await exporter.get("/-/healthy")).status == 200
 
 
-async def test_the_first_page_links_relatively(exporter: Exporter) -> None:
-    """So that it works below any prefix."""
-    answer = await exporter.get("/")
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert b'href="metrics"' in answer.body
-    assert b'href="/' not in answer.body
-
-
-@pytest.mark.parametrize(
-    "path", ["/metrics", "/metrics?workspace=x", "/-/healthy", "/-/ready", "/", "/nothing", "/faulty"]
-)
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?workspace=x", "/-/healthy", "/-/ready", "/nothing", "/faulty"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_every_answer_carries_the_security_headers(exporter: Exporter, path: str, method: str) -> None:
     """Good ones and bad ones; and none tells versions."""
