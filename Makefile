@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests other-pythons format bench image lock clean environment runtime node_modules tools
+.PHONY: help demo test check tests other-pythons format generate bench image lock clean environment runtime node_modules tools
 
 SUPPORTED := 3.11 3.12 3.13
 python := .venv/bin/python
@@ -56,6 +56,11 @@ python-%:
 format: environment ## Put the code into its format and mend what lint can
 	$(python) -m ruff check --fix .
 	$(python) -m ruff format .
+
+generate: environment tools ## Write anew what is generated: dashboards, alerts, manifests
+	$(python) -m grafana.generate
+	$(python) -m deploy.prometheus.generate
+	$(python) -m deploy.generate
 
 bench: environment ## Measure speed and size, and print a table
 	$(python) -m tests.bench
