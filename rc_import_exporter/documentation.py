@@ -1,9 +1,12 @@
 """The tables in the README that repeat code, written from that code: metrics and options. `metrics` prints the first.
 
-The README holds each between two comments, `<!-- metrics -->` and `<!-- /metrics -->`.
+The README holds each between two comments, `<!-- metrics -->` and `<!-- /metrics -->`;
+`python -m rc_import_exporter.documentation README.md` writes them anew.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from rc_import_exporter.catalogue import METRICS, WORKSPACE, Label, Metric, WorkspaceMetric
@@ -28,7 +31,7 @@ def metrics_table() -> str:
 def options_table() -> str:
     """The options in Markdown, by group."""
     rows = [
-        (f"`{_path(option)}`", option.help, _allowed(option), f"`{option.default}`" if option.default else "")
+        (f"`{_path(option)}`", option.help, option.allowed, f"`{option.default}`" if option.default else "")
         for group in Group
         for option in OPTIONS
         if option.group is group
@@ -47,6 +50,12 @@ def renewed(document: str) -> str:
         if end:
             document = f"{before}{begin}{table()}{end}{after}"
     return document
+
+
+def main(names: Sequence[str]) -> None:
+    """Writes the tables in these files anew."""
+    for document in map(Path, names):
+        document.write_text(renewed(document.read_text()))
 
 
 def _labels(metric: Metric) -> list[str]:
@@ -73,10 +82,6 @@ def _path(option: Option) -> str:
     return DOTTED.write(tuple("NAME" if key == ANY else key for key in option.path))
 
 
-def _allowed(option: Option) -> str:
-    return option.allowed + ("; for each workspace, too" if option.each and option.group is Group.SHARED else "")
-
-
 def _markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(heads), *(list(row) for row in rows)]
     lines.insert(1, ["---"] * len(lines[0]))
@@ -87,3 +92,7 @@ def _line(cells: Sequence[str]) -> str:
     if set(cells) == {"---"}:
         return f"|{'|'.join(cells)}|\n"
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
