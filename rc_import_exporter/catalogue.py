@@ -221,6 +221,7 @@ _API = Label(name="api", values=tuple(Api))
 _REASON = Label(name="reason", values=tuple(Reason))
 _KNOWN_IMPORTER = Label(name="importer", values=(*KNOWN_IMPORTERS, OTHER_IMPORTER))
 _EXPECTED_IMPORTER = Label(name="importer", means='as configured; "" for any')
+_UNLIMITED: Final = {"info": "the server limits no calls to it"}
 _GAUGE, _COUNTER, _HISTOGRAM = MetricKind.GAUGE, MetricKind.COUNTER, MetricKind.HISTOGRAM
 
 WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
@@ -493,6 +494,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         kind=_GAUGE,
         help="Calls that the server's rate limiter allows to this endpoint in its window of 60 s.",
         labels=(_API,),
+        never=_UNLIMITED,
         read=_budget(lambda budget: budget.limit),
     ),
     WorkspaceMetric(
@@ -500,6 +502,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         kind=_GAUGE,
         help="Calls that are left in the window, as of the last answer.",
         labels=(_API,),
+        never=_UNLIMITED,
         read=_budget(lambda budget: budget.remaining),
     ),
     WorkspaceMetric(
@@ -507,6 +510,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         kind=_GAUGE,
         help="When the rate limiter's window ends, by the server's clock.",
         labels=(_API,),
+        never=_UNLIMITED,
         read=_budget(lambda budget: budget.reset),
     ),
     WorkspaceMetric(

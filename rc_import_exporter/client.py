@@ -172,7 +172,8 @@ def _tls_error(error: BaseException | None) -> BaseException | None:
     """OpenSSL's own error, or else aiohttp's; a server that wants a certificate says so after the handshake."""
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return error.os_error
+            cause: OSError = error.os_error
+            return cause
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return error
         case aiohttp.ClientConnectionError():
