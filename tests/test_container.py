@@ -18,11 +18,12 @@ import pytest
 
 from rc_import_exporter import __version__
 from tests.base_image import CERTIFICATES, lay_out
+from tests.lone_machine import LoneMachine
 
 ROOT: Final = Path(__file__).parent.parent
 FOLDER: Final = ROOT / "deploy" / "container"
 CONTAINERFILE: Final = (FOLDER / "Containerfile").read_text()
-IMAGE: Final = "rocketchat-import-exporter:under-test"
+IMAGE: Final = f"rocketchat-import-exporter:{__version__}"
 MARK: Final = "a-password-of-the-index"
 MANY: Final = 50_000_000
 
@@ -42,6 +43,9 @@ events_logger = "none"
 lock_type = "file"
 runtime = "runc"
 tmp_dir = "{folder}/tmp"
+[network]
+network_backend = "netavark"
+network_config_dir = "{folder}/networks"
 """
 HARDENED: Final = ("--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 
@@ -273,6 +277,29 @@ def test_a_missing_setting_ends_it_with_a_word(engine: Engine) -> None:
     ended = engine.tried("run", "--rm", "--network=none", *HARDENED, IMAGE)
     assert ended.returncode == 2
     assert "RC_IMPORT_EXPORTER_URL" in ended.stderr
+
+
+@needs_engine
+@built
+@pytest.mark.program("curl", "ip", "nsenter", "unshare")
+def test_started_by_compose_its_page_is_for_this_machine_alone(engine: Engine, tmp_path: Path) -> None:
+    """With the file for one real server and its three values, loopback has the page, and no other address."""
+    values = {"URL": "http://127.0.0.1:1", "USER_ID": "aobEdbYhXfu5hkeqG", "AUTH_TOKEN": "a-token"}
+    given = {**engine.environment, **{f"RC_IMPORT_EXPORTER_{name}": value for name, value in values.items()}}
+    compose = [sys.executable, "-m", "podman_compose", "--file", str(ROOT / "deploy" / "compose" / "tonight.yaml")]
+    with LoneMachine(tmp_path) as machine:
+        started = machine.run(*compose, "up", "--detach", "--no-build", environment=given)
+        assert started.returncode == 0, started.stdout + started.stderr
+        while (page := machine.get("http://127.0.0.1:19458/")) is None:
+            assert machine.run("podman", "ps", "--quiet", environment=given).stdout != ""
+            time.sleep(0.2)
+        assert "<html" in page
+        listed = json.loads(machine.run("ip", "-json", "-4", "address").stdout)
+        addresses = [one["local"] for link in listed if link["ifname"] != "lo" for one in link["addr_info"]]
+        assert addresses != []
+        assert [address for address in addresses if machine.get(f"http://{address}:19458/") is not None] == []
+        stopped = machine.run(*compose, "down", environment=given)
+        assert stopped.returncode == 0, stopped.stdout + stopped.stderr
 
 
 @needs_engine
