@@ -89,6 +89,8 @@ def check(secret: str) -> str:
     """The secret itself; raises `ValueError` where no HTTP header can carry it, without showing it."""
     if not secret:
         raise ValueError("is empty")
+    if secret.startswith("Bearer "):
+        raise ValueError("must be the token alone, without the word Bearer before it")
     if not _SENDABLE.fullmatch(secret):
         raise ValueError("must be printable ASCII without blanks and line breaks")
     return secret
