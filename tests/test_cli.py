@@ -1,0 +1,269 @@
+"""The program as people run it: its exit codes, its lines, and how it ends."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import pytest
+
+from rc_import_exporter import __version__
+
+pytestmark = [pytest.mark.timeout(60)]
+
+TOKEN: Final = "v3ry-s3cret-t0ken"
+PATIENCE: Final = 20.0
+"""Seconds after which something hangs."""
+SINGLE: Final = {
+    "RC_IMPORT_EXPORTER_URL": "http://127.0.0.1:9",
+    "RC_IMPORT_EXPORTER_USER_ID": "user0001",
+    "RC_IMPORT_EXPORTER_AUTH_TOKEN": TOKEN,
+}
+ANYWHERE: Final = {"RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
+
+
+@asynccontextmanager
+async def started(*arguments: str, environ: Mapping[str, str]) -> AsyncIterator[Process]:
+    """The program with these arguments and variables and no others; killed if it does not end."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "rc_import_exporter", *arguments, env={**inherited, **environ}, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def ran(*arguments: str, environ: Mapping[str, str]) -> tuple[int | None, str, str]:
+    """Exit code, standard output and standard error of a program that ends by itself."""
+    async with started(*arguments, environ=environ) as process, asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def line(process: Process, *words: str) -> str:
+    """The next line of its log that has all of these words."""
+    assert process.stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        async for raw in process.stderr:
+            if all(word in raw.decode() for word in words):
+                return raw.decode()
+    pytest.fail(f"it ended without a line with {words}")
+
+
+async def printed(process: Process, end: str) -> str:
+    """The next line of its output that ends so, without the blanks around it."""
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        async for raw in process.stdout:
+            if raw.decode().strip().endswith(end):
+                return raw.decode().strip()
+    pytest.fail(f"it ended without a line that ends with {end}")
+
+
+async def ended(process: Process, number: signal.Signals) -> tuple[int | None, str]:
+    """Its exit code after this signal, and the rest of its log."""
+    process.send_signal(number)
+    async with asyncio.timeout(PATIENCE):
+        _, err = await process.communicate()
+    return process.returncode, err.decode()
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """The URL of a server that answers nothing, and the event of its first request."""
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        over.set()
+
+
+def assert_clean(log: str) -> None:
+    """Nothing in it is an error, a traceback or a secret."""
+    assert "level=error" not in log
+    assert "Traceback" not in log
+    assert TOKEN not in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_at_once_with_a_request_in_flight(number: signal.Signals) -> None:
+    """With exit code 0 and no error; the server's answer would have come in an hour."""
+    async with silent() as (url, asked):
+        environ = {**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url, "RC_IMPORT_EXPORTER_TIMEOUT": "5m"}
+        async with started(environ=environ) as process:
+            await line(process, "listening")
+            async with asyncio.timeout(PATIENCE):
+                await asked.wait()
+            code, log = await ended(process, number)
+    assert code == 0
+    assert "stopped" in log
+    assert_clean(log)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_while_a_name_is_looked_up(tmp_path: Path, number: signal.Signals) -> None:
+    """A name server that hangs holds nothing up."""
+    looked_up = tmp_path / "looked-up"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, time, pathlib\n"
+        "real = socket.getaddrinfo\n"
+        "def hang(host, *rest, **more):\n"
+        "    if host != 'chat.example.org':\n"
+        "        return real(host, *rest, **more)\n"
+        f"    pathlib.Path({str(looked_up)!r}).touch()\n"
+        "    time.sleep(3600)\n"
+        "socket.getaddrinfo = hang\n"
+    )
+    environ = {
+        **SINGLE,
+        **ANYWHERE,
+        "RC_IMPORT_EXPORTER_URL": "https://chat.example.org",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path.cwd())]),
+    }
+    async with started(environ=environ) as process:
+        await line(process, "polling")
+        for _ in range(100):
+            if looked_up.exists():
+                break
+            await asyncio.sleep(0.1)
+        assert looked_up.exists()
+        code, log = await ended(process, number)
+    assert code == 0
+    assert_clean(log)
+
+
+async def test_three_variables_are_enough() -> None:
+    """It listens, polls the one workspace, and publishes it under its host's name."""
+    async with started(environ={**SINGLE, **ANYWHERE}) as process:
+        listening = await line(process, "listening")
+        await line(process, "poll failed", "connection refused")
+        port = listening.partition("127.0.0.1:")[2].split()[0].strip('"')
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            page = await answer.text()
+        code, log = await ended(process, signal.SIGTERM)
+    assert 'rocketchat_import_up{workspace="127.0.0.1"} 0' in page
+    assert TOKEN not in page
+    assert code == 0
+    assert_clean(log)
+
+
+async def test_a_port_in_use_is_told_in_one_line() -> None:
+    """Exit code 1: the configuration is right, and the machine says no."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, out, err = await ran(environ={**SINGLE, "RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": address})
+    assert code == 1
+    assert out == ""
+    (told,) = err.splitlines()
+    assert address.rpartition(":")[2] in told
+    assert "in use" in told
+
+
+async def test_a_host_that_does_not_resolve_is_told_in_one_line_and_the_others_go_on() -> None:
+    """One for all of its endpoints."""
+    environ = {
+        **ANYWHERE,
+        **{
+            f"RC_IMPORT_EXPORTER_WORKSPACES__{name}__{option}": text
+            for name, url in (("LOST", "http://chat.invalid"), ("OTHER", "http://127.0.0.1:9"))
+            for option, text in (("URL", url), ("USER_ID", "user0001"), ("AUTH_TOKEN", TOKEN))
+        },
+    }
+    async with started(environ=environ) as process:
+        await line(process, "polling", "workspaces=2")
+        assert process.stderr is not None
+        lines = [(await process.stderr.readline()).decode() for _ in range(2)]
+        code, log = await ended(process, signal.SIGTERM)
+    assert code == 0
+    assert sum("chat.invalid does not resolve" in each and "workspace=lost" in each for each in lines) == 1
+    assert sum("workspace=other" in each for each in lines) == 1
+    assert "workspace=lost" not in log
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "words"),
+    [
+        ({"RC_IMPORT_EXPORTER_URL": "chat.example.org"}, [], ["url"]),
+        ({"RC_IMPORT_EXPORTER_POL_INTERVAL": "15s"}, [], ["POL_INTERVAL"]),
+        ({"RC_IMPORT_EXPORTER_POLL_INTERVAL": "0s"}, [], ["poll_interval"]),
+        ({"RC_IMPORT_EXPORTER_AUTH_TOKEN_FILE": "/nowhere/token"}, [], ["auth_token_file"]),
+        ({}, ["--config.file=/nowhere/config.yml"], ["/nowhere/config.yml"]),
+        ({}, ["--no-such-flag"], ["--no-such-flag"]),
+        ({}, ["no-such-command"], ["command"]),
+    ],
+)
+async def test_a_wrong_configuration_is_told_in_lines(
+    changes: Mapping[str, str], arguments: list[str], words: list[str]
+) -> None:
+    """Exit code 2, one line a mistake, no traceback, no secret."""
+    code, out, err = await ran(*arguments, environ={**SINGLE, **ANYWHERE, **changes})
+    assert code == 2
+    assert out == ""
+    assert all(word in err for word in words)
+    assert all(each.startswith("rc-import-exporter: ") for each in err.splitlines())
+    assert_clean(err)
+
+
+async def test_without_a_workspace_it_says_how_to_begin() -> None:
+    """And ends with exit code 2."""
+    code, _, err = await ran(environ={})
+    assert code == 2
+    assert "RC_IMPORT_EXPORTER_URL" in err
+
+
+async def test_the_variables_that_kubernetes_makes_are_no_options() -> None:
+    """For a Service of the exporter's own name."""
+    injected = {
+        "RC_IMPORT_EXPORTER_SERVICE_HOST": "10.0.0.1",
+        "RC_IMPORT_EXPORTER_SERVICE_PORT": "19458",
+        "RC_IMPORT_EXPORTER_SERVICE_PORT_METRICS": "19458",
+        "RC_IMPORT_EXPORTER_PORT": "tcp://10.0.0.1:19458",
+        "RC_IMPORT_EXPORTER_PORT_19458_TCP": "tcp://10.0.0.1:19458",
+        "RC_IMPORT_EXPORTER_PORT_19458_TCP_ADDR": "10.0.0.1",
+        "RC_IMPORT_EXPORTER_PORT_19458_TCP_PORT": "19458",
+        "RC_IMPORT_EXPORTER_PORT_19458_TCP_PROTO": "tcp",
+    }
+    async with started(environ={**SINGLE, **ANYWHERE, **injected}) as process:
+        await line(process, "listening", "127.0.0.1:")
+        code, _ = await ended(process, signal.SIGTERM)
+    assert code == 0
+
+
+async def test_it_says_what_it_is_and_how_it_is_used() -> None:
+    """On standard output, whatever the configuration."""
+    code, out, err = await ran("--version", environ={})
+    assert (code, err) == (0, "")
+    assert out.startswith(f"rc-import-exporter {__version__} ")
+    code, out, err = await ran("--help", environ={})
+    assert (code, err) == (0, "")
+    assert all(flag in out for flag in ("--config.file", "--web.listen-address", "--log.level", "--log.format", "demo"))
+
+
+async def test_the_demo_says_where_to_look_and_ends_at_once() -> None:
+    """By Ctrl-C, with its servers."""
+    async with started("demo", "--web.listen-address=127.0.0.1:0", environ={}) as process:
+        url = await printed(process, "/metrics")
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            page = await answer.text()
+        code, log = await ended(process, signal.SIGINT)
+    assert 'workspace="rolling-deploy"' in page
+    assert code == 0
+    assert "Traceback" not in log
