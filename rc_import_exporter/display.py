@@ -14,6 +14,7 @@ from rich.table import Column
 
 from rc_import_exporter import terminal
 from rc_import_exporter.domain import Operation, Outcome
+from rc_import_exporter.exits import Exit
 from rc_import_exporter.pursuit import Verdict, trouble
 from rc_import_exporter.snapshot import Record, Track
 from rc_import_exporter.verdict import sentence
@@ -154,7 +155,7 @@ class Bars:
         for name, sight in sights.items():
             if name not in self._tasks:
                 self._tasks[name] = self._progress.add_task(name, total=None, message="")
-            share = sight.share
+            share = 1.0 if sight.verdict is not None and sight.verdict.exit is Exit.DONE else sight.share
             self._progress.update(
                 self._tasks[name],
                 total=None if share is None and sight.verdict is None else 1.0,
