@@ -1,0 +1,60 @@
+"""A line an event, on standard error, whoever speaks and whatever is said."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from rc_import_exporter import logs
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Leaves the process's logging as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def said(form: str, capsys: pytest.CaptureFixture[str], level: str = "info") -> list[str]:
+    """The lines of a few events: ours, a library's, one with an exception, one with everything odd in it."""
+    logs.configure(level, form)
+    log = logs.logger(workspace="acme")
+    log.debug("hidden")
+    log.info("poll failed", reason="timeout", detail='says "no"\nand = no')
+    logging.getLogger("aiohttp").warning("a library's %s", "word")
+    log.error("a fault", exc_info=ValueError("made for a test\nin two lines"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()
+
+
+def test_logfmt_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """Time, level, message and workspace first; what has blanks or quotes is quoted."""
+    ours, library, fault = said("logfmt", capsys)
+    assert ours.startswith("ts=")
+    assert ' level=info msg="poll failed" workspace=acme ' in ours
+    assert "level=warning" in library
+    assert "a library's word" in library
+    assert "level=error" in fault
+    assert "ValueError: made for a test" in fault
+
+
+def test_json_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """And each is an object with the same keys."""
+    ours, library, fault = (json.loads(line) for line in said("json", capsys))
+    assert (ours["level"], ours["msg"], ours["workspace"]) == ("info", "poll failed", "acme")
+    assert ours["detail"] == 'says "no"\nand = no'
+    assert library["msg"] == "a library's word"
+    assert "ValueError" in fault["exception"]
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_a_level_hides_what_is_below_it(capsys: pytest.CaptureFixture[str], level: str, lines: int) -> None:
+    """Of every logger alike."""
+    assert len(said("logfmt", capsys, level)) == lines
