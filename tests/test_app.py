@@ -1,0 +1,82 @@
+"""The exporter as a whole: what it is made of starts in order, publishes at once, and ends."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from rc_import_exporter.app import App
+from rc_import_exporter.errors import ConfigurationError
+from rc_import_exporter.simulator import stories
+from rc_import_exporter.simulator.faults import FAULTS
+from rc_import_exporter.simulator.scenario import Stage, Story
+from rc_import_exporter.simulator.server import LoopClock
+from tests.rig import configure, exporting
+
+pytestmark = [pytest.mark.looptime]
+
+
+async def get(url: str) -> int:
+    """The status of a page."""
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status
+
+
+async def test_it_is_ready_once_each_workspace_had_an_outcome_of_either_kind() -> None:
+    """One that hangs is waited for until its timeout; alive it is at once."""
+
+    def hanging(stage: Stage) -> None:
+        stage.fault(FAULTS["hang"])
+        stage.wait(3600)
+
+    async with exporting({"hangs": Story(hanging), "well": Story(stories.idle())}) as exporter:
+        await asyncio.sleep(5)
+        assert await get(f"{exporter.url}/-/healthy") == 200
+        assert await get(f"{exporter.url}/-/ready") == 503
+        assert (await exporter.page()).value("up", workspace="well") == 1
+        await asyncio.sleep(10)
+        assert await get(f"{exporter.url}/-/ready") == 200
+
+
+async def test_a_scrape_never_waits_for_rocket_chat() -> None:
+    """While every server hangs pages come as ever: no time passes for them."""
+
+    def hanging(stage: Stage) -> None:
+        stage.fault(FAULTS["hang"])
+        stage.wait(3600)
+
+    async with exporting({"hangs": Story(hanging)}, timeout="5m") as exporter:
+        await asyncio.sleep(1)
+        before = asyncio.get_running_loop().time()
+        assert (await exporter.page()).value("up", workspace="hangs") == 0
+        assert asyncio.get_running_loop().time() - before < 60
+
+
+async def test_a_port_in_use_is_an_error_for_people() -> None:
+    """With host, port and reason; nothing of the exporter stays."""
+    clock = LoopClock()
+    urls = {"acme": "http://127.0.0.1:9"}
+    first = App(configure(urls), now=clock.now)
+    port = await first.start()
+    second = App(configure(urls, {"web.listen_address": f"127.0.0.1:{port}"}), now=clock.now)
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use"):
+        await second.start()
+    await second.stop()
+    await first.stop()
+
+
+async def test_files_that_hold_no_certificate_are_a_mistake_of_the_configuration() -> None:
+    """Told before anything starts."""
+    with pytest.raises(ConfigurationError, match="tls"):
+        App(configure({"acme": "https://chat.example.org"}, {"workspaces.acme.tls.ca_file": __file__}))
+
+
+async def test_what_is_configured_is_published_before_anybody_answers() -> None:
+    """`up` is 0, and the workspace is there."""
+    app = App(configure({"acme": "http://127.0.0.1:9"}), now=LoopClock().now)
+    port = await app.start()
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        page = await answer.text()
+    await app.stop()
+    assert 'rocketchat_import_up{workspace="acme"} 0' in page
+    assert 'rocketchat_import_workspace_info{workspace="acme",url="http://127.0.0.1:9"} 1' in page
