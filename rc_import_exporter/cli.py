@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Final
 
 from rc_import_exporter import build, commands, demo, flags, logs, settings
@@ -32,6 +33,9 @@ COMMANDS: Final = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that knows no arrows gets question marks.
+        sys.stdout.reconfigure(errors="replace")
     try:
         invocation = flags.parse(sys.argv[1:] if argv is None else argv, OPTIONS, COMMANDS)
         if invocation.help:

@@ -22,6 +22,7 @@ _TEXT: Final = "text"
 _JSON: Final = "json"
 _MARKDOWN: Final = "markdown"
 _IDLE: Final = "idle"
+_IDLE_OR_DOWN: Final = "idle-or-down"
 
 CHECK: Final = Command(
     name="check",
@@ -75,9 +76,11 @@ WATCH: Final = Command(
         ),
         Extra(
             name="require",
-            metavar="idle",
-            help="Guard a restart instead: end with 0 if nothing loads or runs, with 7 if something does, with 1 if "
-            "that cannot be told; at once, or with --timeout as soon as all is idle, at the latest then.",
+            metavar="WORD",
+            help="idle: guard a restart instead, and end with 0 if nothing loads or runs, with 7 if something does, "
+            "with 1 if that cannot be told; at once, or with --timeout as soon as all is idle, at the latest then. "
+            "idle-or-down: 0 also where no server is there, for one that is about to start and must not wait for "
+            "itself.",
         ),
         Extra(
             name="format",
@@ -136,8 +139,7 @@ def run_watch(invocation: Invocation, environ: Mapping[str, str]) -> int:
     if wish.operation_id and len(configured.workspaces) > 1:
         names = ", ".join(sorted(configured.workspaces)[:20])
         raise ConfigurationError([f"flag --operation-id: name the workspace that it is of after watch, one of {names}"])
-    display = JsonLines(sys.stdout) if as_json else Bars(sys.stdout) if sys.stdout.isatty() else Lines(sys.stdout)
-    return asyncio.run(_watch(configured, wish, display))
+    return asyncio.run(_watch(configured, wish, JsonLines(sys.stdout) if as_json else _display()))
 
 
 def run_metrics(invocation: Invocation, environ: Mapping[str, str]) -> int:
@@ -156,8 +158,14 @@ async def _watch(configured: Settings, wish: Wish, display: Display) -> int:
     return await watch.run()
 
 
+def _display() -> Display:
+    """Bars where the terminal can draw them again in their place."""
+    drawable = sys.stdout.isatty() and not terminal.console(sys.stdout).is_dumb_terminal
+    return Bars(sys.stdout) if drawable else Lines(sys.stdout)
+
+
 def _wish(invocation: Invocation) -> Wish:
-    idle = "require" in invocation.extras and _word(invocation, "require", _IDLE) == _IDLE
+    idle = "require" in invocation.extras
     operation_id = invocation.extras.get("operation-id", "")
     if idle and operation_id:
         raise ConfigurationError(["flag --require: asks about all imports; leave --operation-id out"])
@@ -166,6 +174,7 @@ def _wish(invocation: Invocation) -> Wish:
         start_within=_seconds(invocation, "start-within"),
         timeout=_seconds(invocation, "timeout"),
         idle=idle,
+        or_down=idle and _word(invocation, "require", _IDLE, _IDLE_OR_DOWN) == _IDLE_OR_DOWN,
     )
 
 

@@ -17,7 +17,7 @@ from rc_import_exporter.domain import Operation, Outcome
 from rc_import_exporter.exits import Exit
 from rc_import_exporter.pursuit import Verdict, trouble
 from rc_import_exporter.snapshot import Record, Track
-from rc_import_exporter.verdict import sentence
+from rc_import_exporter.verdict import sentence, spell
 
 SHOWN_FIELDS: Final = (
     "at",
@@ -42,13 +42,14 @@ SHOWN_FIELDS: Final = (
 class Sight:
     """One workspace as a display shows it: `awaited` says in words what there is to wait for before `track` is there.
 
-    `verdict` is there once it has ended.
+    `verdict` is there once it has ended. `left` is how many more seconds it takes at the pace of late, if it moves.
     """
 
     record: Record
     track: Track | None
     awaited: str
     verdict: Verdict | None
+    left: float | None = None
 
     @property
     def begun(self) -> bool:
@@ -68,7 +69,7 @@ class Sight:
             return self.awaited
         if self.track.outcome is Outcome.INTERRUPTED:
             return f"{sentence(self.track)}; waits for its last word"
-        return sentence(self.track)
+        return sentence(self.track) + ("" if self.left is None else f", about {spell(self.left)} left")
 
     @property
     def share(self) -> float | None:

@@ -62,11 +62,17 @@ def pursue(pursuit: Pursuit, record: Record, now: float) -> Pursuit:
     return replace(looked, verdict=_verdict(looked, record, now))
 
 
-def idleness(record: Record) -> Verdict | None:
-    """Whether the server may be restarted as far as the last poll tells; `None` before the first."""
+def idleness(record: Record, *, or_down: bool = False) -> Verdict | None:
+    """Whether the server may be restarted as far as the last poll tells; `None` before the first.
+
+    With `or_down` a server that is not there is idle too: it has nothing to lose, and one that is about to start must
+    not wait for itself.
+    """
     if record.polls == 0:
         return None
     seen = record.observation
+    if or_down and not record.told and _is_down(record):
+        return Verdict(exit=Exit.DONE, sentence=f"no server is there: {trouble(record)}")
     if not record.told or seen is None:
         return Verdict(exit=Exit.FAILED, sentence=f"cannot tell whether an import runs: {trouble(record)}")
     if seen.fragile:
@@ -75,6 +81,15 @@ def idleness(record: Record) -> Verdict | None:
     if seen.step is Step.UNKNOWN and seen.operation is not None and seen.operation.valid is not False:
         return Verdict(exit=Exit.FAILED, sentence="cannot tell: the import's step is none that this release knows")
     return Verdict(exit=Exit.DONE, sentence="nothing loads or runs")
+
+
+def _is_down(record: Record) -> bool:
+    """Whether nobody answers, or a proxy in place of whoever should; one that is slow may be busy with an import."""
+    feeds = [record.feeds.get(api) for api in FEEDS if api in record.target.apis]
+    return all(feed is not None and feed.reason in _ABSENCES for feed in feeds)
+
+
+_ABSENCES: Final = frozenset({Reason.CONNECTION, Reason.PROXY})
 
 
 def trouble(record: Record) -> str:

@@ -17,8 +17,9 @@ from rc_import_exporter.exits import SIGNALLED, Exit, worst
 from rc_import_exporter.fleet import Fleet
 from rc_import_exporter.pursuit import Pursuit, Verdict, idleness, pursue
 from rc_import_exporter.settings import Settings
-from rc_import_exporter.snapshot import Record, Snapshot
+from rc_import_exporter.snapshot import Record, Snapshot, Track
 from rc_import_exporter.store import Store
+from rc_import_exporter.view import view
 
 TICK: Final = 1.0
 """Seconds between two looks at the clock while no poll ends."""
@@ -28,13 +29,15 @@ TICK: Final = 1.0
 class Wish:
     """What is watched for: `operation_id` empty for the next import that starts, durations in seconds.
 
-    `idle` asks whether an import loads or runs instead; `timeout` is then how long to wait until none does.
+    `idle` asks whether an import loads or runs instead; `timeout` is then how long to wait until none does, and
+    `or_down` says that a server that is not there will do.
     """
 
     operation_id: str = ""
     start_within: float | None = None
     timeout: float | None = None
     idle: bool = False
+    or_down: bool = False
 
 
 class Watch:
@@ -76,7 +79,7 @@ class Watch:
         at = self._now()
         verdicts = self._verdicts(at)
         records = self._fleet.store.snapshot.records
-        self._display.show({name: self._sight(records[name], verdicts[name]) for name in records}, at)
+        self._display.show({name: self._sight(records[name], verdicts[name], at) for name in records}, at)
         if self._signal is not None:
             return SIGNALLED + self._signal
         found = [verdict.exit for verdict in verdicts.values() if verdict is not None]
@@ -94,7 +97,8 @@ class Watch:
         records = self._fleet.store.snapshot.records
         late = self._wish.timeout is not None and at >= self._began + self._wish.timeout
         if self._wish.idle:
-            return _patient({name: idleness(record) for name, record in records.items()}, self._wish, late=late)
+            found = {name: idleness(record, or_down=self._wish.or_down) for name, record in records.items()}
+            return _patient(found, self._wish, late=late)
         self._pursuits = {name: pursue(self._pursuits[name], record, at) for name, record in records.items()}
         too_late = Verdict(exit=Exit.TIMED_OUT, sentence="not ended in time; it goes on unwatched") if late else None
         return {name: pursuit.verdict or too_late for name, pursuit in self._pursuits.items()}
@@ -107,21 +111,15 @@ class Watch:
             start_by=None if within is None else self._began + within,
         )
 
-    def _sight(self, record: Record, verdict: Verdict | None) -> Sight:
-        wanted = self._wish.operation_id
+    def _sight(self, record: Record, verdict: Verdict | None, at: float) -> Sight:
+        wanted, seen = self._wish.operation_id, record.observation
+        awaited = f"waits for operation {wanted} to appear" if wanted else "waits for the next import to start"
         if self._wish.idle:
-            return Sight(
-                record=record,
-                track=None if record.observation is None else record.observation.track,
-                awaited="waits until nothing loads or runs",
-                verdict=verdict,
-            )
-        return Sight(
-            record=record,
-            track=self._pursuits[record.target.name].followed,
-            awaited=f"waits for operation {wanted} to appear" if wanted else "waits for the next import to start",
-            verdict=verdict,
-        )
+            track, awaited = None if seen is None else seen.track, "waits until nothing loads or runs"
+        else:
+            track = self._pursuits[record.target.name].followed
+        left = None if verdict is not None else _seconds_left(record, track, at)
+        return Sight(record=record, track=track, awaited=awaited, verdict=verdict, left=left)
 
 
 class _NotifyingStore(Store):
@@ -135,6 +133,15 @@ class _NotifyingStore(Store):
         """Puts a record, and says so."""
         super().put(record, exchanges)
         self._news.set()
+
+
+def _seconds_left(record: Record, track: Track | None, at: float) -> float | None:
+    """The live page's estimate, where it is about this very operation."""
+    shown = view(record, at).shown
+    operation = None if shown is None else shown.operation
+    if track is None or operation is None or operation.id != track.operation.id:
+        return None
+    return operation.seconds_left
 
 
 def _attentive(settings: Settings) -> Settings:

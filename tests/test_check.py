@@ -350,6 +350,14 @@ def test_a_table_fits_eighty_columns_without_colour(tmp_path: Path) -> None:
     assert "To be mended: globex." in ended.stdout
 
 
+def test_an_old_terminal_gets_question_marks(tmp_path: Path) -> None:
+    """The path to the permissions has arrows in it."""
+    with simulated({"acme": Story(amended(lambda stage: stage.forbid("view-import-operations")))}) as urls:
+        ended = run("check", config_file(tmp_path, urls), PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Administration ?" in ended.stdout
+
+
 def test_only_the_named_workspaces_are_asked(tmp_path: Path) -> None:
     """One of hundreds at a time."""
     with simulated({"acme": Story(healthy), "globex": Story(Stage.revoke_token)}) as urls:

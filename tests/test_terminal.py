@@ -136,6 +136,17 @@ def test_without_a_terminal_there_are_lines(tmp_path: Path) -> None:
     assert "\x1b" not in piped.stdout
 
 
+def test_a_terminal_that_cannot_draw_gets_lines(tmp_path: Path) -> None:
+    """An editor's shell, a serial console."""
+    with simulated({"acme": Story(running(2))}) as urls:
+        config = config_file(tmp_path, urls, poll_interval="1s")
+        with terminal("watch", config, TERM="dumb") as child:
+            code, shown = ended(child)
+    assert code == 0
+    assert "\x1b" not in shown
+    assert re.search(r"Z acme: succeeded", shown)
+
+
 def test_check_is_coloured_in_a_terminal_and_heeds_no_color(tmp_path: Path) -> None:
     """As people and their settings expect."""
     with simulated({"acme": Story(Stage.revoke_token)}) as urls:

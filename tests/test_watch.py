@@ -351,6 +351,23 @@ async def test_the_guard_does_not_take_silence_for_idleness() -> None:
     assert ended.code == Exit.FAILED
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("reset", 0), ("unavailable", 0), ("hang", 1), ("database down", 1), ("rate limited", 1), ("missing", 1)],
+)
+async def test_who_is_about_to_start_does_not_wait_for_itself(fault: str, code: int) -> None:
+    """No server has nothing to lose; one that is slow, in trouble or not understood may be busy with an import."""
+
+    def tell(stage: Stage) -> None:
+        stage.fault(faults.FAULTS[fault])
+        stage.wait(3600)
+
+    assert (await watched({"acme": Story(tell)}, Wish(idle=True, or_down=True))).code == code
+    assert (await watched({"acme": Story(tell)}, Wish(idle=True, or_down=True, timeout=100))).code == code
+    busy = {"acme": Story(nightly_sync(waiting=20, running=600))}
+    assert (await watched(busy, Wish(idle=True, or_down=True), after=300)).code == Exit.BUSY
+
+
 async def test_the_guard_goes_by_the_last_resort_too() -> None:
     """Where `getImportProgress` alone answers, an import that seems to run counts as one that does."""
 
