@@ -34,7 +34,6 @@ from grafana.queries import (
 )
 from grafana.words import (
     BLUE,
-    DEEP_BLUE,
     ORANGE,
     OUT_OF_SIGHT_TEXT,
     OUTCOME_NUMBERS,
@@ -60,7 +59,7 @@ _VALUE: Final = chosen(
     "The values of that label to show.",
     f"label_values({series('workspace_info', selector=SCRAPED)}, $label)",
 )
-_LOST: Final = f"{each('up')} == 0"
+_LOST: Final = f"{each('up')} == 0 unless on (workspace) {each('outcome')}"
 _OUTCOME_HELD: Final = f"{each('outcome', 'outcome')} == 1"
 _FILTER: Final = "max by (workspace) (" + series("workspace_info", '$label=~"$value"') + ")"
 
@@ -95,12 +94,12 @@ _COUNTS: Final = Section(
         ),
         _stat(
             "Out of sight",
-            "Workspaces whose state cannot be told now: an import may be running there.",
+            "Workspaces of whose state nothing is known any more: an import may be running there.",
             _LOST,
             SLATE,
         ),
         _stat(
-            "Lost records",
+            "Rejected records",
             "Workspaces whose newest import is done and rejected records; API imports reject whoever exists already.",
             is_one_of("outcome", [Outcome.COMPLETED_WITH_ERRORS]),
             ORANGE,
@@ -182,7 +181,7 @@ _COLUMNS, _QUERIES = _table(
         Column(
             source="H",
             title="API",
-            words={"0": ("failing", VERMILION), "1": ("answers", DEEP_BLUE)},
+            words={"0": ("failing", VERMILION), "1": ("answers", DEFAULT)},
             cell="color-text",
             width=80,
         ),

@@ -87,6 +87,7 @@ _NOW: Final = Section(
                 Query(expr=f"min({series('exporter_config_last_reload_successful', selector=SCRAPED)})"),
             ],
             words={"0": ("No: it has a mistake", VERMILION), "1": ("Yes", DEEP_BLUE)},
+            options={"colorMode": "background"},
             nothing=_NO_EXPORTER,
         ),
         Panel(
@@ -223,7 +224,7 @@ _POLLS: Final = Section(
                 "For each endpoint: whether the last call succeeded and what it failed of, and when the rate "
                 "limiter's window ends by the server's clock. An empty cell: it does not fail, or it is not limited."
             ),
-            size=(14, 8),
+            size=(16, 8),
             queries=[
                 Query(expr=each("api_up", "api"), table=True),
                 Query(expr=each("failing", "api", "reason"), table=True),
@@ -235,10 +236,10 @@ _POLLS: Final = Section(
                 Column(
                     source="A",
                     title="Last call",
-                    words={"0": ("failed", VERMILION), "1": ("succeeded", DEEP_BLUE)},
+                    words={"0": ("failed", VERMILION), "1": ("succeeded", DEFAULT)},
                     cell="color-text",
                 ),
-                Column(source="reason", title="Why", words=values(REASONS), cell="color-text", width=330),
+                Column(source="reason", title="Why", words=values(REASONS), cell="color-text", width=400),
                 Column(source="C", title="Limit's window ends", unit="time:HH:mm:ss", width=150),
             ],
             sort="Last call",
@@ -251,7 +252,7 @@ _POLLS: Final = Section(
             description=(
                 "The last poll, whatever came of it, and when user id and token were last read from their source."
             ),
-            size=(10, 8),
+            size=(8, 8),
             queries=[
                 Query(expr=f"{each('last_poll_timestamp_seconds')} * 1000", table=True),
                 Query(expr=f"{each('exporter_credentials_last_load_timestamp_seconds')} * 1000", table=True),
@@ -266,39 +267,28 @@ _POLLS: Final = Section(
             nothing=_NO_EXPORTER,
         ),
         Panel(
-            kind="timeseries",
-            title="What did it see?",
-            description=(
-                "Changes of state that were seen and operations that were created, per hour, over the selected "
-                "workspaces."
-            ),
-            size=(24, 6),
+            kind="bargauge",
+            title="What did it see in this time?",
+            description="Operations that were created and changes of state, by the state entered, over the time shown.",
+            size=(24, 7),
             queries=[
                 Query(
-                    expr=(
-                        "sum by (state) (max by (workspace, state) "
-                        f"(rate({series('state_transitions_total')}[$__rate_interval]))) * 3600 > 0"
-                    ),
-                    legend="to {{state}}",
-                    range=True,
+                    expr=(f"round(sum(max by (workspace) (increase({series('operations_started_total')}[$__range]))))"),
+                    legend="imports created",
                 ),
                 Query(
                     expr=(
-                        "sum(max by (workspace) "
-                        f"(rate({series('operations_started_total')}[$__rate_interval]))) * 3600 > 0"
+                        "round(sum by (state) (max by (workspace, state) "
+                        f"(increase({series('state_transitions_total')}[$__range])))) > 0"
                     ),
-                    legend="created",
-                    range=True,
+                    legend="to {{state}}",
                 ),
             ],
-            unit="short",
-            custom={
-                "drawStyle": "bars",
-                "fillOpacity": 70,
-                "lineWidth": 0,
-                "stacking": {"mode": "normal", "group": "A"},
-            },
-            nothing="Nothing changed in this time",
+            unit="none",
+            decimals=0,
+            limits=(0, None),
+            steps=[(None, BLUE)],
+            nothing=_NO_EXPORTER,
         ),
     ],
 )

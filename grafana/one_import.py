@@ -149,8 +149,8 @@ _NOW: Final = Section(
             description="How many records were completed or rejected, and of how many. The total grows while loading.",
             size=(4, 4),
             queries=[
-                Query(expr=PROCESSED, legend="done"),
-                Query(expr=TOTAL, legend="of"),
+                Query(expr=PROCESSED, legend="{{workspace}} done"),
+                Query(expr=TOTAL, legend="{{workspace}} of"),
             ],
             unit="locale",
             options={"textMode": "value_and_name", "orientation": "vertical"},
@@ -360,7 +360,7 @@ _TROUBLE: Final = Section(
                 Column(
                     source="I",
                     title="Valid",
-                    words={"0": ("no", GREY), "1": ("yes", DEEP_BLUE)},
+                    words={"0": ("no", DEFAULT), "1": ("yes", DEFAULT)},
                     cell="color-text",
                     width=60,
                 ),
@@ -428,31 +428,25 @@ _HISTORY: Final = Section(
             nothing="Nothing was counted by kind",
         ),
         Panel(
-            kind="timeseries",
-            title="How many imports ended, and how?",
+            kind="bargauge",
+            title="How many ended in this time, and how?",
             description=(
-                "Ends within each step of time, by what the import came to: also those that came and went unseen "
-                "between polls."
+                "Imports that ended in the time shown, by what they came to: also those that came and went between "
+                "two polls. One that was interrupted and then seen to be cut off counts as both."
             ),
             size=(12, 7),
             queries=[
                 Query(
                     expr=(
-                        "sum by (outcome) (max by (workspace, outcome) "
-                        f"(increase({series('operations_finished_total')}[$__rate_interval]))) > 0"
+                        "round(sum by (outcome) (max by (workspace, outcome) "
+                        f"(increase({series('operations_finished_total')}[$__range])))) > 0"
                     ),
                     legend="{{outcome}}",
-                    range=True,
                 )
             ],
             unit="none",
             decimals=0,
-            custom={
-                "drawStyle": "bars",
-                "fillOpacity": 80,
-                "lineWidth": 0,
-                "stacking": {"mode": "normal", "group": "A"},
-            },
+            limits=(0, None),
             overrides=[renamed(word.value.value, word.text, word.color) for word in _FINISHED_WORDS],
             nothing="No import ended in this time",
         ),

@@ -198,7 +198,7 @@ def test_counters_are_read_as_rates_over_an_interval_that_suits_the_scrape(board
             metric = SAMPLES.get(found[2])
             if metric is None or metric.kind is not MetricKind.GAUGE:
                 assert found[1] in {"rate", "increase"}, panel["title"]
-                assert found[3] == "[$__rate_interval]", panel["title"]
+                assert found[3] == ("[$__rate_interval]" if target["range"] else "[$__range]"), panel["title"]
         assert ("$__rate_interval" in expr) == (target.get("interval") == "1m"), panel["title"]
 
 
