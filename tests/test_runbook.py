@@ -93,3 +93,9 @@ def test_the_runbook_lies_beside_the_rules_as_well() -> None:
     beside = ROOT / "deploy" / "prometheus" / "runbook.md"
     assert beside.is_symlink()
     assert beside.resolve() == RUNBOOK.resolve()
+
+
+def test_every_block_of_code_stands_on_lines_of_its_own() -> None:
+    """Else it is rendered as part of the paragraph."""
+    assert not re.search(r"[^\n]```\w", TEXT)
+    assert len(re.findall(r"^```", TEXT, re.MULTILINE)) % 2 == 0
