@@ -1,14 +1,16 @@
-"""The tables in the README that repeat code, written from that code: metrics and options. `metrics` prints the first.
+"""The tables in the README that repeat code, written from it: metrics, options, JSON. `metrics` prints the first.
 
 The README holds each between two comments, `<!-- metrics -->` and `<!-- /metrics -->`;
 `python -m rc_import_exporter.documentation README.md` writes them anew.
 """
 
+import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from rc_import_exporter import report
 from rc_import_exporter.catalogue import METRICS, WORKSPACE, Label, Metric, WorkspaceMetric
 from rc_import_exporter.options import ANY, DOTTED, Group, Option
 from rc_import_exporter.settings import OPTIONS
@@ -39,7 +41,18 @@ def options_table() -> str:
     return _markdown(("option", "what it is", "allowed", "default"), rows)
 
 
-TABLES: Final[Mapping[str, Callable[[], str]]] = {"metrics": metrics_table, "options": options_table}
+def fields_table() -> str:
+    """The fields of a workspace in the JSON API in Markdown, as its schema describes them."""
+    definitions = _mapping(json.loads(report.schema())["$defs"])
+    rows = [(f"`{path}`", form, meaning) for path, form, meaning in _fields("workspace", "", definitions)]
+    return _markdown(("field", "type", "meaning"), rows)
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "metrics": metrics_table,
+    "options": options_table,
+    "json": fields_table,
+}
 
 
 def renewed(document: str) -> str:
@@ -56,6 +69,56 @@ def main(names: Sequence[str]) -> None:
     """Writes the tables in these files anew."""
     for document in map(Path, names):
         document.write_text(renewed(document.read_text()))
+
+
+def _fields(name: str, prefix: str, definitions: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
+    """Path, type and meaning of each field of this definition; an operation stands in full only where it is first."""
+    for field, told in _mapping(_mapping(definitions[name])["properties"]).items():
+        described = _mapping(told)
+        types = [_type(each) for each in _alternatives(described)]
+        path = f"{prefix}{field}{'[]' if 'list' in types else ''}"
+        yield path, " or ".join(types), str(described["description"])
+        for inner in filter(None, map(_reference, _alternatives(described))):
+            if prefix == "" or inner != "operation":
+                yield from _fields(inner, f"{path}.", definitions)
+        if "properties" in described and described.get("required"):
+            yield from _fields(field, f"{path}.", {**definitions, field: described})
+
+
+def _alternatives(described: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """The types that a field can have, each alone."""
+    either = described.get("anyOf")
+    if isinstance(either, list):
+        return [_mapping(each) for each in either]
+    types = described.get("type")
+    return [{**described, "type": each} for each in types] if isinstance(types, list) else [described]
+
+
+def _reference(described: Mapping[str, object]) -> str | None:
+    """The definition that a type, or a list's members, refer to."""
+    place = described if described.get("type") != "array" else _mapping(described["items"])
+    return str(place["$ref"]).rsplit("/", 1)[-1] if "$ref" in place else None
+
+
+def _type(described: Mapping[str, object]) -> str:
+    if "enum" in described:
+        members = described["enum"]
+        return "text or null" if isinstance(members, list) and None in members else "text"
+    if "$ref" in described:
+        return "object"
+    if described.get("type") == "array":
+        return "list" if _reference(described) else "list of text"
+    kind = str(described["type"])
+    return "instant" if kind == "string" and "format" in described else _TYPES.get(kind, kind)
+
+
+_TYPES: Final = {"string": "text", "integer": "number"}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError(value)
+    return value
 
 
 def _labels(metric: Metric) -> list[str]:

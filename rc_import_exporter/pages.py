@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
 from importlib import resources
-from importlib.resources.abc import Traversable
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -104,17 +103,14 @@ class Pages:
         name, snapshot = request.match_info["name"], self._snapshot()
         record = snapshot.records.get(name)
         if record is None:
-            return self._missing(f"No workspace is called {name[:64]}", "../", snapshot)
+            return _html(self._page("missing.html", "../", snapshot, name=name[:64]), HTTPStatus.NOT_FOUND)
         return _html(self._one(view.view(record, self._clock()), "../", snapshot))
 
     async def runbook(self, request: web.Request) -> web.Response:
         """The alerts' runbook; its headings have the anchors that the alerts link to."""
-        snapshot = self._snapshot()
         if self._runbook is None:
             self._runbook = _runbook()
-        if self._runbook is None:
-            return self._missing("This build has no runbook", "", snapshot)
-        return _html(self._page("runbook.html", "", snapshot, text=self._runbook))
+        return _html(self._page("runbook.html", "", self._snapshot(), text=self._runbook))
 
     async def asset(self, request: web.Request) -> web.Response:
         """A style sheet or a script."""
@@ -166,9 +162,6 @@ class Pages:
     def _one(self, seen: WorkspaceView, root: str, snapshot: Snapshot) -> bytes:
         earlier = tuple(view.past(snapshot.records[seen.name]))[:MOST_EARLIER]
         return self._page("workspace.html", root, snapshot, workspace=seen, earlier=earlier)
-
-    def _missing(self, what: str, root: str, snapshot: Snapshot) -> web.Response:
-        return _html(self._page("missing.html", root, snapshot, what=what), HTTPStatus.NOT_FOUND)
 
     def _page(self, template: str, root: str, snapshot: Snapshot, **shown: object) -> bytes:
         """A page whose links begin with `root`, the way back to where the exporter's paths begin."""
@@ -247,17 +240,8 @@ def _assets() -> Iterator[tuple[str, _Asset]]:
             yield file.name, _Asset(body=body, type=kind, version=sha256(body).hexdigest()[:12])
 
 
-def _runbook() -> Markup | None:
-    """The runbook as HTML: of the installed package, else of the checkout that it runs in."""
-    package = resources.files("rc_import_exporter")
-    places: tuple[Traversable, ...] = (
-        package / "runbook.md",
-        Path(__file__).parent.parent / "deploy" / "prometheus" / "runbook.md",
-    )
-    for place in places:
-        if place.is_file():
-            return render_markdown(place.read_text(encoding="utf-8"))
-    return None
+def _runbook() -> Markup:
+    return render_markdown((resources.files("rc_import_exporter") / "runbook.md").read_text(encoding="utf-8"))
 
 
 def render_markdown(text: str) -> Markup:
