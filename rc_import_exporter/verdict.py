@@ -106,7 +106,7 @@ def sentence(track: Track) -> str:
         case Outcome.SUCCEEDED:
             return f"succeeded: {_progress(track)}{_after(track)}"
         case Outcome.COMPLETED_WITH_ERRORS:
-            return f"completed with errors: {_failed(track):,} of {_total(track):,} rejected{_after(track)}"
+            return f"completed with errors: {_failed(track):,} of {_total(track):,} {_rejected(track)}{_after(track)}"
         case Outcome.FAILED:
             return f"failed at {_progress(track)}{_after(track)}: a phase of the import threw an error"
         case Outcome.INTERRUPTED | Outcome.INCOMPLETE:
@@ -129,6 +129,11 @@ _WHY: Final = {
 
 def _why(track: Track) -> str:
     return _WHY[track.cause or Cause.FOUND]
+
+
+def _rejected(track: Track) -> str:
+    """An API import inserts in bulk and counts as an error everyone whom the unique index refuses."""
+    return "rejected or there already" if track.operation.importer == "api" else "rejected"
 
 
 def _total(track: Track) -> int:

@@ -1,5 +1,6 @@
 """What an operation has come to: the tables of states and outcomes, row by row and in full."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Final
 
@@ -269,3 +270,10 @@ def test_the_groups_of_steps_do_not_overlap() -> None:
     assert not WAITING_STEPS & LOADING_STEPS
     assert not WAITING_STEPS & IMPORTING_STEPS
     assert not LOADING_STEPS & IMPORTING_STEPS
+
+
+@pytest.mark.parametrize(("importer", "told"), [("api", "rejected or there already"), ("csv", "rejected")])
+def test_of_an_api_import_the_sentence_does_not_call_everyone_rejected(importer: str, told: str) -> None:
+    """An API import counts everyone who exists already as an error."""
+    found = replace(operation(Step.DONE, total=8000, completed=5, failed=7995), importer=importer)
+    assert sentence(track(found, Outcome.COMPLETED_WITH_ERRORS)) == f"completed with errors: 7,995 of 8,000 {told}"
