@@ -8,8 +8,9 @@ Run as `python -m deploy.prometheus.generate` from the top of the checkout. Test
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -66,15 +67,15 @@ def files() -> dict[Path, str]:
     return {RESOURCE: resource(), GRAFANA: grafana()}
 
 
-def rules() -> Iterator[tuple[str, Rule]]:
+@cache
+def rules() -> Sequence[tuple[str, Rule]]:
     """Each rule as Prometheus reads it, with the name of its group."""
     written: dict[str, list[dict[str, list[Rule]]]] = yaml.safe_load(RULES.read_text(encoding="utf-8"))
-    for group in written["groups"]:
-        for rule in group["rules"]:
-            yield str(group["name"]), rule
+    return [(str(group["name"]), rule) for group in written["groups"] for rule in group["rules"]]
 
 
-def records() -> dict[str, str]:
+@cache
+def records() -> Mapping[str, str]:
     """The recording rules' expressions by name."""
     return {str(rule["record"]): str(rule["expr"]) for _, rule in rules() if "record" in rule}
 
