@@ -274,17 +274,24 @@ def _share(title: str, letter: str) -> Column:
     )
 
 
+_EXPECTING: Final = " or ".join(
+    each(f"expected_{limit}") for limit in ("success_interval_seconds", "run_seconds", "failed_ratio", "records")
+)
+"""The workspaces of which anything is expected."""
+
 _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
-    (_share("Time since the last success", "A"), _since_success()),
+    (Column(source="A", title="Verdict", words=OUTCOME_NUMBERS, width=230), where(OUTCOME, _EXPECTING)),
+    (Column(source="B", title="Data age", unit="dtdurations", decimals=0, width=105), where(DATA_AGE, _EXPECTING)),
+    (_share("Time since the last success", "C"), _since_success()),
     (
-        _share("Running time", "B"),
+        _share("Running time", "D"),
         (
             f"(time() - {where(each('operation_run_started_timestamp_seconds'), RUNNING)}) / "
             f"{_expected('expected_run_seconds')}"
         ),
     ),
     (
-        _share("Share of rejected records", "C"),
+        _share("Share of rejected records", "E"),
         (
             f"{each('operation_records_failed')} / ({each('operation_records')} > 0) / "
             f"({_expected('expected_failed_ratio')} > 0)"
@@ -292,7 +299,7 @@ _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
     ),
     (
         Column(
-            source="D",
+            source="F",
             title="Records, at least",
             unit="percentunit",
             decimals=0,

@@ -229,6 +229,7 @@ _POLLS: Final = Section(
                 Query(expr=each("api_up", "api"), table=True),
                 Query(expr=each("failing", "api", "reason"), table=True),
                 Query(expr=f"{each('exporter_rate_limit_reset_timestamp_seconds', 'api')} * 1000", table=True),
+                Query(expr=f"{each('api_up', 'api')} * 0 + on (workspace) group_left () {each('up')}", table=True),
             ],
             columns=[
                 Column(source="workspace", title="Workspace"),
@@ -241,6 +242,13 @@ _POLLS: Final = Section(
                 ),
                 Column(source="reason", title="Why", words=values(REASONS), cell="color-text", width=400),
                 Column(source="C", title="Limit's window ends", unit="time:HH:mm:ss", width=150),
+                Column(
+                    source="D",
+                    title="State told?",
+                    words={"0": ("no", VERMILION), "1": ("yes", DEFAULT)},
+                    cell="color-text",
+                    width=95,
+                ),
             ],
             sort="Last call",
             descending=False,

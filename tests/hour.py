@@ -83,7 +83,7 @@ SCRIPTS: Final[Mapping[str, Story]] = MappingProxyType(
             "stalled": _slow(0.9, stories.stalls(running=LENGTH)),
             "waiting": _slow(0.2, stories.waits_for_start()),
             "untouched": _slow(0.03, stories.idle()),
-            "odd-words": stories.odd_words(waiting=12 * MINUTE),
+            "odd-words": stories.odd_words(waiting=5 * MINUTE),
             "locked-out": _then_lost(Stage.revoke_token),
             "gone": _then_lost(Stage.go_down),
             "flaky": stories.faulty(faults.page(502), waiting=5 * MINUTE, broken_for=10 * MINUTE),
