@@ -296,7 +296,7 @@ def _sight(seen: Observation, record: Record, there: float) -> Sight:
         sentence=_capital(_told(seen)),
         source=seen.source,
         level=_level_seen(seen),
-        operation=None if seen.operation is None else _operation(seen.operation, seen.track, there),
+        operation=None if seen.operation is None else _operation(seen.operation, seen.track, there, moving=record.told),
     )
 
 
@@ -310,9 +310,9 @@ def _told(seen: Observation) -> str:
     return f"all that can be told: {advice.STEPS[seen.step]}{done}"
 
 
-def _operation(operation: Operation, track: Track | None, there: float) -> OperationView:
+def _operation(operation: Operation, track: Track | None, there: float, *, moving: bool) -> OperationView:
     counts = operation.counts or Counts()
-    rate = None if track is None or track.outcome is not Outcome.RUNNING else _rate(track, there)
+    rate = _rate(track, there) if moving and track is not None and track.outcome is Outcome.RUNNING else None
     return OperationView(
         id=operation.id,
         importer=operation.importer,
@@ -466,7 +466,7 @@ def _remarks(record: Record, held: Observation | None, there: float, now: float)
     if held is not None and held.track is not None:
         yield from _of_progress(record, held.track, there)
         yield from _of_result(record, held.track)
-    yield from _of_schedule(record, there)
+    yield from _of_schedule(record, held, there)
     skew = _skew(record)
     if skew is not None and abs(skew) >= NOTABLE_SKEW:
         way = "ahead of" if skew > 0 else "behind"
@@ -526,8 +526,8 @@ def _failed_ratio(counts: Counts) -> float:
     return min(1.0, (counts.failed or 0) / min(parts)) if parts else 0.0
 
 
-def _of_schedule(record: Record, there: float) -> Iterator[Remark]:
-    """Whether the last success is longer ago than what is expected."""
+def _of_schedule(record: Record, held: Observation | None, there: float) -> Iterator[Remark]:
+    """Whether the last success is longer ago than what is expected; the first one may be under way."""
     expect = record.target.expect
     if expect.success_every is None or record.history.horizon is None:
         return
@@ -540,7 +540,8 @@ def _of_schedule(record: Record, there: float) -> Iterator[Remark]:
     every = spell(expect.success_every)
     if not dates:
         text = f"No success is known, and one is expected every {every}"
-        yield Remark(level=Level.WARNING, title="Overdue", alert="Overdue", text=text)
+        under_way = held is not None and held.active
+        yield Remark(level=Level.QUIET if under_way else Level.WARNING, text=text)
     elif there - max(dates) > expect.success_every:
         ago = spell(there - max(dates))
         text = f"The last success is {ago} ago, and one is expected every {every}"

@@ -34,7 +34,7 @@ SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
 PERIOD: Final = 5_100
 """Milliseconds after which the page has looked again."""
 
-TELLING: Final = ("acme", "beta", "globex", "gone", "hostile", "nightly-watched", "refused", "unpolled")
+TELLING: Final = ("acme", "beta", "globex", "gone", "hostile", "refused")
 """Workspaces whose pages have every part that a page can have."""
 
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make node_modules")

@@ -117,8 +117,9 @@ def test_a_running_import_shows_rate_and_time_left() -> None:
         (running("acme"), LATER + 80.0),
         (interrupted("acme"), LATER),
         (finished("acme"), LATER),
+        (blinking("acme"), LATER),
     ],
-    ids=["one movement", "moves no more", "cut off", "done"],
+    ids=["one movement", "moves no more", "cut off", "done", "no answer"],
 )
 def test_what_does_not_move_has_no_rate(record: Record, now: float) -> None:
     """A rate of before says nothing about when it will be done."""
@@ -253,6 +254,8 @@ def test_a_missing_success_is_overdue() -> None:
     other = replace(overdue("acme"), target=workspace("acme", expect=expect).target)
     assert "No success is known" in texts(shown(other))
     assert shown(other).level is Level.WARNING
+    first = told(workspace("acme", expect=expect), 0.0, importing(100, 5.0))
+    assert shown(first).level is Level.ACTIVE
 
 
 def test_what_takes_too_long_is_said() -> None:
