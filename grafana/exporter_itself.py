@@ -224,7 +224,7 @@ _POLLS: Final = Section(
                 "For each endpoint: whether the last call succeeded and what it failed of, and when the rate "
                 "limiter's window ends by the server's clock. An empty cell: it does not fail, or it is not limited."
             ),
-            size=(16, 8),
+            size=(24, 9),
             queries=[
                 Query(expr=each("api_up", "api"), table=True),
                 Query(expr=each("failing", "api", "reason"), table=True),
@@ -260,7 +260,7 @@ _POLLS: Final = Section(
             description=(
                 "The last poll, whatever came of it, and when user id and token were last read from their source."
             ),
-            size=(8, 8),
+            size=(24, 8),
             queries=[
                 Query(expr=f"{each('last_poll_timestamp_seconds')} * 1000", table=True),
                 Query(expr=f"{each('exporter_credentials_last_load_timestamp_seconds')} * 1000", table=True),
@@ -278,7 +278,7 @@ _POLLS: Final = Section(
             kind="bargauge",
             title="What did it see in this time?",
             description="Operations that were created and changes of state, by the state entered, over the time shown.",
-            size=(24, 7),
+            size=(24, 11),
             queries=[
                 Query(
                     expr=(f"round(sum(max by (workspace) (increase({series('operations_started_total')}[$__range]))))"),

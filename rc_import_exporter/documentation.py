@@ -55,9 +55,9 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
-def renewed(document: str) -> str:
+def renewed(document: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """The document with each table between its two comments written anew; one that has no place is left out."""
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         before, begin, rest = document.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         if end:

@@ -2,7 +2,7 @@
 """Writes what follows from the rules: the PrometheusRule resource, Grafana's own alerts, the README's table of alerts.
 
 Run as `python -m deploy.prometheus.generate` from the top of the checkout. Tests compare what is committed with what
-`files` returns, and the README with `table`.
+`files` returns.
 """
 
 import re
@@ -16,8 +16,11 @@ from typing import Final
 
 import yaml
 
+from rc_import_exporter.documentation import renewed
+
 ROOT: Final = Path(__file__).parent.parent.parent
 RULES: Final = ROOT / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
+README: Final = ROOT / "README.md"
 RESOURCE: Final = ROOT / "deploy" / "prometheus" / "prometheusrule.yml"
 GRAFANA: Final = ROOT / "grafana" / "provisioning" / "alerting" / "rocketchat-import.yml"
 PREFIX: Final = "RocketChatImport"
@@ -64,7 +67,8 @@ class Alert:
 
 def files() -> dict[Path, str]:
     """Every generated file with its content."""
-    return {RESOURCE: resource(), GRAFANA: grafana()}
+    readme = renewed(README.read_text(encoding="utf-8"), {"alerts": table})
+    return {RESOURCE: resource(), GRAFANA: grafana(), README: readme}
 
 
 @cache
@@ -260,11 +264,10 @@ def _placeholder(action: str) -> str:
 
 
 def main() -> int:
-    """Write every generated file, and the table to standard output."""
+    """Write every generated file."""
     for path, content in files().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
-    sys.stdout.write(table())
     return 0
 
 
