@@ -20,7 +20,7 @@ SUFFIXES = ("_bucket", "_sum", "_count")
 
 def names_in(path: Path) -> set[str]:
     """Every name with the exporter's prefix that a file holds, without the prefix."""
-    return set(re.findall(rf"\b{PREFIX}([a-z_]+)\b", path.read_text(encoding="utf-8")))
+    return set(re.findall(rf"\b{PREFIX}([a-z_]*[a-z])\b", path.read_text(encoding="utf-8")))
 
 
 def sample_names(metric: Metric) -> set[str]:
