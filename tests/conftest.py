@@ -1,6 +1,7 @@
 """What all tests share: programs that may be missing, and no skip that goes unseen in continuous integration."""
 
 import asyncio
+import logging
 import os
 import shutil
 from collections.abc import Generator
@@ -8,6 +9,7 @@ from typing import Final
 
 import hypothesis
 import pytest
+import structlog
 
 IN_CI: Final = os.environ.get("CI") == "true"
 
@@ -21,6 +23,16 @@ asyncio.set_event_loop(None)
 # No deadline, for no test asserts a speed; in CI the same examples each time, so that a change is judged by itself.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=IN_CI, print_blob=True)
 hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_log() -> Generator[None, None, None]:
+    """Leave no test's log to the next: commands that run in the process of the tests set it up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,23 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from rc_import_exporter import logs
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """Leaves the process's logging as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def said(form: str, capsys: pytest.CaptureFixture[str], level: str = "info") -> list[str]:
