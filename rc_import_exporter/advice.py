@@ -68,12 +68,12 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
         alert="CompletedWithErrors",
         title="Completed with errors",
         advice=(
+            f"Records are missing, unless it was an API import. {_SAVE}",
+            _LOG,
             (
                 "An API import counts everyone who already exists as an error: for a nightly synchronisation that "
                 "is normal, and `expect.failed_ratio` says how much of it is."
             ),
-            f"Otherwise records are missing. {_SAVE}",
-            _LOG,
         ),
     ),
     Outcome.INCOMPLETE: Words(

@@ -186,6 +186,8 @@ def _plain(error: BaseException) -> str:
     """What the operating system or OpenSSL says, without the names of our classes and files."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "the port does not speak TLS: http, perhaps"
     if isinstance(error, ssl.SSLError):
         return (error.reason or "no secure connection").lower().replace("_", " ")
     if isinstance(error, OSError) and error.errno is not None:

@@ -374,7 +374,8 @@ class _Presence:
         usable = [name for name in names if _WORKSPACE_NAME.fits(name)]
         single = [key for key in _Single.model_fields if (key,) in self._present]
         if names:
-            yield from (self._line((key,), f"belongs to one workspace; set {WORKSPACES}.NAME.{key}") for key in single)
+            instead = f"belongs to one workspace; unset it, or set {WORKSPACES}.NAME"
+            yield from (self._line((key,), f"{instead}.{key} in its place") for key in single)
         for name in usable:
             yield from self._of_workspace((WORKSPACES, name))
         if single and not names:

@@ -511,7 +511,7 @@ def _of_result(record: Record, track: Track) -> Iterator[Remark]:
         yield Remark(level=Level.QUIET, text="An API import counts everyone who already exists as rejected")
     ratio = _failed_ratio(counts)
     if judged and ratio > (FAILED_RATIO if limit is None else limit):
-        text = f"{100 * ratio:.0f} % of the records were rejected"
+        text = f"{100 * ratio:.0f} % of the {'people' if _people(counts) else 'records'} were rejected"
         yield Remark(level=Level.WARNING, alert="HighErrorRatio", text=text)
     least = expect.min_records if watched else None
     if least is not None and done < least:
@@ -521,13 +521,16 @@ def _of_result(record: Record, track: Track) -> Iterator[Remark]:
 
 def _failed_ratio(counts: Counts) -> float:
     """Of the people, where they were counted, for only they are ever told as rejected."""
-    people = counts.staged.get(Kind.USERS, 0) + counts.staged.get(Kind.CONTACTS, 0)
-    parts = [each for each in (counts.processed, counts.total or 0, people) if each > 0]
+    parts = [each for each in (counts.processed, counts.total or 0, _people(counts)) if each > 0]
     return min(1.0, (counts.failed or 0) / min(parts)) if parts else 0.0
 
 
+def _people(counts: Counts) -> int:
+    return counts.staged.get(Kind.USERS, 0) + counts.staged.get(Kind.CONTACTS, 0)
+
+
 def _of_schedule(record: Record, held: Observation | None, there: float) -> Iterator[Remark]:
-    """Whether the last success is longer ago than what is expected; the first one may be under way."""
+    """Whether the last success is longer ago than what is expected; the first may be under way, or still to come."""
     expect = record.target.expect
     if expect.success_every is None or record.history.horizon is None:
         return
@@ -540,8 +543,8 @@ def _of_schedule(record: Record, held: Observation | None, there: float) -> Iter
     every = spell(expect.success_every)
     if not dates:
         text = f"No success is known, and one is expected every {every}"
-        under_way = held is not None and held.active
-        yield Remark(level=Level.QUIET if under_way else Level.WARNING, text=text)
+        first = not record.history.last_finished or (held is not None and held.active)
+        yield Remark(level=Level.QUIET if first else Level.WARNING, text=text)
     elif there - max(dates) > expect.success_every:
         ago = spell(there - max(dates))
         text = f"The last success is {ago} ago, and one is expected every {every}"

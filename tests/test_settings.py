@@ -217,7 +217,7 @@ def test_one_workspace_s_options_do_not_stand_beside_workspaces(file: Path) -> N
     """Neither the URL nor a token is a default for all."""
     file.write_text(ACME + "}}")
     assert mistakes(environ=SINGLE, file=file) == tuple(
-        f"{key.lower()}: belongs to one workspace; set workspaces.NAME.{key.lower()} "
+        f"{key.lower()}: belongs to one workspace; unset it, or set workspaces.NAME.{key.lower()} in its place "
         f"(from environment variable {PREFIX}{key})"
         for key in SINGLE
     )

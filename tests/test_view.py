@@ -235,7 +235,7 @@ def test_a_synchronisation_of_people_who_exist_is_not_held_against_it() -> None:
     assert shown(synchronised("acme")).level is Level.QUIET
     watched = shown(synchronised("acme", failed_ratio=0.05))
     assert watched.level is Level.WARNING
-    assert "100 % of the records were rejected" in texts(watched)
+    assert "100 % of the people were rejected" in texts(watched)
     assert shown(synchronised("acme", failed_ratio=1.0)).level is Level.QUIET
 
 
@@ -279,7 +279,7 @@ def test_rejections_are_measured_among_people() -> None:
     """Messages that fail are never told: 15 of 20 people are many, whatever the number of messages."""
     counts = Counts(total=5_020, completed=5_020, failed=15, staged={Kind.USERS: 20, Kind.MESSAGES: 5_000})
     done = operation("p" * 17, Step.DONE, created=60.0, counts=counts)
-    assert "75 % of the records were rejected" in texts(shown(told(workspace("acme"), 0.0, done)))
+    assert "75 % of the people were rejected" in texts(shown(told(workspace("acme"), 0.0, done)))
 
 
 def test_ages_go_by_the_server_s_clock() -> None:
