@@ -39,57 +39,63 @@ class Response:
     too_large: bool = False
 
     @property
-    def error(self) -> Mapping[str, str] | None:
-        """What Rocket.Chat says in it as an error; `None` where it is not Rocket.Chat that speaks."""
-        return wire.error_of(self.body)
-
-    @property
-    def error_type(self) -> str:
-        """The `errorType` that Rocket.Chat gives, or nothing."""
-        return (self.error or {}).get("errorType", "")
-
-    @property
     def is_html(self) -> bool:
         """Whether it is a page for people, as older servers and proxies send where there is no endpoint."""
         return "html" in self.headers.get("Content-Type", "").lower() or self.body[:256].lstrip().startswith(b"<")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusal:
+    """An answer, and what Rocket.Chat says in it as an error: read once, for a body may be megabytes."""
+
+    response: Response
+    error: Mapping[str, str] | None
+
+    @property
+    def status(self) -> int:
+        return self.response.status
+
+    @property
+    def error_type(self) -> str:
+        return (self.error or {}).get("errorType", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
     reason: Reason
-    applies: Callable[[Response], bool]
+    applies: Callable[[_Refusal], bool]
     detail: str
 
 
-def _is_a_strangers(response: Response) -> bool:
-    guarded = response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or response.status >= SERVER_ERRORS
-    return guarded and response.error is None and response.body.strip() != PLAIN_ERROR
+def _is_a_strangers(refusal: _Refusal) -> bool:
+    guarded = refusal.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or refusal.status >= SERVER_ERRORS
+    return guarded and refusal.error is None and refusal.response.body.strip() != PLAIN_ERROR
 
 
-def _is_forbidden(response: Response) -> bool:
-    if response.status == HTTPStatus.BAD_REQUEST:
-        return response.error_type in PERMISSION_ERRORS
-    return response.status == HTTPStatus.FORBIDDEN
+def _is_forbidden(refusal: _Refusal) -> bool:
+    if refusal.status == HTTPStatus.BAD_REQUEST:
+        return refusal.error_type in PERMISSION_ERRORS
+    return refusal.status == HTTPStatus.FORBIDDEN
 
 
-def _is_missing(response: Response) -> bool:
-    return response.status == HTTPStatus.NOT_FOUND or (response.status == HTTPStatus.OK and response.is_html)
+def _is_missing(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.NOT_FOUND or (refusal.status == HTTPStatus.OK and refusal.response.is_html)
 
 
-def _says_that_nothing_was_imported(response: Response) -> bool:
-    return response.status == HTTPStatus.BAD_REQUEST and response.error_type == NOTHING_IMPORTED
+def _says_that_nothing_was_imported(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.BAD_REQUEST and refusal.error_type == NOTHING_IMPORTED
 
 
 SERVER_ERRORS: Final = 500
 _ROWS: Final = (
     _Row(
         reason=Reason.REDIRECTED,
-        applies=lambda response: HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST,
+        applies=lambda refusal: HTTPStatus.MULTIPLE_CHOICES <= refusal.status < HTTPStatus.BAD_REQUEST,
         detail="redirected: a login page, or another address",
     ),
     _Row(
         reason=Reason.RATE_LIMITED,
-        applies=lambda response: response.status == HTTPStatus.TOO_MANY_REQUESTS,
+        applies=lambda refusal: refusal.status == HTTPStatus.TOO_MANY_REQUESTS,
         detail="the server's rate limiter refused the call",
     ),
     _Row(
@@ -99,24 +105,24 @@ _ROWS: Final = (
     ),
     _Row(
         reason=Reason.UNAUTHORIZED,
-        applies=lambda response: response.status == HTTPStatus.UNAUTHORIZED,
+        applies=lambda refusal: refusal.status == HTTPStatus.UNAUTHORIZED,
         detail="the user id or the token is wrong or revoked, or the user is deactivated",
     ),
     _Row(reason=Reason.FORBIDDEN, applies=_is_forbidden, detail="the user lacks the permission for this endpoint"),
     _Row(reason=Reason.NOT_FOUND, applies=_is_missing, detail="there is no such endpoint at this address"),
     _Row(
         reason=Reason.SERVER,
-        applies=lambda response: response.status >= HTTPStatus.BAD_REQUEST,
+        applies=lambda refusal: refusal.status >= HTTPStatus.BAD_REQUEST,
         detail="the server or its database is in trouble",
     ),
     _Row(
         reason=Reason.TOO_LARGE,
-        applies=lambda response: response.too_large,
+        applies=lambda refusal: refusal.response.too_large,
         detail="the body is larger than max_response_bytes",
     ),
     _Row(
         reason=Reason.INVALID,
-        applies=lambda response: response.status != HTTPStatus.OK,
+        applies=lambda refusal: refusal.status != HTTPStatus.OK,
         detail="an answer that Rocket.Chat does not give",
     ),
 )
@@ -124,18 +130,23 @@ _ROWS: Final = (
 
 def read(exchange: Exchange, response: Response) -> Result:
     """The endpoint's answer, or the first reason in the table why there is none."""
-    if exchange.api is Api.PROGRESS and _says_that_nothing_was_imported(response):
+    welcome = response.status == HTTPStatus.OK
+    refusal = _Refusal(response=response, error=None if welcome else wire.error_of(response.body))
+    if exchange.api is Api.PROGRESS and _says_that_nothing_was_imported(refusal):
         return Success(exchange=exchange, answer=ProgressAnswer(operation=None))
-    ours = response.error is not None
     for row in _ROWS:
-        if row.applies(response):
-            detail = f"HTTP {response.status}: {row.detail}"
-            return Failure(exchange=exchange, reason=row.reason, detail=detail, by_rocketchat=ours)
+        if row.applies(refusal):
+            return _failure(exchange, row.reason, row.detail, refusal.error)
     try:
         return Success(exchange=exchange, answer=wire.parse(exchange.api, response.body))
     except BodyError as error:
-        detail = f"HTTP {response.status}: the body is not this endpoint's JSON: {error}"
-        return Failure(exchange=exchange, reason=Reason.INVALID, detail=detail, by_rocketchat=ours)
+        detail = f"the body is not this endpoint's JSON: {error}"
+        return _failure(exchange, Reason.INVALID, detail, wire.error_of(response.body))
+
+
+def _failure(exchange: Exchange, reason: Reason, detail: str, error: Mapping[str, str] | None) -> Failure:
+    told = f"HTTP {exchange.code}: {detail}"
+    return Failure(exchange=exchange, reason=reason, detail=told, by_rocketchat=error is not None)
 
 
 def budget_of(response: Response) -> Budget | None:

@@ -5,15 +5,14 @@ endpoint's JSON raises `BodyError`. Within a body that is, a field of the wrong 
 servers from 1.0 to 8 write these documents, and nothing odd in one of them may reach a page.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Annotated, Any, Final, NoReturn, TypeVar, assert_never
+from typing import Annotated, Final, TypeVar, assert_never
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 
 from rc_import_exporter.domain import (
     Answer,
@@ -40,13 +39,16 @@ UNKNOWN_IMPORTER: Final = "unknown"
 LONGEST_LIST: Final = 1000
 """The server sends 20 operations; what sends thousands is not the server."""
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_WORD = re.compile(r"[\w-]{1,64}")
 _VERSION = re.compile(r"\d+(\.\d+){0,3}([-+.][0-9A-Za-z.-]+)?", re.ASCII)
 _EPOCH_DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and value.isprintable() else None
+    fits = isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and value.isprintable() and "\ufffd" not in value
+    return value if isinstance(value, str) and fits else None
 
 
 def _flag(value: object) -> bool:
@@ -87,6 +89,15 @@ def _from_iso(text: str) -> float | None:
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _success(value: object) -> bool:
+    if value is not True:
+        raise ValueError("success is not true")
+    return True
+
+
+_Success = Annotated[bool, BeforeValidator(_success)]
 
 
 class _Document(BaseModel):
@@ -134,18 +145,22 @@ class _Operation(_Document):
 
 
 class _Status(_Document):
-    success: Annotated[bool, Field(strict=True)]
+    success: _Success
     state: Annotated[str | None, BeforeValidator(_text)] = None
     operation: _Operation | None = None
 
 
 class _Wrapped(_Document):
-    success: Annotated[bool, Field(strict=True)]
+    success: _Success
     operations: Annotated[list[_Operation], Field(max_length=LONGEST_LIST)]
 
 
+class _Bare(RootModel[Annotated[list[_Operation], Field(max_length=LONGEST_LIST)]]):
+    pass
+
+
 class _Progress(_Document):
-    success: Annotated[bool, Field(strict=True)]
+    success: _Success
     key: Annotated[str | None, BeforeValidator(_text)] = None
     step: Annotated[str, Field(max_length=LONGEST_TEXT)]
     count: Annotated[_Counts | None, BeforeValidator(_counts)] = None
@@ -156,11 +171,15 @@ class _Release(_Document):
 
 
 class _Info(_Release):
-    success: Annotated[bool, Field(strict=True)]
+    success: _Success
     info: Annotated[_Release | None, BeforeValidator(_counts)] = None
 
 
-_OPERATIONS = TypeAdapter(Annotated[list[_Operation], Field(max_length=LONGEST_LIST)])
+class _Error(_Document):
+    success: object = None
+    status: object = None
+    message: object = None
+    kind: object = Field(default=None, alias="errorType")
 
 
 def parse_status(body: bytes) -> StatusAnswer:
@@ -178,15 +197,10 @@ def parse_status(body: bytes) -> StatusAnswer:
 
 def parse_list(body: bytes) -> ListAnswer:
     """The answer of `getLatestImportOperations`: a bare array, or the object of one 8.3 snapshot, nothing else."""
-    content = _json(body)
-    try:
-        if isinstance(content, dict):
-            wrapped = _Wrapped.model_validate(content)
-            operations = wrapped.operations if wrapped.success else _refuse("success is not true")
-        else:
-            operations = _OPERATIONS.validate_python(content)
-    except ValidationError as error:
-        raise BodyError(_where(error)) from None
+    if body.lstrip().startswith(b"{"):
+        operations = _validated(_Wrapped, body).operations
+    else:
+        operations = _validated(_Bare, body).root
     return ListAnswer(operations=tuple(operation.value() for operation in operations))
 
 
@@ -232,44 +246,30 @@ def error_of(body: bytes) -> Mapping[str, str] | None:
     `errorType` is given, and only where it is a plain word.
     """
     try:
-        content = _json(body)
+        said = _validated(_Error, body)
     except BodyError:
         return None
-    if not isinstance(content, dict):
+    if said.success is not False and not (said.status == "error" and "message" in said.model_fields_set):
         return None
-    ours = content.get("success") is False or (content.get("status") == "error" and "message" in content)
-    if not ours:
-        return None
-    kind = content.get("errorType")
-    return {"errorType": kind} if isinstance(kind, str) and re.fullmatch(r"[\w-]{1,64}", kind) else {}
+    kind = said.kind
+    return {"errorType": kind} if isinstance(kind, str) and _WORD.fullmatch(kind) else {}
 
 
 def _validated(model: type[_Model], body: bytes) -> _Model:
-    content = _json(body)
-    if not isinstance(content, dict):
-        raise BodyError("it is not an object")
-    if content.get("success") is not True:
-        raise BodyError("success is not true")
+    """The body as this model; of what the model does not name no object is made, for it may be megabytes.
+
+    Names that were cut within an emoji leave half a surrogate pair in `fileData`, which strict parsers refuse.
+    """
     try:
-        return model.model_validate(content)
+        return model.model_validate_json(_SURROGATE.sub(rb"\\ufffd", body))
     except ValidationError as error:
         raise BodyError(_where(error)) from None
 
 
-def _json(body: bytes) -> Any:
-    """The body's JSON, by Python's own parser: it lets pass the lone surrogates that cut names hold in `fileData`."""
-    try:
-        return json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise BodyError("it is not JSON") from None
-
-
-def _refuse(what: str) -> NoReturn:
-    raise BodyError(what)
-
-
 def _where(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        return "it is not JSON"
     path = ".".join(str(part) for part in first["loc"]) or "the body"
     return f"{path} is not what this endpoint sends"
 

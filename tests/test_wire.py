@@ -388,3 +388,9 @@ def operations_of(answer: Answer) -> tuple[Operation, ...]:
             return (operation,)
         case _:
             return ()
+
+
+def test_a_body_is_utf_8() -> None:
+    """What begins with another encoding's mark is no list, however empty."""
+    with pytest.raises(BodyError):
+        wire.parse_list("[]".encode("utf-16"))
