@@ -81,7 +81,7 @@ def _latest_versions(sightings: Iterable[Sighting]) -> list[Sighting]:
 
 
 def _is_later(operation: Operation, other: Operation) -> bool:
-    return (operation.updated or NEVER) > (other.updated or NEVER)
+    return (operation.updated or NEVER) > (other.updated or NEVER) or _goes_on(other, operation, _processed(other))
 
 
 def _age_key(operation: Operation) -> float:
@@ -102,25 +102,37 @@ def _follow(history: History, sighting: Sighting, look: Look, current: str | Non
         horizon = NEVER if history.horizon is None else history.horizon
         track = _first_sight(sighting, expected=expected or _age_key(sighting.operation) <= horizon)
         history = replace(history, started=history.started + (not track.expected))
-    elif before.operation == sighting.operation or _is_step_back(before.operation, sighting.operation):
+    elif before.operation == sighting.operation or _is_step_back(before, sighting.operation):
         return history
     else:
         track = _next_sight(before, sighting, look, superseded=current != sighting.operation.id)
     return _count(history, before, track)
 
 
-def _is_step_back(held: Operation, seen: Operation) -> bool:
-    """Whether an answer is older than what is known.
-
-    `_updatedAt` is the clock of whichever server wrote, and clocks of a cluster differ; but an operation's validity
-    and its phase only ever go one way, so where they went on, the answer is the later one whatever its date.
-    """
+def _is_step_back(track: Track, seen: Operation) -> bool:
+    """Whether an answer is older than what is known, by its date and by what it shows."""
+    held = track.operation
     if held.updated is None or seen.updated is None or seen.updated >= held.updated:
         return False
+    return not _goes_on(held, seen, track.high_completed + track.high_failed)
+
+
+def _goes_on(held: Operation, seen: Operation, most: int) -> bool:
+    """Whether the second can only have come after the first, of which `most` records were seen processed.
+
+    `_updatedAt` is the clock of whichever server wrote: clocks of a cluster differ, and a clock can be set back. But an
+    operation's phase, its validity and its counts only ever go one way.
+    """
     before, after = _phase(held), _phase(seen)
-    if before is None or after is None or before == after:
-        return bool(seen.valid) >= bool(held.valid)
-    return after < before
+    if before is not None and after is not None and before != after:
+        return after > before
+    if bool(seen.valid) is not bool(held.valid):
+        return not seen.valid
+    return _processed(seen) > most
+
+
+def _processed(operation: Operation) -> int:
+    return 0 if operation.counts is None else operation.counts.processed
 
 
 def _phase(operation: Operation) -> int | None:
@@ -215,7 +227,7 @@ def _cause(look: Look, *, superseded: bool) -> Cause:
 def _paced(pace: tuple[tuple[float, int], ...], operation: Operation) -> tuple[tuple[float, int], ...]:
     if operation.step not in IMPORTING_STEPS or operation.updated is None:
         return pace
-    processed = 0 if operation.counts is None else operation.counts.processed
+    processed = _processed(operation)
     if pace and (pace[-1][1] == processed or pace[-1][0] >= operation.updated):
         return pace
     return (*pace, (operation.updated, processed))[-MOST_PACE:]

@@ -251,6 +251,27 @@ def test_a_server_whose_clock_is_slow_is_believed_when_it_makes_an_import_invali
     assert finished(told(look(RUN[0]), look(RUN[1]), look(slow))) == {Outcome.INTERRUPTED: 1}
 
 
+def test_an_import_goes_on_when_the_servers_clock_was_set_back() -> None:
+    """Its counts and its phase only grow, so what shows more of them came later, whatever its date."""
+    begun = operation("a", Step.IMPORTING_USERS, created=0, updated=4000, counts=(1000, 100, 0))
+    later = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=500, counts=(1000, 900, 0))
+    history = told(look(begun), look(later, at=2000))
+    assert history.newest is not None
+    assert history.newest.operation == later
+    assert history.completed == 800
+
+
+def test_of_two_answers_the_one_that_shows_the_end_counts() -> None:
+    """The status was read before another server, whose clock is slow, made the import invalid; the list after."""
+    status, listed = (
+        RUN[1],
+        operation("a", Step.IMPORTING_MESSAGES, created=0, updated=5, valid=False, counts=(1000, 100, 0)),
+    )
+    history = told(look(RUN[0]), look(status, listed))
+    assert history.newest is not None
+    assert history.newest.outcome is Outcome.INTERRUPTED
+
+
 def test_the_later_of_two_answers_counts() -> None:
     """Where both feeds show the operation, by its `_updatedAt`; the status's word for the state where they agree."""
     status = Sighting(operation=RUN[0], state=State.UNKNOWN)

@@ -54,15 +54,19 @@ Life = Sequence[Operation]
 
 @st.composite
 def lives(draw: st.DrawFn, name: str, created: float) -> Life:
-    """An operation as servers write it: on through the steps, counts that grow, and perhaps an end before its time."""
+    """An operation as servers write it: on through the steps, counts that grow, and perhaps an end before its time.
+
+    Counts are absent until they are first written.
+    """
     total = draw(st.integers(0, 3000))
     steps = [Step.NEW, *draw(subset(LOADING_STEPS)), Step.USER_SELECTION, *draw(subset(IMPORTING_STEPS)), Step.DONE]
-    versions, done, failed, at = [], 0, 0, created
+    versions, done, failed, at, counted = [], 0, 0, created, False
     for step in steps:
         at += draw(st.integers(1, 100))
         if step in IMPORTING_STEPS:
             done, failed = done + draw(st.integers(0, 600)), failed + draw(st.integers(0, 5))
-        counts = Counts(total=total, completed=done, failed=failed) if draw(st.integers(0, 9)) else Counts()
+        counted = counted or bool(draw(st.integers(0, 9)))
+        counts = Counts(total=total, completed=done, failed=failed) if counted else Counts()
         versions.append(version(name, step, created, at, counts=counts))
     versions = versions[: draw(st.integers(1, len(versions)))]
     return [*versions, *draw(endings(versions[-1]))]
