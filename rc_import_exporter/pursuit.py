@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rc_import_exporter.domain import FEEDS, FINISHED, Api, Outcome, Reason, Step
+from rc_import_exporter.domain import FEEDS, FINISHED, UNFINISHED, Api, Outcome, Reason, Step
 from rc_import_exporter.exits import Exit
-from rc_import_exporter.snapshot import Feed, Record, Track
+from rc_import_exporter.snapshot import Feed, Observation, Record, Track
 from rc_import_exporter.verdict import sentence
 
 GRACE: Final = 15.0
@@ -62,7 +62,7 @@ def pursue(pursuit: Pursuit, record: Record, now: float) -> Pursuit:
     return replace(looked, verdict=_verdict(looked, record, now))
 
 
-def idleness(record: Record, *, or_down: bool = False) -> Verdict | None:
+def idleness(record: Record, now: float, *, or_down: bool = False) -> Verdict | None:
     """Whether the server may be restarted as far as the last poll tells; `None` before the first.
 
     With `or_down` a server that is not there is idle too: it has nothing to lose, and one that is about to start must
@@ -73,14 +73,21 @@ def idleness(record: Record, *, or_down: bool = False) -> Verdict | None:
     seen = record.observation
     if or_down and not record.told and _is_down(record):
         return Verdict(exit=Exit.DONE, sentence=f"no server is there: {trouble(record)}")
-    if not record.told or seen is None:
+    if seen is None or not record.up(now):
         return Verdict(exit=Exit.FAILED, sentence=f"cannot tell whether an import runs: {trouble(record)}")
-    if seen.fragile:
-        doing = f"at step {seen.step}" if seen.track is None else sentence(seen.track)
-        return Verdict(exit=Exit.BUSY, sentence=f"do not restart Rocket.Chat now, it would kill the import: {doing}")
-    if seen.step is Step.UNKNOWN and seen.operation is not None and seen.operation.valid is not False:
-        return Verdict(exit=Exit.FAILED, sentence="cannot tell: the import's step is none that this release knows")
-    return Verdict(exit=Exit.DONE, sentence="nothing loads or runs")
+    match record.restart_safe(now):
+        case True:
+            return Verdict(exit=Exit.DONE, sentence="nothing loads or runs")
+        case False:
+            doing = f"do not restart Rocket.Chat now, it would kill the import: {_doing(seen)}"
+            return Verdict(exit=Exit.BUSY, sentence=doing)
+        case None:
+            return Verdict(exit=Exit.FAILED, sentence="cannot tell: the import's step is none that this release knows")
+
+
+def _doing(seen: Observation) -> str:
+    """What it does now; the sentence of one whose verdict stays says what was."""
+    return sentence(seen.track) if seen.track is not None and seen.outcome in UNFINISHED else f"at step {seen.step}"
 
 
 def _is_down(record: Record) -> bool:

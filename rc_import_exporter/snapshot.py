@@ -13,10 +13,9 @@ from typing import Final
 from rc_import_exporter.domain import (
     FEEDS,
     IMPORTING_STEPS,
+    LAST_STEPS,
     LOADING_STEPS,
     REFUSALS,
-    UNFINISHED,
-    WAITING_STEPS,
     Api,
     Budget,
     Operation,
@@ -165,15 +164,16 @@ class Observation:
 
     @property
     def active(self) -> bool:
-        """Whether an operation waits, loads or runs, as far as can be told."""
-        if self.outcome in UNFINISHED:
-            return True
-        return self.source is Api.PROGRESS and self.step in WAITING_STEPS | LOADING_STEPS | IMPORTING_STEPS
+        """Whether an operation waits, loads or runs, as far as can be told; one in an unknown step may.
+
+        Read from the operation and not from its outcome, which stays even where a finished operation goes on.
+        """
+        return self.operation is not None and self.operation.valid is not False and self.step not in LAST_STEPS
 
     @property
     def fragile(self) -> bool:
         """Whether an operation loads or runs, so that a server that starts now would kill it."""
-        return self.active and self.step not in WAITING_STEPS
+        return self.active and self.step in LOADING_STEPS | IMPORTING_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +247,16 @@ class Record:
     def up(self, now: float) -> bool:
         """Whether the last poll could tell the state and that is not stale."""
         return self.told and self.held(now) is not None
+
+    def restart_safe(self, now: float) -> bool | None:
+        """Whether a server of Rocket.Chat may start now without ending an import; `None` where that cannot be told.
+
+        What loaded or ran when it was last seen may do so still, however long ago that was.
+        """
+        if self.observation is not None and self.observation.fragile:
+            return False
+        held = self.held(now) if self.told else None
+        return None if held is None or (held.active and held.step is Step.UNKNOWN) else True
 
     @property
     def refused_everywhere(self) -> bool:

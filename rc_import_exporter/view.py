@@ -4,7 +4,7 @@
 server dated are measured by that server's clock, as far as its answers told it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Final
@@ -164,7 +164,8 @@ class WorkspaceView:
     """Everything that is shown of one workspace at the instant `now`.
 
     `current` is `None` where the state cannot be told; `last_known` is there only then. `fragile` says that a server
-    of Rocket.Chat that starts now would end an import. `alerts` are those that tell of what is wrong, without their
+    of Rocket.Chat that starts now would end an import, `restart_safe` that none would, where that can be told: false
+    also for an import that is out of sight. `alerts` are those that tell of what is wrong, without their
     prefix: headings of the runbook.
     """
 
@@ -177,6 +178,7 @@ class WorkspaceView:
     title: str
     sentence: str
     fragile: bool
+    restart_safe: bool | None
     current: Sight | None
     last_known: Sight | None
     source: str
@@ -204,12 +206,16 @@ class WorkspaceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Workspaces, the worst first: those that a search left, and of all of them how many want which attention."""
+    """Workspaces, the worst first: those that a search left, and of all of them how many want which attention.
+
+    `restart_safe` is false if it is so for any of all, else `None` if it cannot be told for any of them.
+    """
 
     now: float
     workspaces: tuple[WorkspaceView, ...]
     levels: Mapping[Level, int]
     fragile: tuple[str, ...]
+    restart_safe: bool | None
     total: int
 
 
@@ -223,6 +229,7 @@ def overview(snapshot: Snapshot, now: float, search: str = "", level: str = "") 
         workspaces=tuple(sorted(found, key=_urgency)),
         levels={each: sum(one.level is each for one in views) for each in Level},
         fragile=tuple(sorted(each.name for each in views if each.fragile)),
+        restart_safe=_all_safe([each.restart_safe for each in views]),
         total=len(views),
     )
 
@@ -249,6 +256,7 @@ def view(record: Record, now: float) -> WorkspaceView:
         title=title,
         sentence=told,
         fragile=held is not None and held.fragile,
+        restart_safe=record.restart_safe(now),
         current=current,
         last_known=known,
         source=_source(record, held),
@@ -263,6 +271,12 @@ def view(record: Record, now: float) -> WorkspaceView:
         next_poll=None if record.plan is None else record.plan.next_poll,
         interval=record.interval if record.plan is None else record.plan.interval,
     )
+
+
+def _all_safe(told: Collection[bool | None]) -> bool | None:
+    if False in told:
+        return False
+    return None if None in told else True
 
 
 def _matches(each: WorkspaceView, words: Iterable[str]) -> bool:
@@ -370,7 +384,7 @@ def _level_unseen(record: Record) -> Level:
 
 
 def _level_seen(held: Observation) -> Level:
-    if held.outcome is Outcome.UNKNOWN and held.active:
+    if held.outcome is Outcome.UNKNOWN and held.active and held.step is not Step.UNKNOWN:
         return Level.ACTIVE if held.fragile else Level.WAITING
     importer = "" if held.operation is None else held.operation.importer
     if held.outcome is Outcome.COMPLETED_WITH_ERRORS and importer == "api":

@@ -97,7 +97,7 @@ class Watch:
         records = self._fleet.store.snapshot.records
         late = self._wish.timeout is not None and at >= self._began + self._wish.timeout
         if self._wish.idle:
-            found = {name: idleness(record, or_down=self._wish.or_down) for name, record in records.items()}
+            found = {name: idleness(record, at, or_down=self._wish.or_down) for name, record in records.items()}
             return _patient(found, self._wish, late=late)
         self._pursuits = {name: pursue(self._pursuits[name], record, at) for name, record in records.items()}
         too_late = Verdict(exit=Exit.TIMED_OUT, sentence="not ended in time; it goes on unwatched") if late else None

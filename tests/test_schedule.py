@@ -115,7 +115,7 @@ def importing(api: Api, at: float) -> Result:
         (Step.IMPORTING_USERS, 15),
         (Step.DONE, 60),
         (Step.IMPORT_FAILED, 60),
-        (Step.UNKNOWN, 60),
+        (Step.UNKNOWN, 15),
         (None, 60),
     ],
 )

@@ -186,6 +186,12 @@ def test_loading_and_running_imports_forbid_a_restart() -> None:
     assert view.overview(gallery(), LATER).fragile == ("acme", "cyberdyne", "hostile", "stark", "wayne", "wonka")
 
 
+def test_an_import_in_an_unknown_step_wants_a_look() -> None:
+    """It may be at anything: that is neither peace nor an import that is known to run."""
+    seen = shown(told(workspace("acme"), 0.0, importing(10, 5.0, step=Step.UNKNOWN)))
+    assert (seen.level, seen.fragile, seen.restart_safe) == (Level.WARNING, False, None)
+
+
 def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() -> None:
     """What is too old is not shown as if it were of now."""
     seen = shown(lost("acme"))
