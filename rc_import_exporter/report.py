@@ -23,7 +23,7 @@ def overview_json(seen: Overview, build: Build) -> bytes:
         {
             "now": instant(seen.now),
             "exporter": {"version": build.version, "revision": build.revision},
-            "restart_safe": not seen.fragile,
+            "restart_safe": seen.restart_safe,
             "total": seen.total,
             "levels": dict(seen.levels),
             "workspaces": [_workspace(each) for each in seen.workspaces],
@@ -68,7 +68,7 @@ def _workspace(seen: WorkspaceView) -> dict[str, object]:
         "level": seen.level,
         "title": seen.title,
         "sentence": seen.sentence,
-        "restart_safe": None if current is None else not seen.fragile,
+        "restart_safe": seen.restart_safe,
         "state": None if current is None else current.state,
         "step": None if current is None else current.step,
         "outcome": None if current is None else current.outcome,

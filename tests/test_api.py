@@ -14,8 +14,9 @@ from jsonschema import Draft202012Validator
 
 from rc_import_exporter import report, view
 from rc_import_exporter.domain import Counts, Kind, Operation, Reason, Step
-from tests.gallery import LATER, crowd, gallery, refused, showing, told, workspace
-from tests.pictures import NOW, picture, running
+from rc_import_exporter.snapshot import Record
+from tests.gallery import LATER, crowd, gallery, importing, refused, showing, told, workspace
+from tests.pictures import NOW, finished, lost, picture, running, untouched
 
 SCHEMA: Final = json.loads(report.schema())
 VALIDATOR: Final = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
@@ -132,10 +133,34 @@ async def test_what_cannot_be_told_is_null_and_not_of_before() -> None:
     async with showing(picture([running("acme")])) as shown:
         shown.now = NOW + 3_600.0
         _, one = await ask(f"{shown.url}/api/v1/workspaces/acme")
-    told_now = [member(one, name) for name in ("state", "step", "outcome", "source", "operation", "restart_safe")]
-    assert told_now == [None] * 6
+    told_now = [member(one, name) for name in ("state", "step", "outcome", "source", "operation")]
+    assert told_now == [None] * 5
     assert member(one, "last_known", "outcome") == "running"
     assert member(one, "up") is False
+
+
+@pytest.mark.parametrize(
+    ("records", "safe"),
+    [
+        ([untouched("acme"), finished("beta")], True),
+        ([untouched("acme"), workspace("beta")], None),
+        ([untouched("acme"), refused(finished("beta"), 0.0, Reason.CONNECTION, None)], None),
+        ([untouched("acme"), told(workspace("beta"), 0.0, importing(10, 5.0, step=Step.UNKNOWN))], None),
+        ([running("acme"), workspace("beta")], False),
+        ([untouched("acme"), lost("beta"), workspace("new")], False),
+    ],
+    ids=["at rest", "not polled yet", "down", "unknown step", "running", "lost while running"],
+)
+async def test_a_restart_of_all_is_safe_only_where_it_is_for_each(records: list[Record], *, safe: bool | None) -> None:
+    """`jq -e` passes on true alone; whatever cannot be told is no leave to restart."""
+    async with showing(picture(records)) as shown:
+        _, body = await ask(f"{shown.url}/api/v1/workspaces")
+        _, searched = await ask(f"{shown.url}/api/v1/workspaces?q=acme")
+    VALIDATOR.validate(body)
+    assert member(body, "restart_safe") is safe
+    assert member(searched, "restart_safe") is safe
+    each = [member(body, "workspaces", index, "restart_safe") for index in range(len(records))]
+    assert safe is (False if False in each else None if None in each else True)
 
 
 async def test_an_unknown_workspace_is_404_in_json() -> None:
