@@ -22,6 +22,7 @@ from rc_import_exporter import advice, report, view
 from rc_import_exporter.snapshot import Snapshot
 from rc_import_exporter.verdict import spell
 from rc_import_exporter.view import Level, WorkspaceView
+from rc_import_exporter.web import negotiated
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; "
@@ -96,21 +97,21 @@ class Pages:
 
     async def index(self, request: web.Request) -> web.Response:
         """All workspaces, the worst first; with only one configured, everything about it."""
-        return _html(self._kept("index.html", *_asked(request), self._index))
+        return _html(request, self._kept("index.html", *_asked(request), self._index))
 
     async def workspace(self, request: web.Request) -> web.Response:
         """Everything about one workspace; an unknown name is 404."""
         name, snapshot = request.match_info["name"], self._snapshot()
         record = snapshot.records.get(name)
         if record is None:
-            return _html(self._page("missing.html", "../", snapshot, name=name[:64]), HTTPStatus.NOT_FOUND)
-        return _html(self._one(view.view(record, self._clock()), "../", snapshot))
+            return _html(request, self._page("missing.html", "../", snapshot, name=name[:64]), HTTPStatus.NOT_FOUND)
+        return _html(request, self._one(view.view(record, self._clock()), "../", snapshot))
 
     async def runbook(self, request: web.Request) -> web.Response:
         """The alerts' runbook; its headings have the anchors that the alerts link to."""
         if self._runbook is None:
             self._runbook = _runbook()
-        return _html(self._page("runbook.html", "", self._snapshot(), text=self._runbook))
+        return _html(request, self._page("runbook.html", "", self._snapshot(), text=self._runbook))
 
     async def asset(self, request: web.Request) -> web.Response:
         """A style sheet or a script."""
@@ -123,7 +124,7 @@ class Pages:
 
     async def workspaces_json(self, request: web.Request) -> web.Response:
         """What the index shows, as JSON; the query searches as it does there."""
-        return _json(self._kept("workspaces.json", *_asked(request), self._overview))
+        return _json(request, self._kept("workspaces.json", *_asked(request), self._overview))
 
     async def workspace_json(self, request: web.Request) -> web.Response:
         """What a workspace's page shows, as JSON; an unknown name is 404."""
@@ -131,8 +132,8 @@ class Pages:
         record = self._snapshot().records.get(name)
         if record is None:
             body = report.error_json(f"no workspace is called {name[:64]!a}")
-            return _json(body, HTTPStatus.NOT_FOUND)
-        return _json(report.workspace_json(view.view(record, self._clock()), view.past(record)))
+            return _json(request, body, HTTPStatus.NOT_FOUND)
+        return _json(request, report.workspace_json(view.view(record, self._clock()), view.past(record)))
 
     async def schema(self, request: web.Request) -> web.Response:
         """The JSON Schema of both."""
@@ -218,17 +219,22 @@ def _to(path: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     return redirect
 
 
-def _html(body: bytes, status: int = HTTPStatus.OK) -> web.Response:
-    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Vary": "Accept-Encoding"}
-    response = web.Response(body=body, status=status, content_type="text/html", charset="utf-8", headers=headers)
-    response.enable_compression()
+def _html(request: web.Request, body: bytes, status: int = HTTPStatus.OK) -> web.Response:
+    response = _packed(request, body, status, "text/html")
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
 
-def _json(body: bytes, status: int = HTTPStatus.OK) -> web.Response:
-    response = web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
-    response.enable_compression()
-    response.headers["Vary"] = "Accept-Encoding"
+def _json(request: web.Request, body: bytes, status: int = HTTPStatus.OK) -> web.Response:
+    return _packed(request, body, status, "application/json")
+
+
+def _packed(request: web.Request, body: bytes, status: int, kind: str) -> web.Response:
+    """An answer in the encoding that the request asks for; aiohttp's own choice is blind to weights."""
+    headers = {"Vary": "Accept-Encoding"}
+    response = web.Response(body=body, status=status, content_type=kind, charset="utf-8", headers=headers)
+    _, encoding = negotiated(request)
+    response.enable_compression(web.ContentCoding(encoding))
     return response
 
 

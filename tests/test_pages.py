@@ -1,5 +1,6 @@
 """The pages as a server sends them: complete without a script, safe, and with links that work below any prefix."""
 
+import gzip
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -220,6 +221,33 @@ async def test_pages_are_compressed_for_whoever_takes_it() -> None:
             assert "Accept-Encoding" in response.headers["Vary"]
         async with session.get(f"{shown.url}/", headers={"Accept-Encoding": "identity"}) as response:
             assert len(await response.read()) > 5 * len(packed)
+
+
+@pytest.mark.parametrize("path", ["/", "/workspaces/acme", "/runbook", "/api/v1/workspaces", "/api/v1/workspaces/acme"])
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip;q=0", None),
+        ("gzip;q=0, *", None),
+        ("gzip;q=0.1, identity", None),
+        ("deflate", None),
+        ("*", "gzip"),
+        ("X-GZIP", "gzip"),
+        ("deflate, gzip;q=0.5", "gzip"),
+    ],
+)
+async def test_pages_come_in_the_encoding_that_was_asked_for(path: str, accepted: str, encoding: str | None) -> None:
+    """By the weights, as the metrics do; to whoever refuses gzip, as it is."""
+    headers = {"Accept-Encoding": accepted}
+    async with (
+        showing(picture([running("acme"), untouched("beta")])) as shown,
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.get(f"{shown.url}{path}", headers=headers) as response,
+    ):
+        body = await response.read()
+    assert response.headers.get("Content-Encoding") == encoding
+    assert response.headers["Vary"] == "Accept-Encoding"
+    assert (gzip.decompress(body) if encoding else body).startswith((b"<!doctype", b"{"))
 
 
 async def test_a_workspace_not_polled_yet_has_a_page() -> None:
