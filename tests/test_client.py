@@ -8,7 +8,7 @@ import ssl
 import zlib
 from asyncio import StreamReader, StreamWriter
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -111,6 +111,24 @@ def spoilt(name: str) -> Story:
 
 
 @asynccontextmanager
+async def listening(
+    serve: Callable[[StreamReader, StreamWriter], Awaitable[None]], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """The port of a server whose connections `serve` handles, and which are all gone at its end."""
+    writers: list[StreamWriter] = []
+
+    async def kept(reader: StreamReader, writer: StreamWriter) -> None:
+        writers.append(writer)
+        await serve(reader, writer)
+
+    async with await asyncio.start_server(kept, "127.0.0.1", 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+@asynccontextmanager
 async def speaking(
     speak: Callable[[bytes, StreamWriter], object], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
@@ -122,8 +140,8 @@ async def speaking(
             await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
-        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with listening(serve, tls=tls) as port:
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
 
 
 def saying(raw: bytes) -> Callable[[bytes, StreamWriter], object]:
@@ -477,8 +495,7 @@ async def forwarding(refusal: bytes = b"") -> AsyncIterator[tuple[str, list[byte
                 await relay(head, reader, writer)
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(serve) as port:
         yield f"http://gate:proxy-password@127.0.0.1:{port}", heads
 
 
