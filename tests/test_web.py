@@ -3,10 +3,13 @@
 import asyncio
 import errno
 import gzip
+import resource
+import socket
+import struct
 import subprocess
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from rc_import_exporter import limits
 from rc_import_exporter.domain import Target
 from rc_import_exporter.exposition import Exposition
 from rc_import_exporter.negotiation import Encoding, Format
@@ -42,14 +46,19 @@ class Exporter:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.port = 0
+        self.lost: type[ConnectionError] = ConnectionError
         self._client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=HANGING))
         publisher = Publisher(lambda: self.snapshot, lambda: LATER, Exposition(process=False))
         extra = [
             web.get("/faulty", faulty),
             web.get("/endless", endless),
             web.get("/large", large),
+            web.get("/lost", self._lose),
         ]
         self._server = Server(create_application([*publisher.routes, *extra]))
+
+    async def _lose(self, request: web.Request) -> web.Response:
+        raise self.lost
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -268,11 +277,22 @@ async def test_every_answer_carries_the_security_headers(exporter: Exporter, pat
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("POST", "/metrics", 405), ("GET", "/metrics/", 404), ("GET", "/etc/passwd", 404)]
+    ("method", "path", "expect", "refusal"),
+    [
+        ("POST", "/metrics", "", b"405 Method Not Allowed\n"),
+        ("GET", "/metrics/", "", b"404 Not Found\n"),
+        ("GET", "/etc/passwd", "", b"404 Not Found\n"),
+        ("GET", "/metrics", "the impossible", b"417 Expectation Failed\n"),
+    ],
 )
-async def test_what_is_not_served_is_refused(exporter: Exporter, method: str, path: str, status: int) -> None:
-    """By status, without a page."""
-    assert (await exporter.get(path, method)).status == status
+async def test_what_is_not_served_is_refused(
+    exporter: Exporter, method: str, path: str, expect: str, refusal: bytes
+) -> None:
+    """By a line with the status in it, and with the methods that would do, if that is it."""
+    answer = await exporter.get(path, method, Expect=expect)
+    assert (f"{answer.status}".encode(), answer.body) == (refusal[:3], refusal)
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.headers.get("Allow") == ("GET,HEAD" if answer.status == 405 else None)
 
 
 async def test_a_fault_in_a_handler_shows_nothing_of_the_program(exporter: Exporter) -> None:
@@ -318,6 +338,142 @@ async def test_a_bad_request_is_not_worth_an_error_in_the_log(
     """Whoever knocks at the port could fill the disk."""
     await exporter.send(b"nonsense\r\n\r\n")
     assert capsys.readouterr() == ("", "")
+
+
+async def test_a_client_that_leaves_is_not_worth_an_error_in_the_log(
+    exporter: Exporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever it was promised: this one is gone before it can go on."""
+    for _ in range(5):
+        _, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+    assert (await exporter.get("/metrics")).status == 200
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, BrokenPipeError])
+async def test_a_lost_connection_in_a_handler_is_no_fault_of_ours(
+    exporter: Exporter, capsys: pytest.CaptureFixture[str], error: type[ConnectionError]
+) -> None:
+    """The connection ends, and that is all."""
+    exporter.lost = error
+    assert await exporter.send(b"GET /lost HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("begun", [b"", b"GET /metr", b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
+async def test_a_request_s_head_has_to_come_to_its_end(exporter: Exporter, begun: bytes) -> None:
+    """One that drips is cut off, and nothing is told; it may be the second on its connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
+    writer.write(begun)
+    received = asyncio.create_task(reader.read())
+    for _ in range(20):
+        await asyncio.sleep(1)
+        if received.done():
+            break
+        writer.write(b"a" if begun else b"")
+    assert received.done()
+    with suppress(ConnectionError):
+        assert (await received).count(b"HTTP/1.1") == (1 if b"healthy" in begun else 0)
+    writer.close()
+
+
+@pytest.mark.looptime
+async def test_a_connection_may_be_silent_between_two_requests(exporter: Exporter) -> None:
+    """Prometheus keeps one for as long as it lasts."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
+    for _ in range(3):
+        writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"healthy\n")).startswith(b"HTTP/1.1 200 ")
+        await asyncio.sleep(300)
+    writer.close()
+
+
+@pytest.mark.looptime
+async def test_an_answer_that_nobody_reads_is_given_up(exporter: Exporter) -> None:
+    """It would hold its memory for ever."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port, limit=1024)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readexactly(100)
+    await asyncio.sleep(100)
+    read = 0
+    with suppress(ConnectionError):
+        while piece := await reader.read(1024 * 1024):
+            read += len(piece)
+    assert read < 64 * 1024 * 1024
+    writer.close()
+
+
+async def test_whoever_only_waits_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections are held open, the next request is answered; those being served are left alone."""
+    monkeypatch.setattr(limits, "share", lambda: 4)
+    async with exporting(four_workspaces()) as exporter:
+        served = await asyncio.open_connection("127.0.0.1", exporter.port)
+        served[1].write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await served[0].readexactly(100)
+        waiting = []
+        for _ in range(12):
+            waiting.append(await asyncio.open_connection("127.0.0.1", exporter.port))
+            waiting[-1][1].write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: ")
+        assert (await exporter.get("/metrics")).body == page()
+        ended = [asyncio.create_task(reader.read()) for reader, _ in waiting]
+        await asyncio.wait(ended[:10], timeout=HANGING)
+        assert [task.done() for task in ended[:10]] == [True] * 10
+        assert len(await served[0].readexactly(1024 * 1024)) == 1024 * 1024
+        for _, writer in [served, *waiting]:
+            writer.close()
+    await asyncio.gather(*ended, return_exceptions=True)
+
+
+async def test_a_house_full_of_answers_takes_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until one of them is done."""
+    monkeypatch.setattr(limits, "share", lambda: 1)
+    async with exporting(four_workspaces()) as exporter:
+        reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await reader.readexactly(100)
+        with pytest.raises(aiohttp.ClientError):
+            await exporter.get("/metrics")
+        await reader.read()
+        writer.close()
+        assert (await exporter.get("/metrics")).status == 200
+
+
+async def test_connections_that_find_no_descriptor_are_told_of_once(
+    exporter: Exporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line without a traceback; they are taken once there is one again."""
+    clients = [socket.socket() for _ in range(20)]
+    for client in clients:
+        client.setblocking(False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (clients[0].fileno(), hard))
+    try:
+        for client in clients:
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", exporter.port))
+        logged = ""
+        while not logged:
+            await asyncio.sleep(0.01)
+            logged = "".join(capsys.readouterr())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert logged.count("\n") == logged.count("no descriptor is left") == 1
+    assert (await exporter.get("/metrics")).status == 200
+    for client in clients:
+        client.close()
+
+
+async def test_any_other_complaint_of_the_loop_is_told_as_ever(
+    exporter: Exporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handler that was there has it."""
+    asyncio.get_running_loop().call_exception_handler({"message": "something else"})
+    assert "something else" in caplog.text
 
 
 async def test_a_taken_port_is_told_in_a_line(exporter: Exporter) -> None:
