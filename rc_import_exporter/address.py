@@ -9,10 +9,14 @@ from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from yarl import URL
+
 _LISTEN: Final = re.compile(r"(?P<host>\[[^\[\]]+\]|[A-Za-z0-9._-]*):(?P<port>[0-9]{1,5})")
 _LAST_PORT: Final = 65_535
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\]")
 """`urlsplit` drops some of these without a word, and browsers read a backslash as a slash."""
+_BEHIND_THE_HOST: Final = re.compile(r"[/?#].*@")
+"""What a password with one of these in it leaves behind: its rest would be shown as the path."""
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9._-]+")
 
 
@@ -77,8 +81,12 @@ def _is_host(host: str) -> bool:
 def _split(text: str) -> SplitResult:
     if _UNSAFE.search(text):
         raise ValueError("must be a URL without blanks, control characters and backslashes")
+    if _BEHIND_THE_HOST.search(text.partition("://")[2]):
+        raise ValueError("must have no @ behind its host; percent-encode / ? # @ in a password: %2F %3F %23 %40")
     if not _names_a_host(text):
         raise ValueError("must begin with http:// or https:// and name a host, with a port from 1 to 65535 if any")
+    if not _can_be_asked(text):
+        raise ValueError("must name a host that can be looked up; mind characters that cannot be seen")
     parts = urlsplit(text)
     if "?" in text or "#" in text:
         raise ValueError("must be without a query (?) and a fragment (#)")
@@ -89,6 +97,14 @@ def _names_a_host(text: str) -> bool:
     try:
         parts = urlsplit(text)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _can_be_asked(text: str) -> bool:
+    """Whether the library that sends the requests takes the host, and DNS its labels."""
+    try:
+        return bool((URL(text).raw_host or "").encode("idna"))
     except ValueError:
         return False
 

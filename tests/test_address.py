@@ -1,5 +1,7 @@
 """Addresses are read in the spellings that operators use, and come out in one."""
 
+from collections.abc import Callable
+
 import pytest
 
 from rc_import_exporter import address
@@ -60,9 +62,44 @@ def test_anything_else_is_no_workspace_s_url(text: str) -> None:
     assert not text or f"'{text}'" not in str(refused.value)
 
 
+@pytest.mark.parametrize("read", [address.workspace_url, address.proxy_url])
+@pytest.mark.parametrize("character", ["/", "?", "#"])
+@pytest.mark.parametrize("before", ["12", "twelve"])
+def test_a_password_that_would_be_taken_for_a_path_is_refused(
+    read: Callable[[str], str], character: str, before: str
+) -> None:
+    """The URL is published without what stands before the host: with the name for a host, the password would be."""
+    with pytest.raises(ValueError, match="percent-encode") as refused:
+        read(f"https://admin:{before}{character}34PASSWORD@chat.example.org")
+    assert "PASSWORD" not in str(refused.value)
+
+
+def test_a_password_may_hold_anything_that_is_percent_encoded() -> None:
+    """It stays as it is written."""
+    url = "https://admin:%2F%3F%23%40@chat.example.org/a"
+    assert address.workspace_url(url) == url
+    assert address.public(url) == "https://chat.example.org/a"
+
+
+@pytest.mark.parametrize("read", [address.workspace_url, address.proxy_url])
+@pytest.mark.parametrize(
+    "host", ["h\u200b", "ex\u00adample", "[::1]x", "a..b", "\u2488.x", f"{'a' * 64}.org", "u:p@h\u200b"]
+)
+def test_a_host_that_no_request_can_be_sent_to_is_refused(read: Callable[[str], str], host: str) -> None:
+    """Copied with a character that cannot be seen, for example."""
+    with pytest.raises(ValueError, match=r"^must name a host"):
+        read(f"http://{host}")
+
+
+@pytest.mark.parametrize("host", ["münchen.example", "xn--mnchen-3ya.example", "a_b", "a.", "[fe80::1%25eth0]:80"])
+def test_a_host_of_any_script_is_one(host: str) -> None:
+    """So are names that only the machine itself knows."""
+    assert address.workspace_url(f"http://{host}") == f"http://{host}"
+
+
 def test_a_public_url_has_no_name_and_password() -> None:
-    """An @ in the path stays."""
-    assert address.public("https://u:p@a:1/b@c") == "https://a:1/b@c"
+    """Not even where the password holds an @."""
+    assert address.public("https://u:p@q@a:1/b") == "https://a:1/b"
     assert address.public("https://a/b") == "https://a/b"
 
 
