@@ -17,6 +17,8 @@ from rc_import_exporter.options import Option, Path, option_at
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes: room for tens of thousands of workspaces."""
 _DEEPEST: Final = 16
+_DEEPEST_COMPOSED: Final = 100
+"""libyaml composes by recursion in C, which ends the process where the stack does."""
 _SPARE_NODES: Final = 1_000
 """Values beyond one for each character: aliases let a few lines mean billions."""
 _TEXT: Final = "tag:yaml.org,2002:str"
@@ -35,10 +37,20 @@ def read(path: str, options: Sequence[Option]) -> Layer:
     except ValueError as error:
         return Layer(mistakes=[f"config.file: {error}"])
     try:
-        root = yaml.compose(text, Loader=_LOADER)
+        root = _compose(text)
     except (yaml.YAMLError, RecursionError) as error:
         return Layer(mistakes=[f"config.file: {files.shown(path)}{_where(error, text)}"])
     return _Reader(files.shown(path), FilePath(path).parent, options, len(text) + _SPARE_NODES).layer(root)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The document's root; raises `YAMLError`, and `RecursionError` before anything too deep is composed."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST_COMPOSED:
+            raise RecursionError
+    return yaml.compose(text, Loader=_LOADER)
 
 
 class _Reader:

@@ -7,6 +7,7 @@ import pytest
 from rc_import_exporter import document
 from rc_import_exporter.layer import Layer
 from rc_import_exporter.settings import OPTIONS
+from tests.commands import run
 
 
 @pytest.fixture
@@ -76,6 +77,15 @@ def test_what_cannot_be_understood_is_one_line(file: Path, content: str) -> None
     (mistake,) = read(file, content).mistakes
     assert str(file) in mistake
     assert "\n" not in mistake
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
+def test_nesting_without_end_does_not_end_the_process(file: Path, opening: str) -> None:
+    """In a process of its own: libyaml's stack is C's."""
+    file.write_text(opening * 100_000)
+    ended = run("check", "--config-only", f"--config.file={file}")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"config.file: {file} must be YAML without control characters and without endless nesting" in ended.stderr
 
 
 def test_tabs_are_called_by_their_name(file: Path) -> None:
