@@ -11,8 +11,9 @@ from typing import Final, NoReturn
 
 import aiohttp
 
-from rc_import_exporter import build, clock, schedule
+from rc_import_exporter import build, clock, layer, limits, schedule
 from rc_import_exporter.client import Access, Client, open_session
+from rc_import_exporter.domain import Api
 from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.keyring import Keyring
 from rc_import_exporter.poller import Poller
@@ -77,10 +78,12 @@ class Fleet:
             await self._session.close()
 
     def _pollers(self) -> dict[str, Poller]:
-        self._session = session = open_session(Resolver())
+        share = limits.share()
+        places = asyncio.Semaphore(share)
+        self._session = session = open_session(Resolver(), keep=len(self._accesses) * len(Api) <= share)
+        clients = {name: Client(session, access, self._now, places) for name, access in self._accesses.items()}
         return {
-            name: Poller(name, Client(session, access, self._now), self._keyrings[name], self.store, self._now)
-            for name, access in self._accesses.items()
+            name: Poller(name, client, self._keyrings[name], self.store, self._now) for name, client in clients.items()
         }
 
     def _unpolled(self) -> Snapshot:
@@ -103,9 +106,15 @@ def chosen(settings: Settings, names: Sequence[str]) -> Settings:
     unknown = [name for name in dict.fromkeys(names) if name not in settings.workspaces]
     if unknown:
         known = ", ".join(sorted(settings.workspaces)[:20])
-        raise ConfigurationError([f"{name}: no such workspace is configured; there are {known}" for name in unknown])
+        told = dict.fromkeys(f"{_shown(name)}: no such workspace is configured; there are {known}" for name in unknown)
+        raise ConfigurationError(list(told))
     kept = {name: workspace for name, workspace in settings.workspaces.items() if not names or name in names}
     return replace(settings, workspaces=MappingProxyType(kept))
+
+
+def _shown(name: str) -> str:
+    """The word as it may be repeated: a stray one could be a secret, and no workspace's name has capital letters."""
+    return layer.name((name if name == name.lower() else "…",))
 
 
 def _access(workspace: Workspace, context: ssl.SSLContext | None) -> Access:
