@@ -43,7 +43,8 @@ ONCE: Final = Command(
         Extra(
             name="output",
             metavar="FILE.prom",
-            help="Replace this file, at once and with mode 0644, instead of printing.",
+            help="Replace this file, at once and with mode 0644, instead of printing. A symbolic link in its place is "
+            "replaced, too, and not followed.",
         ),
     ),
     operands=_SELECTION,
@@ -120,7 +121,10 @@ def run_check(invocation: Invocation, environ: Mapping[str, str]) -> int:
 def run_once(invocation: Invocation, environ: Mapping[str, str]) -> int:
     """Runs `once`."""
     path = once.output(invocation.extras["output"]) if "output" in invocation.extras else None
-    snapshot = asyncio.run(once.poll(_settings(invocation, environ, LogLevel.ERROR)))
+    configured = _settings(invocation, environ, LogLevel.ERROR)
+    if path is not None:
+        once.probe(path)
+    snapshot = asyncio.run(once.poll(configured))
     page = once.page(snapshot, clock.now())
     if path is None:
         sys.stdout.write(page.decode())

@@ -4,13 +4,16 @@
 Left out is what tells of the exporter itself, of a process that is gone, and what only counts while a process runs.
 """
 
+import errno
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
-from rc_import_exporter import clock
+from rc_import_exporter import clock, files
 from rc_import_exporter.catalogue import METRICS, Metric, MetricKind
 from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.exits import Exit
@@ -24,6 +27,8 @@ OF_THE_EXPORTER: Final = "exporter_"
 READABLE_BY_ALL: Final = 0o644
 SUFFIX: Final = ".prom"
 """What node_exporter reads; it passes over everything else in its folder, files half written too."""
+HIDDEN: Final = ".rc-import-exporter."
+"""How the name of a file half written begins: a longer name could be too long where the file's own is not."""
 
 METRICS_OF_A_FILE: Final[tuple[Metric, ...]] = tuple(
     metric for metric in METRICS if metric.kind is MetricKind.GAUGE and not metric.name.startswith(OF_THE_EXPORTER)
@@ -42,9 +47,19 @@ def page(snapshot: Snapshot, now: float) -> bytes:
     return Exposition(METRICS_OF_A_FILE, process=False).page(snapshot, now)
 
 
+def probe(path: Path) -> None:
+    """Raises `OSError` where no file can be put in this place: better before a poll than after it."""
+    with _named(path):
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(path.lstat().st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with NamedTemporaryFile(dir=path.parent, prefix=HIDDEN):
+            pass
+
+
 def write(content: bytes, path: Path) -> None:
     """Puts the page in the file's place at once, readable by all; raises `OSError`."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
+    with _named(path), NamedTemporaryFile(dir=path.parent, prefix=HIDDEN, delete=False) as temporary:
         try:
             temporary.write(content)
             temporary.flush()
@@ -53,6 +68,17 @@ def write(content: bytes, path: Path) -> None:
         except BaseException:
             Path(temporary.name).unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Says which file an error is about, and which flag named it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise OSError(f"flag --output: {files.shown(str(path))} is in a folder that does not exist") from None
+    except OSError as error:
+        raise OSError(f"flag --output: {files.shown(str(path))} cannot be written: {error.strerror}") from None
 
 
 def output(text: str) -> Path:

@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import select
 import socket
 import stat
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -139,15 +141,50 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    """One line, code 1, and no half file that would stay for ever."""
+    """One line with the flag and the file, code 1, and no half file that would stay for ever."""
     (tmp_path / "taken.prom" / "inside").mkdir(parents=True)
-    with simulated({"acme": Story(succeeded)}) as urls:
-        config = config_file(tmp_path, urls)
-        for output in ("missing/import.prom", "taken.prom"):
+    long = f"{'a' * 251}.prom"
+    wrong = {
+        "missing/import.prom": "is in a folder that does not exist",
+        "config.yml/import.prom": "cannot be written: Not a directory",
+        "taken.prom": "cannot be written: Is a directory",
+        long: "cannot be written: File name too long",
+    }
+    with silent() as (url, asked):
+        config = config_file(tmp_path, {"acme": url})
+        for output, words in wrong.items():
             ended = run("once", config, f"--output={tmp_path / output}")
             assert ended.returncode == 1
-            assert ended.stderr.count("\n") == 1
+            assert ended.stderr == f"rc-import-exporter: flag --output: {tmp_path / output} {words}\n"
+        assert not asked()
     assert {path.name for path in tmp_path.iterdir()} == {"config.yml", "taken.prom"}
+
+
+def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path) -> None:
+    """255 bytes on the usual file systems."""
+    output = tmp_path / f"{'a' * 250}.prom"
+    with simulated({"acme": Story(succeeded)}) as urls:
+        ended = run("once", config_file(tmp_path, urls), f"--output={output}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert Page(output.read_text()).value("up", workspace="acme") == 1
+
+
+def test_a_link_is_replaced_and_what_it_points_at_stays(tmp_path: Path) -> None:
+    """Whoever can make links in that folder does not choose what is written over."""
+    kept, output = tmp_path / "kept", tmp_path / "import.prom"
+    kept.write_text("old\n")
+    output.symlink_to(kept)
+    once.probe(output)
+    assert output.is_symlink()
+    once.write(b"new\n", output)
+    assert (kept.read_text(), output.read_text(), output.is_symlink()) == ("old\n", "new\n", False)
+
+
+@contextmanager
+def silent() -> Iterator[tuple[str, Callable[[], bool]]]:
+    """The URL of a server that answers nothing, and whether anybody came to it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", lambda: bool(select.select([server], [], [], 0)[0])
 
 
 def test_a_wrong_configuration_is_told_before_anything_is_asked(tmp_path: Path) -> None:
