@@ -33,6 +33,7 @@ COMMANDS: Final = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit code."""
+    _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         # A terminal that knows no arrows gets question marks.
         sys.stdout.reconfigure(errors="replace")
@@ -57,6 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell([error.strerror or str(error)], Exit.FAILED)
     except KeyboardInterrupt:
         return SIGNALLED + signal.SIGINT
+
+
+def _open_closed_streams() -> None:
+    """Sends what would go to a stream that the shell closed (`>&-`) nowhere: Python has no object for it at all."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def _serve(invocation: Invocation, environ: Mapping[str, str]) -> int:

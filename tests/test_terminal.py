@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import pexpect
 import pytest
 
 from rc_import_exporter.simulator.scenario import Stage, Story
-from rc_import_exporter.simulator.stories import Telling, csv_migration, nightly_sync, phase_throws, stalls
+from rc_import_exporter.simulator.stories import Telling, csv_migration, idle, nightly_sync, phase_throws, stalls
 from tests.commands import PROGRAM, config_file, run, simulated
 
 PATIENCE = 60
@@ -159,6 +160,29 @@ def test_check_is_coloured_in_a_terminal_and_heeds_no_color(tmp_path: Path) -> N
     assert "\x1b[1;31mproblem" in coloured
     assert "[1;31m" not in plain
     assert "problem" in plain
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["check", "once", "watch --require idle", "metrics", "--version", "--help"])
+def test_a_closed_stream_is_no_mistake(words: str, closed: str, tmp_path: Path) -> None:
+    """Whoever wants the exit code alone may close what the words go to."""
+    with simulated({"acme": Story(idle())}) as urls:
+        config = config_file(tmp_path, urls)
+        ended = subprocess.run(
+            ["/bin/sh", "-c", f"exec {' '.join(PROGRAM)} {words} {config} {closed}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_mistake_goes_nowhere_but_to_standard_error(tmp_path: Path) -> None:
+    """Standard output is for what was asked for."""
+    shell = f"exec {' '.join(PROGRAM)} once --no-such-flag 2>&-"
+    ended = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout) == (2, "")
 
 
 def test_a_reader_that_leaves_early_is_no_mistake() -> None:
