@@ -13,7 +13,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-from rc_import_exporter import build, commands, demo, flags, logs, settings
+from rc_import_exporter import build, commands, demo, flags, limits, logs, settings
 from rc_import_exporter.app import App
 from rc_import_exporter.errors import ConfigurationError, ExporterError
 from rc_import_exporter.exits import SIGNALLED, Exit
@@ -74,6 +74,7 @@ def _serve(invocation: Invocation, environ: Mapping[str, str]) -> int:
 
 
 async def _daemon(configured: Settings) -> int:
+    limits.raise_descriptors()
     ended = _watch_signals()
     app = App(configured)
     port = await app.start()

@@ -9,6 +9,7 @@ import os
 import ssl
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,16 +49,33 @@ class Access:
 
 
 class Client:
-    """Asks one workspace; `now` gives Unix seconds."""
+    """Asks one workspace; `now` gives Unix seconds.
 
-    def __init__(self, session: aiohttp.ClientSession, access: Access, now: Callable[[], float]) -> None:
+    `places` are those of all clients together: without one nobody connects. Without `places` there is no end of them.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        access: Access,
+        now: Callable[[], float],
+        places: asyncio.Semaphore | None = None,
+    ) -> None:
         self._session = session
         self._access = access
         self._now = now
         self._base = URL(access.url)
+        self._places = nullcontext() if places is None else places
 
     async def ask(self, api: Api, credentials: Credentials) -> Result:
-        """Asks one endpoint, once, and says what it came to; raises nothing but cancellation."""
+        """Asks one endpoint, once, and says what it came to; raises nothing but cancellation.
+
+        The time of the exchange begins once there is a place: a queue of ours is no slowness of the server's.
+        """
+        async with self._places:
+            return await self._exchanged(api, credentials)
+
+    async def _exchanged(self, api: Api, credentials: Credentials) -> Result:
         begun = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._access.timeout):
@@ -94,10 +112,14 @@ class Client:
         )
 
 
-def open_session(resolver: aiohttp.abc.AbstractResolver | None = None) -> aiohttp.ClientSession:
-    """A session for all workspaces: no cookies, no environment's proxies, no decompression behind our back."""
+def open_session(resolver: aiohttp.abc.AbstractResolver | None = None, *, keep: bool = True) -> aiohttp.ClientSession:
+    """A session for all workspaces: no cookies, no environment's proxies, no decompression behind our back.
+
+    How many connections are busy is limited by the clients' places. `keep` says whether idle ones are kept for a
+    while; they are in nobody's place, so it asks for descriptors enough for every connection of every workspace.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+        connector=aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
         timeout=aiohttp.ClientTimeout(total=None),

@@ -328,6 +328,30 @@ async def test_answers_that_are_none_do_not_go_on_for_ever() -> None:
         stopped.set()
 
 
+@pytest.mark.looptime
+async def test_a_queue_of_ours_is_no_slowness_of_the_server_s() -> None:
+    """Whoever waits for others' places has the whole timeout once there is one, and none of it in the books."""
+
+    async def hang(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with (
+        await asyncio.start_server(hang, "127.0.0.1", 0) as hanging,
+        speaking(saying(http(GOOD))) as well,
+        open_session() as session,
+    ):
+        stuck = f"http://127.0.0.1:{hanging.sockets[0].getsockname()[1]}"
+        places = asyncio.Semaphore(1)
+        clients = [
+            Client(session, Access(url=url, timeout=10.0, max_bytes=MEBIBYTE), WallClock().now, places)
+            for url in (stuck, stuck, well)
+        ]
+        results = await asyncio.gather(*(client.ask(Api.STATUS, CREDENTIALS) for client in clients))
+    assert [reason(result) for result in results] == [Reason.TIMEOUT, Reason.TIMEOUT, None]
+    assert [result.exchange.seconds < 11 for result in results] == [True] * 3
+
+
 async def test_odd_cookies_leave_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """They may be somebody's session."""
     async with speaking(saying(http(GOOD, "Set-Cookie: a b=proxy-password; Path=/", "Set-Cookie: \x01=1"))) as url:

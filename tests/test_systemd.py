@@ -1,6 +1,7 @@
 """The unit for systemd: that systemd takes it, what it leaves to an attacker, and that the exporter takes its line."""
 
 import re
+import resource
 import shlex
 import stat
 import subprocess
@@ -9,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from rc_import_exporter import flags, settings
+from rc_import_exporter import flags, limits, settings
+from rc_import_exporter.domain import Api
 from rc_import_exporter.settings import OPTIONS
 
 ROOT: Final = Path(__file__).parent.parent
@@ -65,6 +67,13 @@ def test_the_exporter_reads_the_line_and_the_example(tmp_path: Path) -> None:
         (tmp_path / name).write_text("secret\n")
     read = settings.load({"config.file": str(tmp_path / "config.yml")}, {})
     assert read.workspaces["acme"].credentials.load().auth_token == "secret"
+
+
+def test_a_thousand_workspaces_may_keep_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit grants the descriptors: the filter of its system calls lets the exporter ask for none."""
+    (granted,) = map(int, re.findall(r"^LimitNOFILE=(\d+)$", UNIT.read_text(), flags=re.MULTILINE))
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (granted, granted))
+    assert limits.share() >= 1000 * len(Api)
 
 
 @pytest.mark.program("systemd-sysusers", "install")
