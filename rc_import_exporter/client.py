@@ -11,9 +11,14 @@ import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from http import HTTPStatus
+from typing import Final, cast
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from rc_import_exporter import __version__, diagnosis
@@ -25,6 +30,8 @@ USER_AGENT: Final = f"rc-import-exporter/{__version__}"
 CHUNK: Final = 64 * 1024
 EITHER_ZLIB_OR_GZIP: Final = 47
 """zlib's `wbits` for a stream that says itself which of the two it is."""
+MOST_INTERIM: Final = 8
+"""Answers of the kind of 103 Early Hints before the one; a proxy sends one or two."""
 UNREADABLE: Final = b"\x00"
 """Stands for a body that cannot be decompressed: it is no endpoint's JSON."""
 
@@ -119,13 +126,39 @@ def open_session(resolver: aiohttp.abc.AbstractResolver | None = None, *, keep: 
     while; they are in nobody's place, so it asks for descriptors enough for every connection of every workspace.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep),
+        connector=_Connector(limit=0, resolver=resolver, force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=False,
         auto_decompress=False,
     )
+
+
+class _Protocol(ResponseHandler):
+    """aiohttp's side of a connection, except that it waits for an answer through a few interim ones and no more.
+
+    They come without a pause for anything else where a server sends them as fast as it can.
+    """
+
+    _interim = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
+        """Take an answer's head, unless the connection is done for."""
+        self._interim = self._interim + 1 if data[0].code < HTTPStatus.OK else 0
+        if self._interim <= MOST_INTERIM:
+            super().feed_data(data, size)
+        elif self.transport is not None and not self.is_eof():
+            self.set_exception(HttpProcessingError(message="too many interim answers"))
+            self.transport.abort()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections of the kind above; aiohttp has no option for that."""
+
+    def __init__(self, *, limit: int, resolver: aiohttp.abc.AbstractResolver | None, force_close: bool) -> None:
+        super().__init__(limit=limit, resolver=resolver, force_close=force_close)
+        self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
 
 
 async def _bounded(response: aiohttp.ClientResponse, most: int) -> Response:

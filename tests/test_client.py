@@ -310,22 +310,40 @@ async def test_what_is_no_http_is_a_failure(raw: bytes, expected: Reason) -> Non
         assert reason(await ask(url)) is expected
 
 
-async def test_answers_that_are_none_do_not_go_on_for_ever() -> None:
-    """100 Continue, again and again, ends with the one timeout that covers the whole exchange."""
-    stopped = asyncio.Event()
+@pytest.mark.parametrize("pause", [0.0, 0.001], ids=["a flood", "a brook"])
+async def test_answers_that_are_none_do_not_go_on_for_ever(pause: float) -> None:
+    """100 Continue, again and again: the connection is cut long before the timeout, and nothing is hoarded."""
+    cut = asyncio.Event()
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(OSError):
-            while not stopped.is_set():
-                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            while True:
+                writer.write(b"HTTP/1.1 100 C\r\n\r\n" * (1 if pause else 1000))
                 await writer.drain()
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(pause)
+        cut.set()
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        assert reason(await ask(url, patience=PATIENCE)) in (Reason.TIMEOUT, Reason.INVALID)
-        stopped.set()
+        assert reason(await ask(url)) is Reason.INVALID
+        await asyncio.wait_for(cut.wait(), LONG)
+
+
+async def test_a_few_interim_answers_are_waited_through() -> None:
+    """A proxy in front may send hints; and the next answer on the connection may have its own again."""
+    answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 5 + http(GOOD)
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, open_session() as session:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = Client(session, Access(url=url, timeout=LONG, max_bytes=MEBIBYTE), WallClock().now)
+        assert [reason(await client.ask(Api.STATUS, CREDENTIALS)) for _ in range(3)] == [None] * 3
 
 
 @pytest.mark.looptime
