@@ -31,6 +31,10 @@ COMMANDS: Final = (
 )
 
 
+NO_RELOAD: Final = "nothing is read again on SIGHUP: restart to change the configuration"
+"""Told rather than to end, which is what the system does with a signal that nobody takes."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit code."""
     _open_closed_streams()
@@ -76,10 +80,11 @@ def _serve(invocation: Invocation, environ: Mapping[str, str]) -> int:
 async def _daemon(configured: Settings) -> int:
     limits.raise_descriptors()
     ended = _watch_signals()
+    log = logs.logger()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.warning, NO_RELOAD)
     app = App(configured)
     port = await app.start()
     names = sorted(configured.workspaces)
-    log = logs.logger()
     log.info("listening", address=f"{configured.web.listen.host or '*'}:{port}", version=build.current().version)
     log.info("polling", workspaces=len(names), names=",".join(names[:20]))
     await ended.wait()

@@ -150,6 +150,16 @@ async def test_a_signal_ends_it_while_a_name_is_looked_up(tmp_path: Path, number
     assert_clean(log)
 
 
+async def test_a_hang_up_is_told_and_outlived() -> None:
+    """Nothing is read again yet, and that is no reason to end."""
+    async with silent() as (url, _), started(environ={**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url}) as process:
+        await line(process, "listening")
+        process.send_signal(signal.SIGHUP)
+        await line(process, "nothing is read again on SIGHUP")
+        code, _ = await ended(process, signal.SIGTERM)
+    assert code == 0
+
+
 async def test_three_variables_are_enough() -> None:
     """It listens, polls the one workspace, and publishes it under its host's name."""
     async with started(environ={**SINGLE, **ANYWHERE}) as process:
