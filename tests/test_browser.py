@@ -14,6 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, Request, Response, expect
 
 from rc_import_exporter import view
+from rc_import_exporter.exposition import Exposition
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.snapshot import Snapshot
 from tests.gallery import HOSTILE, LATER, chromium, crowd, failed, gallery, hostile, showing, waiting
@@ -241,6 +242,15 @@ async def test_hostile_names_are_shown_as_they_are_written(browser: Browser) -> 
         await expect(page.locator("dd", has_text=HOSTILE).first).to_be_visible()
         await expect(page).to_have_title("acme: Importing")
         assert await page.locator("main script, main img").count() == 0
+
+
+async def test_the_gzip_page_of_metrics_is_read_whole(browser: Browser) -> None:
+    """One member: a browser stops at the end of the first, and the tail would be missing."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
+        response = await page.goto(f"{shown.url}/metrics")
+        assert response is not None
+        assert await response.header_value("content-encoding") == "gzip"
+        assert await response.text() == Exposition(process=False).page(shown.snapshot, shown.now).decode()
 
 
 async def test_it_works_below_a_prefix(browser: Browser) -> None:
