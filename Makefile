@@ -58,7 +58,7 @@ format: environment ## Put the code into its format and mend what lint can
 	$(python) -m ruff format .
 
 generate: environment tools ## Write anew what is generated: dashboards, alerts, manifests
-	$(python) -m rc_import_exporter.documentation README.md
+	$(python) -m rc_import_exporter.commands.documentation README.md
 	$(python) -m grafana.generate
 	$(python) -m deploy.prometheus.generate
 	$(python) -m deploy.generate

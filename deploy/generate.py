@@ -16,9 +16,9 @@ from typing import Final
 import yaml
 
 from rc_import_exporter import __version__
-from rc_import_exporter.domain import Api
-from rc_import_exporter.options import ANY, Option
-from rc_import_exporter.settings import OPTIONS
+from rc_import_exporter.config.options import ANY, Option
+from rc_import_exporter.config.settings import OPTIONS
+from rc_import_exporter.core.domain import Api
 
 ROOT: Final = Path(__file__).parent.parent
 HELM: Final = ROOT / ".venv-tools" / "bin" / "helm"

@@ -42,7 +42,7 @@ from grafana.words import (
     VERMILION,
     YELLOW,
 )
-from rc_import_exporter.domain import Outcome
+from rc_import_exporter.core.domain import Outcome
 
 _INFRASTRUCTURE: Final = "__name__|job|instance|url|endpoint|namespace|pod|container|service|node|prometheus"
 _LABEL: Final = chosen(

@@ -48,7 +48,7 @@ from grafana.words import (
     VERMILION,
     values,
 )
-from rc_import_exporter.domain import FINISHED, Outcome
+from rc_import_exporter.core.domain import FINISHED, Outcome
 
 _NO_EXPORTER: Final = "No exporter is scraped"
 _FINISHED_WORDS: Final = [word for word in OUTCOMES if word.value in FINISHED]

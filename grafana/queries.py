@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from grafana.words import OUT_OF_SIGHT, OUTCOMES, STATES, STEPS, Word
-from rc_import_exporter.catalogue import PREFIX
-from rc_import_exporter.domain import FINISHED, IMPORTING_STEPS, UNFINISHED, Outcome, Step
+from rc_import_exporter.core.domain import FINISHED, IMPORTING_STEPS, UNFINISHED, Outcome, Step
+from rc_import_exporter.metrics.catalogue import PREFIX
 
 SCRAPED: Final = 'job=~"$job", instance=~"$instance"'
 SELECTED: Final = f'{SCRAPED}, workspace=~"$workspace"'

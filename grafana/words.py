@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from rc_import_exporter.domain import Outcome, Reason, State, Step
+from rc_import_exporter.core.domain import Outcome, Reason, State, Step
 
 GREY: Final = "#8E99A8"
 SKY: Final = "#7FC4F2"

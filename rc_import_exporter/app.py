@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from rc_import_exporter import clock
-from rc_import_exporter.exposition import Exposition
-from rc_import_exporter.fleet import Fleet
-from rc_import_exporter.pages import Pages
-from rc_import_exporter.settings import Settings
-from rc_import_exporter.web import Publisher, Server, create_application
+from rc_import_exporter.config.settings import Settings
+from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.polling.fleet import Fleet
+from rc_import_exporter.web.pages import Pages
+from rc_import_exporter.web.server import Publisher, Server, create_application
 
 
 class App:

@@ -4,7 +4,7 @@ import platform
 from importlib import resources
 
 from rc_import_exporter import __version__
-from rc_import_exporter.snapshot import Build
+from rc_import_exporter.core.snapshot import Build
 
 
 def current() -> Build:

@@ -13,12 +13,15 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-from rc_import_exporter import build, commands, demo, flags, limits, logs, settings
+from rc_import_exporter import build, limits, logs
 from rc_import_exporter.app import App
+from rc_import_exporter.commands import common as commands
+from rc_import_exporter.commands import demo, flags
+from rc_import_exporter.commands.exits import SIGNALLED, Exit
+from rc_import_exporter.commands.flags import Command, Invocation
+from rc_import_exporter.config import settings
+from rc_import_exporter.config.settings import OPTIONS, Settings
 from rc_import_exporter.errors import ConfigurationError, ExporterError
-from rc_import_exporter.exits import SIGNALLED, Exit
-from rc_import_exporter.flags import Command, Invocation
-from rc_import_exporter.settings import OPTIONS, Settings
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
 

@@ -11,7 +11,7 @@ from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.faults import FAULTS
 from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.server import LoopClock
-from tests.rig import configure, exporting
+from tests.support.rig import configure, exporting
 
 pytestmark = [pytest.mark.looptime]
 

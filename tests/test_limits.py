@@ -18,8 +18,8 @@ from rc_import_exporter import limits
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.scenario import Story
 from rc_import_exporter.simulator.server import SimulatedServers
-from tests.commands import PROGRAM, config_file
-from tests.rig import Page
+from tests.support.commands import PROGRAM, config_file
+from tests.support.rig import Page
 
 PATIENCE: Final = 60.0
 """Seconds after which a test calls the program hung; nothing is measured by it."""

@@ -16,7 +16,7 @@ from typing import Final
 
 import yaml
 
-from rc_import_exporter.documentation import renewed
+from rc_import_exporter.commands.documentation import renewed
 
 ROOT: Final = Path(__file__).parent.parent.parent
 RULES: Final = ROOT / "deploy" / "prometheus" / "rocketchat-import.rules.yml"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from rc_import_exporter.domain import Api
+from rc_import_exporter.core.domain import Api
 from rc_import_exporter.simulator.importer import (
     IMPORTERS,
     Document,

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from rc_import_exporter.domain import Api
+from rc_import_exporter.core.domain import Api
 from rc_import_exporter.simulator.answers import forbidden, json_reply, unauthorized
 from rc_import_exporter.simulator.importer import iso_date
 from rc_import_exporter.simulator.script import Answer, Call, Outage, Reply

@@ -11,7 +11,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Final
 
-from rc_import_exporter.domain import Api
+from rc_import_exporter.core.domain import Api
 from rc_import_exporter.simulator import importer as service
 from rc_import_exporter.simulator.answers import RUN_IMPORT, VIEW_OPERATIONS, Fault, World, answer
 from rc_import_exporter.simulator.importer import Document, Version, Write, listed_of, newest_of

@@ -19,7 +19,7 @@ from typing import Final, Protocol, Self
 
 from aiohttp import web
 
-from rc_import_exporter.domain import Api
+from rc_import_exporter.core.domain import Api
 from rc_import_exporter.simulator.answers import not_found, too_many_requests
 from rc_import_exporter.simulator.scenario import LATEST
 from rc_import_exporter.simulator.script import Answer, Call, Outage, Reply, Script

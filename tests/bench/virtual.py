@@ -9,20 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from resource import getpagesize
 
-from rc_import_exporter import diagnosis, logs
-from rc_import_exporter.client import Client
-from rc_import_exporter.credentials import Credentials, Given, Source
-from rc_import_exporter.diagnosis import Response
-from rc_import_exporter.domain import Api, Exchange, Failure, Reason, Result, Target
-from rc_import_exporter.exposition import Exposition
-from rc_import_exporter.keyring import Keyring
-from rc_import_exporter.negotiation import Encoding, Format
-from rc_import_exporter.poller import Poller
+from rc_import_exporter import logs
+from rc_import_exporter.config.credentials import Credentials, Given, Source
+from rc_import_exporter.core.domain import Api, Exchange, Failure, Reason, Result, Target
+from rc_import_exporter.core.snapshot import Build, Record, Snapshot
+from rc_import_exporter.core.store import Store
+from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.negotiation import Encoding, Format
+from rc_import_exporter.polling.keyring import Keyring
+from rc_import_exporter.polling.poller import Poller
+from rc_import_exporter.rocketchat import diagnosis
+from rc_import_exporter.rocketchat.client import Client
+from rc_import_exporter.rocketchat.diagnosis import Response
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.scenario import Story
 from rc_import_exporter.simulator.script import Call, Reply, Script
-from rc_import_exporter.snapshot import Build, Record, Snapshot
-from rc_import_exporter.store import Store
 
 STARTED = 1_800_000_000.0
 POLLS = 100_000

@@ -1,0 +1,234 @@
+"""Folds each poll into the snapshot, and holds the one that is current: the only mutable cell of the program.
+
+`poller` writes; `web` and the commands read. Folding is pure: the same record and the same poll give the same record.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from rc_import_exporter.core import history as histories
+from rc_import_exporter.core.domain import (
+    FEEDS,
+    REFUSALS,
+    Api,
+    Exchange,
+    Failure,
+    InfoAnswer,
+    ListAnswer,
+    Outcome,
+    Poll,
+    ProgressAnswer,
+    Reason,
+    Result,
+    State,
+    StatusAnswer,
+    Success,
+)
+from rc_import_exporter.core.history import Look, Sighting
+from rc_import_exporter.core.snapshot import DURATION_BUCKETS, Feed, Histogram, History, Observation, Record, Snapshot
+from rc_import_exporter.core.verdict import state_of, told_by_progress
+
+WINDOW: Final = 60.0
+"""The rate limiter's window, seconds: the wait where its headers tell no other."""
+SILENCES: Final = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.PROXY, Reason.SERVER})
+"""Failures that a server shows while it goes down and comes up again."""
+
+
+_Key = TypeVar("_Key")
+
+
+class Store:
+    """The cell that holds the current snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def put(self, record: Record, exchanges: Iterable[Exchange] = ()) -> None:
+        """Puts a workspace's new record, and the durations of the requests that led to it, into a new snapshot."""
+        self.snapshot = replace(
+            self.snapshot,
+            records=MappingProxyType({**self.snapshot.records, record.target.name: record}),
+            durations=_observe_durations(self.snapshot.durations, exchanges),
+        )
+
+
+def fold(record: Record, poll: Poll) -> Record:
+    """The record with what one poll came to."""
+    answers = {result.exchange.api: result.answer for result in poll.results if isinstance(result, Success)}
+    look = _look(record, answers, poll.ended)
+    history = record.history if look is None else histories.fold(record.history, look)
+    observation = _observe(answers, history)
+    told = observation is not None
+    state = observation.state if observation is not None and look is not None else record.last_state
+    info = answers.get(Api.INFO)
+    return replace(
+        record,
+        feeds=_fold_feeds(record.feeds, poll),
+        history=history,
+        observation=observation if told else record.observation,
+        told=told,
+        polls=record.polls + 1,
+        last_poll=poll.ended,
+        last_success=poll.ended if told else record.last_success,
+        requests=_add(record.requests, ((each.api, _code(each)) for each in poll.exchanges)),
+        failures=_add(record.failures, _counted_failures(record, poll, told=told)),
+        last_state=state,
+        transitions=_add(record.transitions, _transition(record.last_state, state)),
+        version=info.version if isinstance(info, InfoAnswer) else record.version,
+    )
+
+
+def note_fault(record: Record, now: float) -> Record:
+    """The record after a poll that died of a fault of ours: counted as `internal`, and nothing is told."""
+    api = next(api for api in Api if api in record.target.apis)
+    return replace(
+        record,
+        told=False,
+        polls=record.polls + 1,
+        last_poll=now,
+        failures=_add(record.failures, [(api, Reason.INTERNAL)]),
+    )
+
+
+def _look(record: Record, answers: Mapping[Api, object], now: float) -> Look | None:
+    status, listing = answers.get(Api.STATUS), answers.get(Api.LIST)
+    sightings: list[Sighting] = []
+    if isinstance(status, StatusAnswer) and status.operation is not None:
+        sightings.append(Sighting(operation=status.operation, state=status.state))
+    if isinstance(listing, ListAnswer):
+        sightings.extend(Sighting(operation=each, state=state_of(each)) for each in listing.operations)
+    elif not isinstance(status, StatusAnswer):
+        return None
+    return Look(
+        sightings=sightings,
+        listed=_listed(listing),
+        empty=not sightings,
+        silent=_is_silent(record),
+        now=now,
+    )
+
+
+def _listed(listing: object) -> tuple[str, ...] | None:
+    if not isinstance(listing, ListAnswer):
+        return None
+    return tuple(dict.fromkeys(operation.id for operation in listing.operations))
+
+
+def _is_silent(record: Record) -> bool:
+    """Whether the poll before this one found the server gone."""
+    return not record.told and any(feed.reason in SILENCES for api, feed in record.feeds.items() if api in FEEDS)
+
+
+def _observe(answers: Mapping[Api, object], history: History) -> Observation | None:
+    """What the poll tells: by `import.status` where it answered, else by the list, else by `getImportProgress`."""
+    source = next((api for api in FEEDS if api in answers), None)
+    if source is not None:
+        track = history.newest
+        if track is None:
+            return _nothing(source)
+        return Observation(
+            source=source, state=track.state, outcome=track.outcome, operation=track.operation, track=track
+        )
+    progress = answers.get(Api.PROGRESS)
+    if not isinstance(progress, ProgressAnswer):
+        return None
+    if progress.operation is None:
+        return _nothing(Api.PROGRESS)
+    return Observation(
+        source=Api.PROGRESS,
+        state=state_of(progress.operation),
+        outcome=told_by_progress(progress.operation),
+        operation=progress.operation,
+        track=None,
+    )
+
+
+def _nothing(source: Api) -> Observation:
+    return Observation(source=source, state=State.NONE, outcome=Outcome.NONE, operation=None, track=None)
+
+
+def _fold_feeds(feeds: Mapping[Api, Feed], poll: Poll) -> Mapping[Api, Feed]:
+    folded = {
+        **feeds,
+        **{each.exchange.api: _fold_feed(feeds.get(each.exchange.api), each, poll) for each in poll.results},
+    }
+    if poll.answered and not folded.get(Api.PROGRESS, _NOT_ASKED).ok:
+        del folded[Api.PROGRESS]
+    return MappingProxyType({api: folded[api] for api in Api if api in folded})
+
+
+_NOT_ASKED: Final = Feed(api=Api.PROGRESS, at=0.0, answered=0.0)
+
+
+def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
+    exchange = result.exchange
+    feed = Feed(
+        api=exchange.api,
+        at=poll.started,
+        answered=poll.ended,
+        budget=exchange.budget,
+        blocked_until=_blocked_until(result, poll.ended),
+        skew=exchange.skew,
+        size=exchange.size,
+    )
+    if isinstance(result, Success):
+        return feed
+    return replace(
+        feed,
+        size=0,
+        budget=exchange.budget if before is None or exchange.budget is not None else before.budget,
+        reason=result.reason,
+        detail=result.detail,
+        failures=1 if before is None else before.failures + 1,
+        since=poll.ended if before is None or before.since is None else before.since,
+        alone=not any(_is_rocketchats(other) for other in poll.results if other is not result),
+    )
+
+
+def _blocked_until(result: Result, now: float) -> float | None:
+    budget = result.exchange.budget
+    if budget is not None and budget.remaining == 0:
+        return now + budget.wait
+    limited = isinstance(result, Failure) and result.reason is Reason.RATE_LIMITED
+    return now + (WINDOW if budget is None else budget.wait) if limited else None
+
+
+def _is_rocketchats(result: Result) -> bool:
+    return isinstance(result, Success) or result.by_rocketchat
+
+
+def _counted_failures(record: Record, poll: Poll, *, told: bool) -> Iterable[tuple[Api, Reason]]:
+    """The failures to count: a refusal where the state could be told by another way is a known limit, counted once."""
+    for result in poll.results:
+        if isinstance(result, Failure):
+            before = record.feeds.get(result.exchange.api)
+            known = before is not None and before.reason is result.reason
+            if not (told and known and result.reason in REFUSALS):
+                yield result.exchange.api, result.reason
+
+
+def _transition(before: State | None, after: State | None) -> Iterable[State]:
+    return [after] if before is not None and after is not None and after is not before else []
+
+
+def _code(exchange: Exchange) -> str:
+    return "none" if exchange.code is None else str(exchange.code)
+
+
+def _add(counts: Mapping[_Key, int], keys: Iterable[_Key]) -> Mapping[_Key, int]:
+    added = dict(counts)
+    for key in keys:
+        added[key] = added.get(key, 0) + 1
+    return MappingProxyType(added)
+
+
+def _observe_durations(durations: Mapping[Api, Histogram], exchanges: Iterable[Exchange]) -> Mapping[Api, Histogram]:
+    observed = dict(durations)
+    for exchange in exchanges:
+        histogram = observed.get(exchange.api, Histogram(counts=(0,) * (len(DURATION_BUCKETS) + 1)))
+        bucket = sum(bound < exchange.seconds for bound in DURATION_BUCKETS)
+        counts = (*histogram.counts[:bucket], histogram.counts[bucket] + 1, *histogram.counts[bucket + 1 :])
+        observed[exchange.api] = Histogram(counts=counts, total=histogram.total + exchange.seconds)
+    return MappingProxyType(observed)

@@ -1,0 +1,283 @@
+"""Bytes of Rocket.Chat's import API into domain values: the one place that knows what the JSON looks like.
+
+`client` calls it with every 200, and with the bodies of errors to learn who wrote them. A body that is not its
+endpoint's JSON raises `BodyError`. Within a body that is, a field of the wrong kind or size is as good as absent:
+servers from 1.0 to 8 write these documents, and nothing odd in one of them may reach a page.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Annotated, Final, TypeVar, assert_never
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
+
+from rc_import_exporter.core.domain import (
+    Answer,
+    Api,
+    Counts,
+    InfoAnswer,
+    Kind,
+    ListAnswer,
+    Operation,
+    ProgressAnswer,
+    State,
+    StatusAnswer,
+    Step,
+)
+from rc_import_exporter.errors import BodyError
+
+LONGEST_TEXT: Final = 64
+"""Characters of an id, an importer's key or a version; the server's own have 24 at most."""
+GREATEST_COUNT: Final = 2**53
+"""The greatest whole number that JavaScript, which writes these bodies, counts to."""
+GREATEST_INSTANT: Final = 253402300800.0
+"""The year 10000, Unix seconds: the first one that ISO 8601's four digits cannot write."""
+UNKNOWN_IMPORTER: Final = "unknown"
+LONGEST_LIST: Final = 1000
+"""The server sends 20 operations; what sends thousands is not the server."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_WORD = re.compile(r"[\w-]{1,64}")
+_VERSION = re.compile(r"\d+(\.\d+){0,3}([-+.][0-9A-Za-z.-]+)?", re.ASCII)
+_EPOCH_DIGITS = re.compile(r"\d{1,15}", re.ASCII)
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _text(value: object) -> str | None:
+    fits = isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and value.isprintable() and "\ufffd" not in value
+    return value if isinstance(value, str) and fits else None
+
+
+def _flag(value: object) -> bool:
+    return value is True
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= GREATEST_COUNT else None
+
+
+def _instant(value: object) -> float | None:
+    """Unix seconds of a date written as ISO 8601 or as epoch milliseconds, those as a number or as digits."""
+    if isinstance(value, str) and not _EPOCH_DIGITS.fullmatch(value):
+        instant = _from_iso(value)
+    elif isinstance(value, int | float | str) and not isinstance(value, bool):
+        instant = _from_milliseconds(float(value) if isinstance(value, str) else value)
+    else:
+        instant = None
+    return instant if instant is not None and 0 <= instant < GREATEST_INSTANT else None
+
+
+def _from_milliseconds(value: float) -> float | None:
+    # A whole number of JSON may have hundreds of digits, which no division by a fraction survives.
+    return value / 1000 if -GREATEST_COUNT < value < GREATEST_COUNT else None
+
+
+def _from_iso(text: str) -> float | None:
+    if not _ISO.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _success(value: object) -> bool:
+    if value is not True:
+        raise ValueError("success is not true")
+    return True
+
+
+_Success = Annotated[bool, BeforeValidator(_success)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+class _Counts(_Document):
+    total: Annotated[int | None, BeforeValidator(_count)] = None
+    completed: Annotated[int | None, BeforeValidator(_count)] = None
+    error: Annotated[int | None, BeforeValidator(_count)] = None
+    users: Annotated[int | None, BeforeValidator(_count)] = None
+    channels: Annotated[int | None, BeforeValidator(_count)] = None
+    messages: Annotated[int | None, BeforeValidator(_count)] = None
+    contacts: Annotated[int | None, BeforeValidator(_count)] = None
+
+    def value(self) -> Counts:
+        staged = {kind: count for kind in Kind if (count := getattr(self, kind)) is not None}
+        return Counts(total=self.total, completed=self.completed, failed=self.error, staged=MappingProxyType(staged))
+
+
+def _counts(value: object) -> object:
+    return value if isinstance(value, dict) else None
+
+
+class _Operation(_Document):
+    id: Annotated[str, Field(alias="_id", min_length=1, max_length=LONGEST_TEXT, pattern=r"^[0-9A-Za-z_-]+$")]
+    importer: Annotated[str | None, BeforeValidator(_text), Field(alias="importerKey")] = None
+    status: Annotated[str | None, BeforeValidator(_text)] = None
+    valid: Annotated[bool, BeforeValidator(_flag)] = False
+    ts: object = None
+    updated: Annotated[float | None, BeforeValidator(_instant), Field(alias="_updatedAt")] = None
+    count: Annotated[_Counts | None, BeforeValidator(_counts)] = None
+
+    def value(self) -> Operation:
+        return Operation(
+            id=self.id,
+            importer=self.importer or UNKNOWN_IMPORTER,
+            step=_step(self.status),
+            valid=self.valid,
+            created=_instant(self.ts),
+            dated_as_text=isinstance(self.ts, str) and not _EPOCH_DIGITS.fullmatch(self.ts),
+            updated=self.updated,
+            counts=None if self.count is None else self.count.value(),
+        )
+
+
+class _Status(_Document):
+    success: _Success
+    state: Annotated[str | None, BeforeValidator(_text)] = None
+    operation: _Operation | None = None
+
+
+class _Wrapped(_Document):
+    success: _Success
+    operations: Annotated[list[_Operation], Field(max_length=LONGEST_LIST)]
+
+
+class _Bare(RootModel[Annotated[list[_Operation], Field(max_length=LONGEST_LIST)]]):
+    pass
+
+
+class _Progress(_Document):
+    success: _Success
+    key: Annotated[str | None, BeforeValidator(_text)] = None
+    step: Annotated[str, Field(max_length=LONGEST_TEXT)]
+    count: Annotated[_Counts | None, BeforeValidator(_counts)] = None
+
+
+class _Release(_Document):
+    version: Annotated[str | None, BeforeValidator(_text)] = None
+
+
+class _Info(_Release):
+    success: _Success
+    info: Annotated[_Release | None, BeforeValidator(_counts)] = None
+
+
+class _Error(_Document):
+    success: object = None
+    status: object = None
+    message: object = None
+    kind: object = Field(default=None, alias="errorType")
+
+
+def parse_status(body: bytes) -> StatusAnswer:
+    """The answer of `import.status`.
+
+    A word that this release does not know, and the missing `state` of an unknown step, are `State.UNKNOWN`.
+    """
+    status = _validated(_Status, body)
+    if status.state == State.NONE:
+        return StatusAnswer(state=State.NONE, operation=None)
+    if status.operation is None:
+        raise BodyError("it names neither an operation nor the state none")
+    return StatusAnswer(state=_state(status.state), operation=status.operation.value())
+
+
+def parse_list(body: bytes) -> ListAnswer:
+    """The answer of `getLatestImportOperations`: a bare array, or the object of one 8.3 snapshot, nothing else."""
+    if body.lstrip().startswith(b"{"):
+        operations = _validated(_Wrapped, body).operations
+    else:
+        operations = _validated(_Bare, body).root
+    return ListAnswer(operations=tuple(operation.value() for operation in operations))
+
+
+def parse_progress(body: bytes) -> ProgressAnswer:
+    """The answer of `getImportProgress`; counts that are 0 of 0 are none, since servers before 6.3 always say so."""
+    progress = _validated(_Progress, body)
+    counts = None if progress.count is None else progress.count.value()
+    if counts is not None and not counts.total and not counts.processed:
+        counts = None
+    operation = Operation(
+        id="", importer=progress.key or UNKNOWN_IMPORTER, step=_step(progress.step), valid=None, counts=counts
+    )
+    return ProgressAnswer(operation=operation)
+
+
+def parse_info(body: bytes) -> InfoAnswer:
+    """The answer of `/api/info`; with the right permission the version stands in `info.version`, whole."""
+    info = _validated(_Info, body)
+    for version in (info.info.version if info.info is not None else None, info.version):
+        if version is not None and _VERSION.fullmatch(version):
+            return InfoAnswer(version=version)
+    raise BodyError("it names no version")
+
+
+def parse(api: Api, body: bytes) -> Answer:
+    """The answer of an endpoint; raises `BodyError` where the body is not that endpoint's JSON."""
+    match api:
+        case Api.STATUS:
+            return parse_status(body)
+        case Api.LIST:
+            return parse_list(body)
+        case Api.PROGRESS:
+            return parse_progress(body)
+        case Api.INFO:
+            return parse_info(body)
+    assert_never(api)
+
+
+def error_of(body: bytes) -> Mapping[str, str] | None:
+    """What Rocket.Chat says in the body of an error, `{}` if nothing more; `None` where the body is not its own.
+
+    Its own are `{"success": false, …}` and, up to about 7.2, `{"status": "error", "message": …}`. Of the keys only
+    `errorType` is given, and only where it is a plain word.
+    """
+    try:
+        said = _validated(_Error, body)
+    except BodyError:
+        return None
+    if said.success is not False and not (said.status == "error" and "message" in said.model_fields_set):
+        return None
+    kind = said.kind
+    return {"errorType": kind} if isinstance(kind, str) and _WORD.fullmatch(kind) else {}
+
+
+def _validated(model: type[_Model], body: bytes) -> _Model:
+    """The body as this model; of what the model does not name no object is made, for it may be megabytes.
+
+    Names that were cut within an emoji leave half a surrogate pair in `fileData`, which strict parsers refuse.
+    """
+    try:
+        return model.model_validate_json(_SURROGATE.sub(rb"\\ufffd", body))
+    except ValidationError as error:
+        raise BodyError(_where(error)) from None
+
+
+def _where(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        return "it is not JSON"
+    path = ".".join(str(part) for part in first["loc"]) or "the body"
+    return f"{path} is not what this endpoint sends"
+
+
+def _state(word: str | None) -> State:
+    return State(word) if word in tuple(State) else State.UNKNOWN
+
+
+def _step(status: str | None) -> Step:
+    word = (status or "").removeprefix("importer_")
+    return Step(word) if word in tuple(Step) and word not in (Step.NONE, Step.UNKNOWN) else Step.UNKNOWN

@@ -1,0 +1,1 @@
+"""Tests of the subcommands, as processes and in terminals."""

@@ -1,0 +1,390 @@
+"""`check` finds the mistake, says what to do, and never shows a secret."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rc_import_exporter.commands import check, once, terminal
+from rc_import_exporter.commands.exits import Exit
+from rc_import_exporter.commands.suspicions import Finding, Level, suspicions, unexpected
+from rc_import_exporter.config import settings
+from rc_import_exporter.config.credentials import Credentials
+from rc_import_exporter.config.settings import Settings
+from rc_import_exporter.core.domain import Api, Expectation
+from rc_import_exporter.simulator import faults
+from rc_import_exporter.simulator.scenario import Stage, Story
+from rc_import_exporter.simulator.server import AUTH_TOKEN, LoopClock, SimulatedServers, WallClock
+from rc_import_exporter.simulator.stories import Telling
+from tests.support.commands import config_file, run, simulated
+
+USER_ID = "aobEdbYhXfu5hkeqG"
+TOKEN = "Zt0k3nZt0k3nZt0k3nZt0k3nZt0k3nZt0k3nZt0k3nZ"
+
+virtual = pytest.mark.looptime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What `check` found in the one workspace there is, and how it shows it."""
+
+    settings: Settings
+    examinations: list[check.Examination]
+
+    @property
+    def code(self) -> Exit:
+        return check.code(self.examinations)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.examinations[0].findings
+
+    @property
+    def shown(self) -> str:
+        stream = io.StringIO()
+        check.show(terminal.console(stream), self.settings, self.examinations)
+        return stream.getvalue()
+
+    def about(self, topic: str) -> Finding:
+        """The one finding about it."""
+        (found,) = [finding for finding in self.findings if finding.topic == topic]
+        return found
+
+    def said(self, topic: str) -> tuple[Level, str]:
+        """How bad it is, and the words."""
+        found = self.about(topic)
+        return found.level, found.text
+
+
+async def checked(
+    telling: Telling, options: Mapping[str, str] | None = None, *, path: str = "", ahead: float = 0.0
+) -> Checked:
+    """Checks one workspace of a simulated server, whose clock is `ahead` seconds fast; in virtual time."""
+    clock = LoopClock()
+    async with SimulatedServers(
+        {"acme": Story(telling)}, clock=LoopClock(zero=clock.zero + ahead), user_id=USER_ID, auth_token=TOKEN
+    ) as servers:
+        given = {"url": servers.url("acme") + path, "user_id": USER_ID, "auth_token": TOKEN, **(options or {})}
+        configured = settings.load({}, {f"RC_IMPORT_EXPORTER_{key.upper()}": text for key, text in given.items()})
+        snapshot = await once.poll(configured, clock.now)
+        return Checked(settings=configured, examinations=check.examine(configured, snapshot))
+
+
+def healthy(stage: Stage) -> None:
+    """An import an hour ago, on a server that tells everything and limits calls."""
+    stage.limit_rate(10)
+    stage.remember("api", age=3600, valid=True, total=420, users=420, completed=420, error=0)
+    stage.wait(3600)
+
+
+def amended(change: Telling) -> Telling:
+    """The same server, with something else about it."""
+
+    def tell(stage: Stage) -> None:
+        change(stage)
+        healthy(stage)
+
+    return tell
+
+
+@virtual
+async def test_a_healthy_workspace_needs_nothing() -> None:
+    """Every line says so, and the notes tell what would not alert."""
+    found = await checked(healthy)
+    assert found.code is Exit.DONE
+    assert {finding.level for finding in found.findings} == {Level.OK, Level.NOTE}
+    assert {finding.topic for finding in found.findings if finding.level is Level.NOTE} == {"alerts"}
+    assert found.said("version") == (Level.OK, "Rocket.Chat 8.6")
+    assert found.said("token") == (Level.OK, "accepted")
+    assert found.said("rate limit") == (Level.OK, "10 calls a minute, 9 left; poll_interval 15s needs 4")
+    assert found.about("state").text.startswith("done: succeeded: 420 of 420 records")
+
+
+@virtual
+async def test_a_read_only_token_is_enough() -> None:
+    """It is the least privilege, and no mistake."""
+    found = await checked(amended(Stage.read_only))
+    assert found.code is Exit.DONE
+    level, text = found.said(Api.STATUS)
+    assert (level, "run-import is missing" in text, "read-only is enough" in text) == (Level.NOTE, True, True)
+
+
+@virtual
+async def test_a_missing_permission_is_named_with_what_works_without_it() -> None:
+    """And where it is granted."""
+    found = await checked(amended(lambda stage: stage.forbid("view-import-operations")))
+    assert found.code is Exit.DONE
+    listing = found.about(Api.LIST)
+    assert listing.level is Level.WARNING
+    assert "view-import-operations is missing; what comes and goes between two polls is missed" in listing.text
+    assert "Administration" in listing.advice
+
+
+@virtual
+async def test_no_permission_at_all_does_not_work() -> None:
+    """The least that helps is named first, once."""
+
+    def tell(stage: Stage) -> None:
+        stage.forbid("view-import-operations")
+        stage.forbid("run-import")
+        healthy(stage)
+
+    found = await checked(tell)
+    assert found.code is Exit.FAILED
+    assert found.said("token") == (Level.OK, "accepted")
+    assert [finding.advice for finding in found.findings if "view-import-operations" in finding.advice] == [
+        found.about(Api.STATUS).advice
+    ]
+
+
+@virtual
+async def test_the_last_resort_alone_is_told_as_such() -> None:
+    """It works, with a limit."""
+    found = await checked(amended(lambda stage: stage.fault(faults.refused_permission, Api.STATUS, Api.LIST)))
+    assert found.code is Exit.DONE
+    assert "looks as if it ran for ever" in found.about(Api.STATUS).text
+
+
+@virtual
+@pytest.mark.parametrize("fault", sorted(faults.FAULTS))
+async def test_every_fault_is_a_problem_with_words_and_advice(fault: str) -> None:
+    """Nothing of a body is shown, and nobody is left without a next step."""
+    found = await checked(amended(lambda stage: stage.fault(faults.FAULTS[fault])))
+    problems = [finding for finding in found.findings if finding.level is Level.PROBLEM]
+    assert found.code is Exit.FAILED
+    assert any(finding.advice for finding in problems)
+    assert found.said("state") == (Level.PROBLEM, "cannot be told: see above")
+    assert "nginx" not in found.shown
+
+
+@virtual
+async def test_one_endpoint_in_trouble_beside_one_that_works_is_a_warning() -> None:
+    """The daemon would work, too."""
+    found = await checked(amended(lambda stage: stage.fault(faults.database_down, Api.LIST)))
+    assert found.code is Exit.DONE
+    assert found.about(Api.LIST).level is Level.WARNING
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("options", "topic", "words"),
+    [
+        ({"user_id": "import-exporter"}, "user_id", "a login name will not do"),
+        ({"user_id": TOKEN, "auth_token": USER_ID}, "user_id", "looks like a token"),
+        ({"auth_token": TOKEN[:-3]}, "auth_token", "has 40 characters"),
+    ],
+)
+async def test_refused_credentials_are_told_with_the_mistake_behind_it(
+    options: Mapping[str, str], topic: str, words: str
+) -> None:
+    """The server says 401 and no more."""
+    found = await checked(healthy, options)
+    assert found.code is Exit.FAILED
+    assert found.about("token").level is Level.PROBLEM
+    assert words in found.about(topic).text
+
+
+@virtual
+async def test_the_address_of_a_page_is_told_with_the_one_that_is_meant() -> None:
+    """People copy what stands in their browser."""
+    found = await checked(healthy, path="/admin/import")
+    assert found.code is Exit.FAILED
+    assert found.about("url").text == "ends in /admin/import, a page of the web client"
+    assert found.about("url").advice == f"write {found.settings.workspaces['127.0.0.1'].target.url[:-13]}"
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("interval", "level"), [("15s", Level.OK), ("8s", Level.NOTE), ("6s", Level.NOTE), ("5s", Level.WARNING)]
+)
+async def test_the_interval_is_held_to_the_rate_limit(interval: str, level: Level) -> None:
+    """Ten calls a minute are every six seconds, and a second exporter needs as many."""
+    found = await checked(healthy, {"poll_interval": interval})
+    assert found.about("rate limit").level is level
+    assert ("6s" in found.about("rate limit").advice) == (level is Level.WARNING)
+
+
+@virtual
+async def test_no_limit_is_told_as_that() -> None:
+    """The user is exempt, or there is no limiter."""
+    found = await checked(lambda stage: stage.wait(3600))
+    assert found.said("rate limit") == (Level.OK, "none told: the user is exempt, or the limiter is off")
+    assert found.said("state")[1].startswith("none: nothing was ever imported")
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("ahead", "level", "words"),
+    [(0.0, Level.OK, "agree"), (10.0, Level.NOTE, "10 s ahead"), (-95.0, Level.WARNING, "95 s behind")],
+)
+async def test_clocks_that_differ_are_told(ahead: float, level: Level, words: str) -> None:
+    """Ages and durations are off by as much."""
+    found = await checked(healthy, ahead=ahead)
+    assert (found.about("clock").level, words in found.about("clock").text) == (level, True)
+
+
+@virtual
+async def test_an_endpoint_that_is_not_asked_is_told() -> None:
+    """Somebody chose that."""
+    found = await checked(healthy, {"apis": "getLatestImportOperations"})
+    assert found.said(Api.STATUS) == (Level.NOTE, "not asked: the option apis leaves it out")
+
+
+def suspected(origin: str = "config.yml line 1", **options: str) -> dict[str, str]:
+    """What is suspected of these options, by topic."""
+    given = {"url": "https://chat.example.org", "user_id": USER_ID, "auth_token": TOKEN, **options}
+    configured = settings.load(given, {})
+    (workspace,) = configured.workspaces.values()
+    loaded = Credentials(user_id=given["user_id"], auth_token=given["auth_token"])
+    return {each.topic: each.text for each in suspicions(workspace, loaded, {"auth_token": origin})}
+
+
+def test_a_sound_configuration_raises_no_suspicion() -> None:
+    """Neither does MongoDB's form of a user's id, nor a path, nor http to this machine."""
+    assert suspected() == {}
+    assert suspected(user_id="0123456789abcdef01234567", url="https://example.org/chat") == {}
+    assert suspected(url="http://localhost:3000") == suspected(url="http://[::1]:3000") == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "topic", "words"),
+    [
+        ("url", "https://chat.example.org/home", "url", "ends in /home"),
+        ("url", "https://example.org/chat/admin/info", "url", "ends in /admin/info"),
+        ("url", "http://chat.example.org", "url", "plain http"),
+        ("url", "http://10.0.0.7:3000", "url", "plain http"),
+        ("tls.verify", "false", "tls.verify", "can take the token"),
+        ("user_id", "admin", "user_id", "login name"),
+        ("auth_token", "short", "auth_token", "has 5 characters"),
+    ],
+)
+def test_a_usual_mistake_is_named(option: str, value: str, topic: str, words: str) -> None:
+    """Without asking anybody."""
+    found = suspected(**{option: value})
+    assert list(found) == [topic]
+    assert words in found[topic]
+
+
+def test_a_token_on_the_command_line_is_seen_by_others() -> None:
+    """A file is not."""
+    assert "other users of the machine" in suspected(origin="flag --auth-token")["auth_token"]
+
+
+def test_what_is_not_expected_does_not_alert() -> None:
+    """One note for each expectation that is missing, none for those that are there."""
+    assert len(list(unexpected(Expectation()))) == 4
+    assert "a job that never starts will not alert" in next(iter(unexpected(Expectation()))).text
+    assert list(unexpected(Expectation(success_every=1, longest_run=1, failed_ratio=0.0, min_records=0))) == []
+
+
+SECRETS = (USER_ID, TOKEN, "pa55word")
+
+
+def test_no_output_shows_a_secret(tmp_path: Path) -> None:
+    """Neither tables nor JSON, whichever place a secret came from, working or not."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    config = tmp_path / "config.yml"
+    with simulated({"acme": Story(healthy)}) as urls:
+        inside = urls["acme"].replace("http://", "http://proxy:pa55word@")
+        config.write_text(
+            f"user_id: {USER_ID}\nurl: {inside}\nauth_token_file: {tmp_path / 'token'}\n"
+            "proxy_url: http://me:pa55word@127.0.0.1:1\n"
+        )
+        outputs = [
+            run("check", f"--config.file={config}", f"--format={form}", *more)
+            for form in ("text", "json")
+            for more in ((), ("--config-only",))
+        ]
+    told = "".join(ended.stdout + ended.stderr for ended in outputs)
+    assert [secret for secret in SECRETS if secret in told] == []
+    assert str(tmp_path / "token") in told
+    assert [ended.returncode for ended in outputs] == [1, 0, 1, 0]
+
+
+def test_where_each_value_came_from_is_told(tmp_path: Path) -> None:
+    """Flag, variable, and file with its line."""
+    config = config_file(tmp_path, {"acme": "http://127.0.0.1:1"}, poll_interval="30s", labels={"team": "people"})
+    ended = run(
+        "check", config, "--config-only", "--timeout=5s", "--format=json", RC_IMPORT_EXPORTER_LOG__LEVEL="error"
+    )
+    options = {entry["option"]: (entry["value"], entry["origin"]) for entry in json.loads(ended.stdout)["options"]}
+    assert options["timeout"] == ("5s", "flag --timeout")
+    assert options["log.level"] == ("error", "environment variable RC_IMPORT_EXPORTER_LOG__LEVEL")
+    assert options["poll_interval"][0] == "30s"
+    assert options["poll_interval"][1].endswith("config.yml line 1")
+    assert options["labels.team"][0] == "people"
+    assert options["workspaces.acme.auth_token"][0] == "********"
+    assert AUTH_TOKEN not in ended.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_configuration_that_cannot_be_used_is_code_2(tmp_path: Path, form: str) -> None:
+    """Every mistake in words of its own: `Bearer`, a line end, a file that is not there."""
+    (tmp_path / "config.yml").write_text(
+        "workspaces:\n"
+        f"  one: {{url: 'https://x', user_id: {USER_ID}, auth_token: 'Bearer {TOKEN}'}}\n"
+        f'  two: {{url: "https://x", user_id: {USER_ID}, auth_token: "{TOKEN}\\n"}}\n'
+        f"  three: {{url: 'https://x', user_id: {USER_ID}, auth_token_file: {tmp_path}/missing}}\n"
+        f"  four: {{url: 'https://x/api/v1', user_id: {USER_ID}, auth_token: {TOKEN}}}\n"
+    )
+    ended = run("check", f"--config.file={tmp_path / 'config.yml'}", f"--format={form}")
+    told = json.loads(ended.stdout)["mistakes"] if form == "json" else ended.stderr.splitlines()
+    assert ended.returncode == 2
+    assert len(told) == 4
+    words = [("one", "Bearer"), ("two", "line break"), ("three", "does not exist"), ("four", "/api/v1")]
+    assert all(any(name in line and word in line for line in told) for name, word in words), told
+    assert [secret for secret in SECRETS if secret in ended.stdout + ended.stderr] == []
+
+
+def test_a_table_fits_eighty_columns_without_colour(tmp_path: Path) -> None:
+    """A mail from cron, a log of a pipeline."""
+    with simulated({"acme": Story(healthy), "globex": Story(Stage.revoke_token)}) as urls:
+        ended = run("check", config_file(tmp_path, urls), FORCE_COLOR="", COLUMNS="200")
+    assert ended.returncode == 1
+    assert "\x1b" not in ended.stdout
+    heads = [line for line in ended.stdout.splitlines() if line.startswith(("problem", "ok", "note"))]
+    assert heads
+    assert max(map(len, heads)) <= 80
+    assert "To be mended: globex." in ended.stdout
+
+
+def test_an_old_terminal_gets_question_marks(tmp_path: Path) -> None:
+    """The path to the permissions has arrows in it."""
+    with simulated({"acme": Story(amended(lambda stage: stage.forbid("view-import-operations")))}) as urls:
+        ended = run("check", config_file(tmp_path, urls), PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Administration ?" in ended.stdout
+
+
+def test_only_the_named_workspaces_are_asked(tmp_path: Path) -> None:
+    """One of hundreds at a time."""
+    with simulated({"acme": Story(healthy), "globex": Story(Stage.revoke_token)}) as urls:
+        config = config_file(tmp_path, urls)
+        well, unknown = run("check", config, "--format=json", "acme"), run("check", config, "acne")
+    assert [each["name"] for each in json.loads(well.stdout)["workspaces"]] == ["acme"]
+    assert (well.returncode, unknown.returncode) == (0, 2)
+    assert "there are acme, globex" in unknown.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "once", "watch"])
+@pytest.mark.parametrize("stray", ["SECRETTOKEN", "v3ryS3cretT0ken-that-is-as-long-as-they-are", "a" * 43, "user:pass"])
+def test_a_stray_word_is_not_repeated(command: str, stray: str, tmp_path: Path) -> None:
+    """It may be a secret whose flag was forgotten."""
+    ended = run(command, config_file(tmp_path, {"acme": "http://127.0.0.1:1"}), stray)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "rc-import-exporter: …: no such workspace is configured; there are acme\n"
+
+
+def test_words_of_a_server_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    """An escape sequence for a version shows as a stand-in."""
+
+    def tell(stage: Stage) -> None:
+        stage.fault(faults.with_json(lambda value: {"version": "8\x1b[2J", "success": True}), Api.INFO)
+        healthy(stage)
+
+    with simulated({"acme": Story(tell)}, WallClock()) as urls:
+        ended = run("check", config_file(tmp_path, urls))
+    assert "\x1b" not in ended.stdout

@@ -1,0 +1,118 @@
+"""Addresses are read in the spellings that operators use, and come out in one."""
+
+from collections.abc import Callable
+
+import pytest
+
+from rc_import_exporter.config import address
+from rc_import_exporter.config.address import Listen
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:19458", "127.0.0.1", 19458),
+        (":19458", "", 19458),
+        ("[::1]:0", "::1", 0),
+        ("[::]:80", "::", 80),
+        ("localhost:65535", "localhost", 65535),
+    ],
+)
+def test_a_listen_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
+    """No host means every address."""
+    assert address.listen(text) == Listen(host=host, port=port)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "19458", "a:", "a:b", "::1:80", "[::1]", "[a]:1", "a:65536", "a b:1", "a:1 ", "a:-1"]
+)
+def test_anything_else_is_no_listen_address(text: str) -> None:
+    """A bare port or a bare IPv6 address is ambiguous."""
+    with pytest.raises(ValueError, match="must be HOST:PORT"):
+        address.listen(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("HTTPS://Chat.Example.org", "https://chat.example.org"),
+        ("http://chat:3000/", "http://chat:3000"),
+        ("https://a/Sub/Path//", "https://a/Sub/Path"),
+        ("https://User:P4ss@A", "https://User:P4ss@a"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_a_workspace_s_url_has_one_spelling(text: str, url: str) -> None:
+    """Scheme and host in small letters, no slash at the end, everything else as it is."""
+    assert address.workspace_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "chat.example.org", "localhost:3000", "ftp://a", "//a", "http:a", "http://", "http://:80", "http:///x"),
+        *("http://a:99999", "http://a:0", "http://a:b", "http://[::1", "http://a b", "http://a\n", "http://a\\b"),
+        *("http://a?b", "http://a#", "http://a/?", "https://a/api/v1", "https://a/chat/api/v1/"),
+    ],
+)
+def test_anything_else_is_no_workspace_s_url(text: str) -> None:
+    """Found before the first request, in words that do not repeat it."""
+    with pytest.raises(ValueError, match=r"^must ") as refused:
+        address.workspace_url(text)
+    assert not text or f"'{text}'" not in str(refused.value)
+
+
+@pytest.mark.parametrize("read", [address.workspace_url, address.proxy_url])
+@pytest.mark.parametrize("character", ["/", "?", "#"])
+@pytest.mark.parametrize("before", ["12", "twelve"])
+def test_a_password_that_would_be_taken_for_a_path_is_refused(
+    read: Callable[[str], str], character: str, before: str
+) -> None:
+    """The URL is published without what stands before the host: with the name for a host, the password would be."""
+    with pytest.raises(ValueError, match="percent-encode") as refused:
+        read(f"https://admin:{before}{character}34PASSWORD@chat.example.org")
+    assert "PASSWORD" not in str(refused.value)
+
+
+def test_a_password_may_hold_anything_that_is_percent_encoded() -> None:
+    """It stays as it is written."""
+    url = "https://admin:%2F%3F%23%40@chat.example.org/a"
+    assert address.workspace_url(url) == url
+    assert address.public(url) == "https://chat.example.org/a"
+
+
+@pytest.mark.parametrize("read", [address.workspace_url, address.proxy_url])
+@pytest.mark.parametrize(
+    "host", ["h\u200b", "ex\u00adample", "[::1]x", "a..b", "\u2488.x", f"{'a' * 64}.org", "u:p@h\u200b"]
+)
+def test_a_host_that_no_request_can_be_sent_to_is_refused(read: Callable[[str], str], host: str) -> None:
+    """Copied with a character that cannot be seen, for example."""
+    with pytest.raises(ValueError, match=r"^must name a host"):
+        read(f"http://{host}")
+
+
+@pytest.mark.parametrize("host", ["münchen.example", "xn--mnchen-3ya.example", "a_b", "a.", "[fe80::1%25eth0]:80"])
+def test_a_host_of_any_script_is_one(host: str) -> None:
+    """So are names that only the machine itself knows."""
+    assert address.workspace_url(f"http://{host}") == f"http://{host}"
+
+
+def test_a_public_url_has_no_name_and_password() -> None:
+    """Not even where the password holds an @."""
+    assert address.public("https://u:p@q@a:1/b") == "https://a:1/b"
+    assert address.public("https://a/b") == "https://a/b"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://chat.example.org:8443/x", "chat.example.org"),
+        ("http://[2001:db8::1]:80", "2001-db8-1"),
+        ("http://[::1]", "1"),
+        ("https://münchen.example", "xn--mnchen-3ya.example"),
+        ("http://_dmarc.a", "dmarc.a"),
+    ],
+)
+def test_a_workspace_is_named_after_its_host(url: str, name: str) -> None:
+    """In the letters that a workspace's name may have."""
+    assert address.name_of(url) == name

@@ -1,0 +1,151 @@
+"""Credentials are read from values and files, noticed when they change, and never shown."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rc_import_exporter.config.credentials import LARGEST, Credentials, File, Given, Source
+from rc_import_exporter.errors import CredentialsError
+
+USER_ID = "ghJk3LmN5pQr7StUv"
+TOKEN = "Zt0k3n-Zt0k3n_Zt0k3n-Zt0k3n_Zt0k3n-Zt0k3n_Z"
+
+
+def source(token: Path) -> Source:
+    """A user id that is given, and a token in this file."""
+    return Source(
+        user_id=Given(option="workspaces.acme.user_id", value=USER_ID),
+        auth_token=File(option="workspaces.acme.auth_token_file", path=str(token)),
+    )
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    """A file with a token, as an editor leaves it."""
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    return file
+
+
+@pytest.fixture
+def unreadable(token: Path) -> Iterator[Path]:
+    """The file, without permission to read it; root has it always, so the test is somebody else then."""
+    token.chmod(0)
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield token
+    os.seteuid(before)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_a_line_end_after_a_secret_in_a_file_is_no_part_of_it(token: Path, end: str) -> None:
+    """Editors and `echo` add one; servers would refuse it."""
+    token.write_text(TOKEN + end)
+    loaded = source(token).load()
+    assert (loaded.user_id, loaded.auth_token) == (USER_ID, TOKEN)
+
+
+def test_no_representation_shows_a_secret_or_a_file(token: Path) -> None:
+    """A traceback or a debugger may print any of these."""
+    given = Source(user_id=Given(option="user_id", value=USER_ID), auth_token=Given(option="auth_token", value=TOKEN))
+    shown = repr((given, given.load(), source(token)))
+    assert USER_ID not in shown
+    assert TOKEN not in shown
+
+
+@pytest.mark.parametrize(
+    "wrong", ["two words", " leading", "trailing ", "tab\tinside", "a\nb", "bell\a", "tökén", "\ufeffbom"]
+)
+def test_a_secret_that_no_header_can_carry_is_refused_by_name_alone(token: Path, wrong: str) -> None:
+    """It would fail at every request, or smuggle a header; the message names option and file."""
+    token.write_text(wrong)
+    with pytest.raises(CredentialsError) as refused:
+        source(token).load()
+    assert "workspaces.acme.auth_token_file" in str(refused.value)
+    assert str(token) in str(refused.value)
+    assert wrong not in str(refused.value)
+    with pytest.raises(CredentialsError, match=r"^auth_token: must be printable ASCII"):
+        Given(option="auth_token", value=wrong).load()
+
+
+def test_an_empty_file_is_no_secret(token: Path) -> None:
+    """Neither is one that holds nothing but a line end."""
+    token.write_text("")
+    with pytest.raises(CredentialsError, match="is empty"):
+        source(token).load()
+    token.write_text("\n")
+    with pytest.raises(CredentialsError, match="is empty"):
+        source(token).load()
+
+
+def test_a_missing_file_is_told_with_its_option(tmp_path: Path) -> None:
+    """Whoever reads the line knows which option to change and which file to look for."""
+    missing = tmp_path / "missing"
+    with pytest.raises(CredentialsError) as refused:
+        source(missing).load()
+    assert str(refused.value) == f"workspaces.acme.auth_token_file: {missing} does not exist"
+
+
+def test_a_folder_a_pipe_and_a_large_file_are_refused(tmp_path: Path, token: Path) -> None:
+    """A pipe would block, or be empty at the second reading."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    token.write_text("x" * (LARGEST + 1))
+    for file, wrong in ((tmp_path, "not a regular file"), (pipe, "not a regular file"), (token, "larger than")):
+        with pytest.raises(CredentialsError, match=wrong):
+            source(file).load()
+
+
+def test_a_file_that_may_not_be_read_is_told_apart_from_a_missing_one(unreadable: Path) -> None:
+    """The remedy is another: permissions, not paths."""
+    with pytest.raises(CredentialsError, match="may not be read"):
+        source(unreadable).load()
+
+
+def test_a_token_in_the_place_of_its_file_is_not_shown() -> None:
+    """The commonest mistake with `…_file` options must not end in a log."""
+    with pytest.raises(CredentialsError) as refused:
+        source(Path("/etc") / TOKEN).load()
+    assert TOKEN not in str(refused.value)
+
+
+def test_nothing_has_changed_right_after_loading(token: Path) -> None:
+    """An unchanged file costs a look and no reading."""
+    assert not source(token).changed_since(source(token).load())
+
+
+def test_a_rewritten_a_replaced_and_a_removed_file_have_changed(token: Path) -> None:
+    """Whatever a rotation does to the file, it is noticed."""
+    for rotate in (lambda: token.write_text("other"), lambda: token.write_text("again!"), token.unlink):
+        before = source(token).load()
+        rotate()
+        assert source(token).changed_since(before)
+
+
+def test_a_kubernetes_secret_that_is_renewed_has_changed(tmp_path: Path) -> None:
+    """The kubelet turns a symlink to a folder; the file's own link stays as it is."""
+    for version in ("one", "two"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "token").write_text(version)
+    (tmp_path / "..data").symlink_to("one")
+    (tmp_path / "token").symlink_to("..data/token")
+    before = source(tmp_path / "token").load()
+    (tmp_path / "..next").symlink_to("two")
+    (tmp_path / "..next").rename(tmp_path / "..data")
+    assert source(tmp_path / "token").changed_since(before)
+    assert source(tmp_path / "token").load().auth_token == "two"
+
+
+def test_given_secrets_never_change() -> None:
+    """There is nothing to look at."""
+    given = Source(user_id=Given(option="user_id", value="u"), auth_token=Given(option="auth_token", value="t"))
+    assert not given.changed_since(given.load())
+
+
+def test_credentials_are_equal_by_what_a_server_sees() -> None:
+    """A file touched without another content is no reason to try again."""
+    assert Credentials(user_id="u", auth_token="t", marks=((1, 2, 3), None)) == Credentials(user_id="u", auth_token="t")
+    assert Credentials(user_id="u", auth_token="t") != Credentials(user_id="u", auth_token="other")

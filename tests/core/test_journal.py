@@ -1,0 +1,123 @@
+"""What changed from one record to the next is a line each, and what stayed is none."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rc_import_exporter.core.domain import (
+    Api,
+    Counts,
+    Exchange,
+    Failure,
+    ListAnswer,
+    Operation,
+    Poll,
+    Reason,
+    Result,
+    StatusAnswer,
+    Step,
+    Success,
+    Target,
+)
+from rc_import_exporter.core.journal import Entry, Level, entries
+from rc_import_exporter.core.snapshot import Record
+from rc_import_exporter.core.store import fold
+from rc_import_exporter.core.verdict import state_of
+
+START: Final = 1_800_000_000.0
+
+
+def operation(step: Step, *, at: float, name: str = "a", valid: bool = True, failed: int = 0) -> Operation:
+    """An operation of 100 records."""
+    counts = Counts(total=100, completed=100 - failed, failed=failed)
+    return Operation(
+        id=name,
+        importer="csv",
+        step=step,
+        valid=valid,
+        created=START + 1 + ord(name),
+        dated_as_text=True,
+        updated=START + at,
+        counts=counts,
+    )
+
+
+def showing(*seen: Operation) -> Sequence[Result]:
+    """Both feeds, about these operations, the first of which is the newest."""
+    status = StatusAnswer(state=state_of(seen[0]), operation=seen[0])
+    return [
+        Success(exchange=Exchange(api=Api.STATUS, code=200, seconds=0.1), answer=status),
+        Success(exchange=Exchange(api=Api.LIST, code=200, seconds=0.1), answer=ListAnswer(operations=seen)),
+    ]
+
+
+def failing(*apis: Api, reason: Reason = Reason.CONNECTION) -> Sequence[Result]:
+    """These endpoints, failing alike."""
+    return [
+        Failure(exchange=Exchange(api=api, code=None, seconds=0.1), reason=reason, detail="made for a test")
+        for api in apis
+    ]
+
+
+def told(*polls: Sequence[Result]) -> list[list[Entry]]:
+    """The entries after each poll."""
+    record, written = Record(target=Target(name="acme", url="u")), []
+    for index, results in enumerate(polls):
+        at = START + 200 + 15 * index
+        after = fold(record, Poll(started=at, ended=at + 0.1, results=tuple(results), exchanges=()))
+        written.append(list(entries(record, after)))
+        record = after
+    return written
+
+
+def events(written: list[Entry]) -> list[tuple[Level, str]]:
+    """How loud and what."""
+    return [(entry.level, entry.event) for entry in written]
+
+
+RUNS: Final = showing(operation(Step.IMPORTING_USERS, at=150))
+GONE: Final = failing(Api.STATUS, Api.LIST)
+
+
+def test_a_state_that_stays_is_no_line() -> None:
+    """Nor are counts that grow."""
+    first, second = told(RUNS, RUNS)
+    assert events(first) == [(Level.INFO, "import state")]
+    assert second == []
+
+
+def test_endpoints_that_fail_alike_are_one_line() -> None:
+    """And one more when they are back."""
+    _, lost, still, back = told(RUNS, GONE, GONE, RUNS)
+    assert events(lost) == [(Level.WARNING, "poll failed")]
+    assert lost[0].fields["api"] == "import.status,getLatestImportOperations"
+    assert still == []
+    assert events(back) == [(Level.INFO, "poll succeeds again")]
+
+
+def test_another_reason_is_another_line() -> None:
+    """Someone may have half mended it."""
+    _, other = told(GONE, failing(Api.STATUS, Api.LIST, reason=Reason.UNAUTHORIZED))
+    assert [entry.fields["reason"] for entry in other] == [Reason.UNAUTHORIZED]
+
+
+def test_an_end_is_as_loud_as_it_is_bad() -> None:
+    """With what it came to in a sentence."""
+    ends = {
+        (Step.DONE, True, 0): Level.INFO,
+        (Step.DONE, True, 3): Level.WARNING,
+        (Step.IMPORT_CANCELLED, True, 0): Level.WARNING,
+        (Step.IMPORT_FAILED, True, 0): Level.ERROR,
+        (Step.IMPORTING_USERS, False, 0): Level.ERROR,
+    }
+    for (step, valid, failed), level in ends.items():
+        _, written = told(RUNS, showing(operation(step, at=190, valid=valid, failed=failed)))
+        assert written[0].level is level
+        assert written[0].event.startswith("import ")
+
+
+def test_an_operation_that_came_and_went_is_told() -> None:
+    """And those that were there at the start are not."""
+    old = operation(Step.DONE, at=100, name="a")
+    first, second = told(showing(old), showing(operation(Step.DONE, at=210, name="b"), old))
+    assert [entry.event for entry in first] == ["import state"]
+    assert [entry.fields["operation_id"] for entry in second] == ["b"]

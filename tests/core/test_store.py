@@ -1,0 +1,322 @@
+"""What a poll makes of a record: which way the state is read, what counts, what stays."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pytest
+
+from rc_import_exporter.core.domain import (
+    Answer,
+    Api,
+    Budget,
+    Counts,
+    Exchange,
+    Failure,
+    InfoAnswer,
+    ListAnswer,
+    Operation,
+    Outcome,
+    Poll,
+    ProgressAnswer,
+    Reason,
+    Result,
+    State,
+    StatusAnswer,
+    Step,
+    Success,
+    Target,
+)
+from rc_import_exporter.core.snapshot import Build, Cause, Record, Snapshot
+from rc_import_exporter.core.store import Store, fold, note_fault
+
+START: Final = 1_800_000_000.0
+NEW: Final = Record(target=Target(name="acme", url="https://acme"))
+
+
+def operation(name: str = "a", step: Step = Step.IMPORTING_USERS, *, at: float = 0, valid: bool = True) -> Operation:
+    """An operation of 100 records, of which 40 are done, written to `at` seconds after the start."""
+    return Operation(
+        id=name,
+        importer="csv",
+        step=step,
+        valid=valid,
+        created=START - 100 + ord(name),
+        dated_as_text=True,
+        updated=START + at,
+        counts=Counts(total=100, completed=40),
+    )
+
+
+def went(api: Api, answer: Answer, budget: Budget | None = None, size: int = 900) -> Success:
+    """A call that went well."""
+    return Success(exchange=Exchange(api=api, code=200, seconds=0.1, size=size, budget=budget), answer=answer)
+
+
+def status(seen: Operation | None, state: State = State.IMPORTING) -> Success:
+    """What `import.status` tells."""
+    return went(Api.STATUS, StatusAnswer(state=state if seen else State.NONE, operation=seen))
+
+
+def listing(*seen: Operation) -> Success:
+    """What the list tells."""
+    return went(Api.LIST, ListAnswer(operations=seen))
+
+
+def progress(seen: Operation | None) -> Success:
+    """What `getImportProgress` tells."""
+    return went(Api.PROGRESS, ProgressAnswer(operation=seen))
+
+
+def nameless(step: Step) -> Operation:
+    """An operation as `getImportProgress` shows it."""
+    return Operation(id="", importer="csv", step=step, valid=None)
+
+
+def failed(api: Api, reason: Reason, *, ours: bool = True, budget: Budget | None = None) -> Failure:
+    """A call that failed."""
+    code = None if reason in (Reason.CONNECTION, Reason.TIMEOUT) else 400
+    exchange = Exchange(api=api, code=code, seconds=0.1, budget=budget)
+    return Failure(exchange=exchange, reason=reason, detail=f"{reason}", by_rocketchat=ours)
+
+
+def poll(*results: Result, at: float = 0) -> Poll:
+    """A poll that came to these results, a tenth of a second long."""
+    exchanges = tuple(result.exchange for result in results)
+    return Poll(started=START + at, ended=START + at + 0.1, results=results, exchanges=exchanges)
+
+
+def after(*polls: Sequence[Result]) -> Record:
+    """The record after these polls, 15 s apart."""
+    record = NEW
+    for index, results in enumerate(polls):
+        record = fold(record, poll(*results, at=15.0 * index))
+    return record
+
+
+DOWN: Final = (failed(Api.STATUS, Reason.CONNECTION), failed(Api.LIST, Reason.CONNECTION))
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_list_tells_where_the_status_does_not_for_whatever_reason(reason: Reason) -> None:
+    """By its entry with the greatest `ts`, wherever in the list that stands."""
+    record = after([failed(Api.STATUS, reason), listing(operation("a"), operation("b", Step.USER_SELECTION))])
+    assert record.told
+    assert record.observation is not None
+    assert (record.observation.source, record.observation.state) == (Api.LIST, State.READY)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_failing_list_alone_leaves_the_workspace_up(reason: Reason) -> None:
+    """The status tells the state by itself."""
+    record = after([status(operation()), failed(Api.LIST, reason)])
+    assert record.up(START + 1)
+    assert record.observation is not None
+    assert record.observation.source is Api.STATUS
+
+
+def test_the_status_s_own_word_is_the_state() -> None:
+    """Also one that this release does not know, although the step tells another."""
+    record = after([status(operation(), State.UNKNOWN), listing(operation())])
+    assert record.observation is not None
+    assert record.observation.state is State.UNKNOWN
+
+
+def test_progress_is_read_where_neither_feed_tells() -> None:
+    """It names no operation, and nothing is counted by it."""
+    refused = failed(Api.STATUS, Reason.FORBIDDEN), failed(Api.LIST, Reason.FORBIDDEN)
+    steps = Step.IMPORTING_USERS, Step.DONE, Step.NEW, Step.IMPORT_FAILED
+    polls: list[Sequence[Result]] = [[*refused, progress(nameless(step))] for step in steps]
+    record = after(*polls)
+    assert record.told
+    assert record.observation is not None
+    assert record.observation.source is Api.PROGRESS
+    assert (record.observation.state, record.observation.outcome) == (State.ERROR, Outcome.FAILED)
+    assert record.observation.track is None
+    assert not record.history.tracks
+    assert (record.history.started, dict(record.history.finished), dict(record.transitions)) == (0, {}, {})
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [status(None)],
+        [listing()],
+        [status(None), listing()],
+        [failed(Api.STATUS, Reason.FORBIDDEN), failed(Api.LIST, Reason.FORBIDDEN), progress(None)],
+    ],
+)
+def test_a_workspace_without_imports_says_none_in_every_way(results: list[Result]) -> None:
+    """State, step and outcome are none."""
+    observation = after(results).observation
+    assert observation is not None
+    assert (observation.state, observation.step, observation.outcome) == (State.NONE, Step.NONE, Outcome.NONE)
+
+
+def test_where_nothing_answers_the_last_observation_is_held() -> None:
+    """`up` is 0 at once; the observation goes when it is stale, three intervals or 90 s after the last success."""
+    record = after([status(operation())], DOWN)
+    assert not record.up(START + 16)
+    assert record.held(START + 90) is not None
+    assert record.held(START + 90.2) is None
+
+
+def test_stale_means_down_even_if_nobody_polls() -> None:
+    """A poller that hangs cannot say so."""
+    record = after([status(operation())])
+    assert record.up(START + 90)
+    assert not record.up(START + 90.2)
+
+
+@pytest.mark.parametrize(
+    ("target", "step", "seconds"),
+    [
+        (Target(name="acme", url="u"), Step.IMPORTING_USERS, 90),
+        (Target(name="acme", url="u"), Step.DONE, 180),
+        (Target(name="acme", url="u", poll_interval=40), Step.IMPORTING_USERS, 120),
+        (Target(name="acme", url="u", poll_interval=1, poll_interval_idle=1), Step.DONE, 90),
+        (Target(name="acme", url="u", stale_after=30), Step.DONE, 30),
+    ],
+)
+def test_stale_after_follows_the_interval_in_force(target: Target, step: Step, seconds: float) -> None:
+    """The greater of 90 s and three of them, unless it is configured."""
+    record = fold(Record(target=target), poll(status(operation(step=step))))
+    assert record.stale_after == seconds
+
+
+def test_a_state_transition_is_a_change_that_was_seen() -> None:
+    """The first state is none; a poll that tells nothing breaks no row."""
+    record = after(
+        [status(operation(step=Step.NEW), State.NEW)],
+        [status(operation(step=Step.IMPORTING_USERS, at=15))],
+        DOWN,
+        [status(operation(step=Step.IMPORTING_USERS, at=15))],
+        [status(operation(step=Step.DONE, at=60), State.DONE)],
+    )
+    assert dict(record.transitions) == {State.IMPORTING: 1, State.DONE: 1}
+
+
+@pytest.mark.parametrize(
+    ("gap", "cause"),
+    [([DOWN], Cause.RESTARTED), ([], Cause.INVALIDATED)],
+)
+def test_lost_contact_before_the_end_is_the_cause(gap: list[Sequence[Result]], cause: Cause) -> None:
+    """The server went away and came back, and the import was dead."""
+    dead = operation(at=40, valid=False)
+    record = after([status(operation())], *gap, [status(dead, State.ERROR), listing(dead)])
+    assert record.history.tracks["a"].cause is cause
+
+
+def test_failures_are_counted_by_endpoint_and_reason() -> None:
+    """Each call that failed, as often as it did."""
+    record = after(DOWN, DOWN, [failed(Api.STATUS, Reason.TIMEOUT), listing(operation())])
+    assert dict(record.failures) == {
+        (Api.STATUS, Reason.CONNECTION): 2,
+        (Api.LIST, Reason.CONNECTION): 2,
+        (Api.STATUS, Reason.TIMEOUT): 1,
+    }
+    assert dict(record.requests) == {(Api.STATUS, "none"): 3, (Api.LIST, "none"): 2, (Api.LIST, "200"): 1}
+
+
+@pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.NOT_FOUND])
+def test_a_refusal_where_the_other_way_is_enough_counts_once(reason: Reason) -> None:
+    """It is a known limit and not a failure; where nothing tells the state it is one each time."""
+    enough = failed(Api.STATUS, reason), listing(operation())
+    assert after(enough, enough, enough).failures == {(Api.STATUS, reason): 1}
+    nothing = failed(Api.STATUS, reason), failed(Api.LIST, reason)
+    assert after(nothing, nothing).failures == {(Api.STATUS, reason): 2, (Api.LIST, reason): 2}
+
+
+def test_an_endpoint_fails_since_its_first_failure_in_a_row() -> None:
+    """And not at all after a success."""
+    record = after([status(operation())], DOWN, DOWN)
+    feed = record.feeds[Api.STATUS]
+    assert (feed.failures, feed.since, feed.reason) == (2, START + 15.1, Reason.CONNECTION)
+    healed = fold(record, poll(status(operation()), at=60)).feeds[Api.STATUS]
+    assert (healed.ok, healed.failures, healed.since) == (True, 0, None)
+
+
+def test_a_fallback_that_is_no_longer_asked_fails_no_longer() -> None:
+    """Where a feed answers again nobody asks it, and nothing else would end its failure."""
+    refused = failed(Api.STATUS, Reason.FORBIDDEN), failed(Api.LIST, Reason.FORBIDDEN)
+    record = after([*refused, failed(Api.PROGRESS, Reason.FORBIDDEN)])
+    assert not record.told
+    assert Api.PROGRESS not in fold(record, poll(listing(operation()), at=300)).feeds
+
+
+LEFT: Final = Budget(limit=10, remaining=5, reset=START + 42, wait=42.0)
+SPENT: Final = Budget(limit=10, remaining=0, reset=START + 42, wait=42.0)
+
+
+def test_a_budget_that_is_used_up_blocks_its_endpoint_alone() -> None:
+    """Until the window ends, by the answer's own date."""
+    spent = went(Api.STATUS, StatusAnswer(state=State.IMPORTING, operation=operation()), SPENT)
+    record = after([spent, went(Api.LIST, ListAnswer(operations=()), LEFT)])
+    assert record.feeds[Api.STATUS].blocked_until == START + 42.1
+    assert record.feeds[Api.LIST].blocked_until is None
+
+
+@pytest.mark.parametrize(("budget", "wait"), [(None, 60), (SPENT, 42), (LEFT, 42)])
+def test_a_refusal_by_the_limiter_blocks_until_the_window_ends(budget: Budget | None, wait: float) -> None:
+    """Without headers that is a whole window."""
+    record = after([failed(Api.STATUS, Reason.RATE_LIMITED, budget=budget), listing(operation())])
+    assert record.feeds[Api.STATUS].blocked_until == START + 0.1 + wait
+    assert record.told
+
+
+def test_the_latest_word_of_the_limiter_outlives_a_failure() -> None:
+    """And goes when an answer shows that the caller is exempt."""
+    limited = went(Api.STATUS, StatusAnswer(state=State.IMPORTING, operation=operation()), LEFT)
+    record = after([limited], DOWN)
+    assert record.feeds[Api.STATUS].budget == LEFT
+    assert fold(record, poll(status(operation()), at=30)).feeds[Api.STATUS].budget is None
+
+
+def test_a_missing_endpoint_is_alone_where_nothing_else_is_rocket_chat_s() -> None:
+    """Then it may be a proxy that answers during a restart."""
+    missing = failed(Api.STATUS, Reason.NOT_FOUND, ours=False)
+    assert after([missing, failed(Api.LIST, Reason.NOT_FOUND, ours=False)]).feeds[Api.STATUS].alone
+    assert not after([missing, listing()]).feeds[Api.STATUS].alone
+    assert not after([missing, failed(Api.LIST, Reason.FORBIDDEN)]).feeds[Api.STATUS].alone
+
+
+def test_a_version_stays_known() -> None:
+    """It is asked for hourly."""
+    record = after([status(None), went(Api.INFO, InfoAnswer(version="8.6.1"))], [status(None)], DOWN)
+    assert record.version == "8.6.1"
+
+
+def test_a_fault_of_ours_is_counted_and_tells_nothing() -> None:
+    """What was counted before stays."""
+    record = note_fault(after([status(operation())]), START + 15)
+    assert not record.up(START + 15)
+    assert record.polls == 2
+    assert sum(count for (_, reason), count in record.failures.items() if reason is Reason.INTERNAL) == 1
+    assert record.held(START + 15) is not None
+
+
+def test_a_fault_of_ours_is_counted_under_an_endpoint_that_may_be_asked() -> None:
+    """A series about an endpoint that was never asked would be a riddle."""
+    restricted = Record(target=Target(name="acme", url="u", apis=frozenset({Api.LIST})))
+    assert set(note_fault(restricted, START).failures) == {(Api.LIST, Reason.INTERNAL)}
+
+
+def test_the_store_holds_the_latest_snapshot_and_all_durations() -> None:
+    """One that was read before stays as it was."""
+    before = Snapshot(build=Build(version="1", revision="r", python="3"), records={"acme": NEW}, configured_at=START)
+    store = Store(before)
+    exchanges = [Exchange(api=Api.LIST, code=200, seconds=seconds) for seconds in (0.001, 0.005, 0.3, 99.0)]
+    store.put(after([status(None)]), exchanges[:2])
+    store.put(after([status(None)]), exchanges[2:])
+    assert before.records["acme"] is NEW
+    assert store.snapshot.records["acme"].polls == 1
+    histogram = store.snapshot.durations[Api.LIST]
+    assert (sum(histogram.counts), histogram.counts[0], histogram.counts[-1]) == (4, 2, 1)
+    assert histogram.total == pytest.approx(99.306)
+
+
+def test_folding_is_pure() -> None:
+    """The same record and the same poll give the same record, and leave the old one alone."""
+    record = after([status(operation()), listing(operation())])
+    once = poll(status(operation(step=Step.DONE, at=20), State.DONE), at=15)
+    assert fold(record, once) == fold(record, once)
+    assert record == after([status(operation()), listing(operation())])

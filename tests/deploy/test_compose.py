@@ -1,0 +1,369 @@
+"""The compose files: valid, pinned, confined to this machine; what they mount is loaded by the real servers."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from rc_import_exporter import __version__
+from rc_import_exporter.simulator import stories
+from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
+from tests.support.lone_machine import LoneMachine
+
+ROOT: Final = Path(__file__).parents[2]
+FOLDER: Final = ROOT / "deploy" / "compose"
+DEMO: Final = FOLDER / "compose.yaml"
+TONIGHT: Final = FOLDER / "tonight.yaml"
+ADDED: Final = FOLDER / "rocketchat-compose" / "compose.import.yml"
+FILES: Final = (DEMO, TONIGHT, ADDED)
+DROP_IN: Final = FOLDER / "rocketchat-compose" / "rocketchat-import.yml"
+
+VALUES: Final = {
+    "RC_IMPORT_EXPORTER_URL": "http://127.0.0.1:1",
+    "RC_IMPORT_EXPORTER_USER_ID": USER_ID,
+    "RC_IMPORT_EXPORTER_AUTH_TOKEN": AUTH_TOKEN,
+}
+
+# The services that ours is added to, with the volumes that they have in the vendor's files.
+VENDOR: Final = {
+    "services": {
+        "prometheus": {"image": "prometheus", "volumes": ["./files/prometheus:/etc/prometheus:Z"]},
+        "grafana": {
+            "image": "grafana",
+            "volumes": [
+                "./files/grafana/dashboards:/dashboards:Z",
+                "./files/grafana/provisioning/:/etc/grafana/provisioning:Z",
+            ],
+        },
+    }
+}
+
+# What the vendor's Prometheus does with targets; it asks every 60 s, here so often that a test need not wait.
+VENDOR_PROMETHEUS: Final = """
+global: {scrape_interval: 1s}
+scrape_configs:
+  - job_name: files
+    file_sd_configs:
+      - files: [file_sd_configs/*.yml, file_sd_configs.d/*.yml]
+"""
+
+# The programs are Debian's; they take the same flags as the pinned images.
+PROGRAMS: Final = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
+
+composes = pytest.mark.program("podman")
+servers = pytest.mark.program(
+    "amtool", "curl", "ip", "nsenter", "prometheus", "prometheus-alertmanager", "promtool", "unshare"
+)
+
+
+def tree(path: Path) -> dict[str, object]:
+    """A YAML file that holds a mapping."""
+    loaded: object = yaml.safe_load(path.read_text())
+    return mapping(loaded)
+
+
+def mapping(value: object) -> dict[str, object]:
+    """The value, which is a mapping by names."""
+    assert isinstance(value, dict)
+    return {str(key): item for key, item in value.items()}
+
+
+def texts(value: object) -> list[str]:
+    """The value, which is a list, as texts; none where there is no list."""
+    assert value is None or isinstance(value, list)
+    return [str(item) for item in value or []]
+
+
+def only(value: object) -> dict[str, object]:
+    """The one mapping of a list."""
+    assert isinstance(value, list)
+    (item,) = value
+    return mapping(item)
+
+
+def services(path: Path) -> dict[str, dict[str, object]]:
+    """The services of a compose file by name."""
+    return {name: mapping(service) for name, service in mapping(tree(path)["services"]).items()}
+
+
+def ours(path: Path) -> dict[str, dict[str, object]]:
+    """The services that the file itself describes, not those of the vendor's that it adds to."""
+    return {name: service for name, service in services(path).items() if "image" in service}
+
+
+def mounts(service: Mapping[str, object], folder: Path = FOLDER) -> dict[Path, str]:
+    """The host's files by the place in the container; volumes that have a name are left out."""
+    split = [text.replace("${IMPORT_EXPORTER}", str(ROOT)).split(":") for text in texts(service.get("volumes"))]
+    return {(folder / parts[0]).resolve(): parts[1] for parts in split if "/" in parts[0]}
+
+
+def compose(*arguments: str, environment: Mapping[str, str], folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """How podman-compose, which reads what docker compose reads, ends."""
+    command = [sys.executable, "-m", "podman_compose", *arguments]
+    given = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_file_follows_the_compose_specification(path: Path) -> None:
+    """Its JSON schema knows every key."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_images_are_pinned_and_ours_is_this_version(path: Path) -> None:
+    """No image moves under whoever starts the file again."""
+    images = [str(service["image"]) for service in ours(path).values()]
+    assert f"rocketchat-import-exporter:{__version__}" in images
+    assert [name for name in images if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", name)] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_only_this_machine_is_let_in(path: Path) -> None:
+    """Every published port is bound to loopback."""
+    ports = [port for service in ours(path).values() for port in texts(service.get("ports"))]
+    assert ports != []
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_services_are_confined(path: Path) -> None:
+    """Capabilities, privileges, memory, processor time and processes are bounded."""
+    for service in ours(path).values():
+        limits = mapping(mapping(mapping(service["deploy"])["resources"])["limits"])
+        assert set(limits) == {"cpus", "memory", "pids"}
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "privileged" not in service
+        assert service.get("read_only") is True or "grafana" in str(service["image"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_what_is_mounted_exists_and_cannot_be_written(path: Path) -> None:
+    """A source that does not exist would become an empty folder."""
+    for service in services(path).values():
+        assert [str(source) for source in mounts(service) if not source.exists()] == []
+        writable = [text for text in texts(service.get("volumes")) if "/" in text.split(":")[0] and ":ro" not in text]
+        assert writable == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_image_can_be_built_where_it_is_missing(path: Path) -> None:
+    """The first start builds it from this checkout."""
+    for service in ours(path).values():
+        if str(service["image"]).startswith("rocketchat-import-exporter"):
+            build = mapping(service["build"])
+            context = (FOLDER / str(build["context"]).replace("../..", str(ROOT))).resolve()
+            assert (ROOT / str(build["dockerfile"])).is_file()
+            assert context == ROOT or str(build["context"]).startswith("${IMPORT_EXPORTER:?")
+
+
+@composes
+@pytest.mark.parametrize("missing", VALUES)
+def test_tonight_says_which_of_its_three_values_is_missing(missing: str) -> None:
+    """Nothing is started with an empty address or token."""
+    given = {name: value for name, value in VALUES.items() if name != missing}
+    ended = compose("--file", str(TONIGHT), "config", environment=given)
+    assert ended.returncode != 0
+    assert missing in ended.stderr
+    assert compose("--file", str(TONIGHT), "config", environment=VALUES).returncode == 0
+
+
+@composes
+async def test_with_its_three_values_tonight_shows_a_real_server() -> None:
+    """The environment that the file gives to the exporter is all that the exporter needs."""
+    async with SimulatedServers({"acme": stories.demo()["nightly-sync"]}) as simulated:
+        values = {**VALUES, "RC_IMPORT_EXPORTER_URL": simulated.url("acme")}
+        told = compose("--file", str(TONIGHT), "config", environment=values)
+        service = mapping(mapping(mapping(yaml.safe_load(told.stdout))["services"])["exporter"])
+        environment = {name: str(value) for name, value in mapping(service["environment"]).items()}
+        command = [sys.executable, "-m", "rc_import_exporter", "once"]
+        program = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+        )
+        page, _ = await program.communicate()
+    assert program.returncode == 0
+    assert re.search(rb'^rocketchat_import_up\{workspace="127\.0\.0\.1"\} 1', page, flags=re.MULTILINE)
+
+
+def commands() -> Iterator[str]:
+    """Every line that the README and the compose files tell people to type for compose."""
+    for path in (ROOT / "README.md", *FILES):
+        joined = re.sub(r"\\\n(?:#\s+)?", " ", path.read_text())
+        yield from re.findall(r"^(?:#\s+)?(docker compose .*)$", joined, flags=re.MULTILINE)
+
+
+@composes
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_what_people_are_told_to_type_is_understood(command: str, tmp_path: Path) -> None:
+    """The files named exist and make a project, beside the vendor's where the command names those."""
+    words = command.replace("$IMPORT_EXPORTER", str(ROOT)).split()[2:]
+    named = [words[at + 1] for at, word in enumerate(words) if word == "-f"]
+    vendor = [name for name in named if not (ROOT / name).exists()]
+    for name in vendor:
+        (tmp_path / name).write_text(yaml.safe_dump(VENDOR))
+    folder = tmp_path if vendor else ROOT
+    files = [part for name in named for part in ("--file", name)]
+    ended = compose(*files, "config", environment={**VALUES, "IMPORT_EXPORTER": str(ROOT)}, folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert {"up", "down"} & set(words)
+
+
+@composes
+def test_added_to_the_vendors_files_nothing_of_theirs_is_lost(tmp_path: Path) -> None:
+    """Their volumes stay, ours lie beside them, and the exporter asks their server."""
+    (tmp_path / "compose.monitoring.yml").write_text(yaml.safe_dump(VENDOR))
+    files = ["--file", "compose.monitoring.yml", "--file", str(ADDED)]
+    given = {**VALUES, "IMPORT_EXPORTER": str(ROOT)}
+    del given["RC_IMPORT_EXPORTER_URL"]
+    ended = compose(*files, "config", environment=given, folder=tmp_path)
+    merged = {name: mapping(one) for name, one in mapping(mapping(yaml.safe_load(ended.stdout))["services"]).items()}
+    for name, service in VENDOR["services"].items():
+        kept = [text.split(":")[1] for text in texts(merged[name]["volumes"])]
+        assert {text.split(":")[1] for text in service["volumes"]} < set(kept)
+        assert len(kept) == len(set(kept))
+    environment = mapping(merged["rocketchat-import-exporter"]["environment"])
+    assert environment["RC_IMPORT_EXPORTER_URL"] == "http://rocketchat:3000"
+
+
+@pytest.mark.parametrize("path", [DEMO, ADDED], ids=lambda path: path.name)
+def test_grafana_finds_dashboards_where_its_provider_looks(path: Path) -> None:
+    """The folder that the provider names is the one that the dashboards are mounted at."""
+    mounted = mounts(services(path)["grafana"])
+    (provider,) = (ROOT / "grafana" / "provisioning" / "dashboards").glob("*.y*ml")
+    described = only(tree(provider)["providers"])
+    dashboards = ROOT / "grafana" / "dashboards"
+    assert mounted[dashboards] == mapping(described["options"])["path"]
+    assert [mapping(json.loads(one.read_text()))["uid"] for one in dashboards.glob("*.json")] != []
+
+
+def test_the_demo_opens_with_its_first_dashboard() -> None:
+    """The home page's file is among those mounted."""
+    grafana = services(DEMO)["grafana"]
+    home = mapping(grafana["environment"])["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    places = {str(Path(place) / one.name) for source, place in mounts(grafana).items() for one in source.glob("*.json")}
+    assert home in places
+
+
+def test_grafana_asks_the_demos_prometheus() -> None:
+    """The data source's address leads to a service, and its uid is that of the vendor's stack and the alerts."""
+    (source,) = (ROOT / "grafana" / "provisioning" / "datasources").glob("*.y*ml")
+    described = only(tree(source)["datasources"])
+    assert described["url"] in {f"http://{name}:9090" for name in ("localhost", *shared_names())}
+    assert described["uid"] == "DS_PROMETHEUS"
+    alerts = (ROOT / "grafana" / "provisioning" / "alerting" / "rocketchat-import.yml").read_text()
+    assert set(re.findall(r"datasourceUid: (\S+)", alerts)) == {"DS_PROMETHEUS", "__expr__"}
+
+
+def shared_names() -> list[str]:
+    """The names by which the demo's services find each other: all share the network of the first."""
+    exporter = services(DEMO)["exporter"]
+    others = [service for service in services(DEMO).values() if service != exporter]
+    assert {service["network_mode"] for service in others} == {"service:exporter"}
+    return ["exporter", *texts(mapping(mapping(exporter["networks"])["default"])["aliases"])]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[LoneMachine]:
+    """A machine whose names are those that the services find each other by."""
+    if os.geteuid() != 0:
+        pytest.skip("a network of its own needs root")
+    with LoneMachine(tmp_path, [*shared_names(), *ours(ADDED)]) as machine:
+        yield machine
+
+
+def lay_out(service: Mapping[str, object], root: Path) -> list[str]:
+    """Puts what the service mounts below a folder, as it lies in the container; its command for that folder."""
+    for source, place in mounts(service).items():
+        kept = root / place.lstrip("/")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, kept)
+    return [re.sub(r"=/(?=\w)", f"={root}/", word) for word in texts(service["command"])]
+
+
+def awaited(answer: Callable[[], str | None], found: Callable[[str], bool], explain: Callable[[], str]) -> str:
+    """The first answer of which this can be said; the test's own limit ends the wait."""
+    last = ""
+    for _ in range(600):
+        last = answer() or ""
+        if last and found(last):
+            return last
+        time.sleep(0.25)
+    raise AssertionError(f"{last}\n{explain()}")
+
+
+def demo_exporter(machine: LoneMachine) -> None:
+    """Starts the exporter with its simulated servers as the image does."""
+    environment = {"RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": ":19458", "PYTHONPATH": str(ROOT)}
+    machine.start("exporter", sys.executable, "-m", "rc_import_exporter", "demo", environment=environment)
+
+
+def query(machine: LoneMachine, expression: str) -> str | None:
+    """Prometheus' answer to an instant query; `None` while it has none."""
+    answered = machine.get(f"http://127.0.0.1:9090/api/v1/query?query={expression}")
+    return None if answered is None or '"result":[]' in answered else answered
+
+
+@servers
+def test_the_mounted_configuration_passes_the_servers_own_checks(tmp_path: Path) -> None:
+    """Neither promtool nor amtool finds a mistake, in the places where the containers have the files."""
+    checks = {
+        "prometheus": ["promtool", "check", "config", str(tmp_path / "etc/prometheus/prometheus.yml")],
+        "alertmanager": ["amtool", "check-config", str(tmp_path / "etc/alertmanager/alertmanager.yml")],
+    }
+    for name, check in checks.items():
+        lay_out(services(DEMO)[name], tmp_path)
+        ended = subprocess.run(check, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@servers
+def test_the_demo_reaches_prometheus_and_alertmanager(machine: LoneMachine, tmp_path: Path) -> None:
+    """With what compose mounts and the commands it gives, scrapes succeed, rules are evaluated, alerts have a way."""
+    demo_exporter(machine)
+    for name, program in PROGRAMS.items():
+        machine.start(name, program, *lay_out(services(DEMO)[name], tmp_path / name))
+
+    def logs() -> str:
+        return "\n".join(machine.log(name)[-3000:] for name in ("exporter", *PROGRAMS))
+
+    shown = awaited(lambda: query(machine, "rocketchat_import_up"), lambda text: '"1"]' in text, logs)
+    assert sorted(re.findall(r'"workspace":"([\w-]+)"', shown)) == sorted(stories.demo())
+    awaited(lambda: machine.get("http://127.0.0.1:9090/api/v1/alertmanagers"), lambda text: '"url"' in text, logs)
+    rules = awaited(
+        lambda: machine.get("http://127.0.0.1:9090/api/v1/rules"), lambda text: '"health":"unknown"' not in text, logs
+    )
+    assert '"name":"RocketChatImportCutOff"' in rules
+    assert '"health":"err"' not in rules
+
+
+@servers
+def test_the_vendors_prometheus_takes_the_drop_in(machine: LoneMachine, tmp_path: Path) -> None:
+    """In its folder for such files, the target is scraped, with the labels that its panels choose by."""
+    folder = tmp_path / "vendor"
+    (folder / "file_sd_configs.d").mkdir(parents=True)
+    shutil.copy(DROP_IN, folder / "file_sd_configs.d")
+    (folder / "prometheus.yml").write_text(VENDOR_PROMETHEUS)
+    demo_exporter(machine)
+    options = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    machine.start("prometheus", "prometheus", *options)
+    shown = awaited(
+        lambda: query(machine, "up"), lambda text: '"1"]' in text, lambda: machine.log("prometheus")[-3000:]
+    )
+    (target,) = yaml.safe_load(DROP_IN.read_text())
+    assert target["targets"][0].split(":")[0] in services(ADDED)
+    for label, value in target["labels"].items():
+        assert f'"{label}":"{value}"' in shown
+    assert set(target["labels"]) == {"job", "service"}

@@ -1,0 +1,409 @@
+"""The Helm chart: what it makes of values, what it refuses, and that what it repeats is what it was made from."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from deploy import generate
+from rc_import_exporter import __version__
+from rc_import_exporter.config import settings
+from rc_import_exporter.config.options import ANY
+from rc_import_exporter.config.settings import OPTIONS
+from tests.support import deployment
+from tests.support.deployment import Object, at, container, items, of_kind, only, pod, table, text
+
+pytestmark = pytest.mark.program()
+"""Which programs is said by `deployment`; they need not run on every Python."""
+
+CHART: Final = generate.CHART
+SECRETS: Final = "/run/secrets/rc-import-exporter"
+ACME: Final[Object] = {"workspaces": {"acme": {"url": "https://chat.acme.example"}}}
+FULL: Final[Object] = {
+    "workspaces": {
+        "acme": {
+            "url": "https://chat.acme.example:8443/chat",
+            "poll_interval": "30s",
+            "max_response_bytes": 16777216,
+            "labels": {"team": "blue", "floor": 7},
+            "expect": {"success_every": "26h", "min_records": 1000000, "failed_ratio": 0.05, "importer": "csv"},
+            "apis": ["getLatestImportOperations", "info"],
+        },
+        "globex.eu-1": {"url": "http://rocketchat.globex.svc", "secret": {"name": "globex", "authTokenKey": "TOKEN"}},
+    },
+    "secret": {"name": "everybody"},
+    "config": {"log": {"level": "debug", "format": "json"}, "timeout": 5, "tls": {"verify": False}},
+}
+MONITORED: Final[Object] = {
+    "serviceMonitor": {
+        "enabled": True,
+        "labels": {"release": "stack"},
+        "interval": "30s",
+        "scrapeTimeout": "10s",
+        "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "kube_node"}],
+        "metricRelabelings": [{"action": "labeldrop", "regex": "pod_template_hash"}],
+    },
+    "prometheusRule": {"enabled": True, "labels": {"release": "stack"}},
+    "dashboards": {
+        "configMap": {"enabled": True, "annotations": {"grafana_folder": "Rocket.Chat"}},
+        "grafanaDashboard": {"enabled": True, "labels": {"a": "b"}, "folder": "Rocket.Chat"},
+    },
+}
+PLACED: Final[Object] = {
+    "image": {
+        "repository": "registry.example.com:5000/monitoring/exporter",
+        "digest": "sha256:" + "0" * 64,
+        "pullPolicy": "Always",
+    },
+    "imagePullSecrets": [{"name": "registry"}],
+    "port": 8080,
+    "extraArgs": ["--log.level=debug"],
+    "env": [
+        {
+            "name": "RC_IMPORT_EXPORTER_WORKSPACES__ACME__PROXY_URL",
+            "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}},
+        }
+    ],
+    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "volumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/own", "readOnly": True}],
+    "service": {"type": "NodePort", "annotations": {"a": "b"}},
+    "serviceAccount": {"name": "chat", "annotations": {"a": "b"}},
+    "nameOverride": "imports",
+    "fullnameOverride": "chat-imports",
+    "commonLabels": {"cost-center": "7"},
+    "podAnnotations": {"a": "b"},
+    "podLabels": {"mesh": "off"},
+    "priorityClassName": "low",
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+}
+MATRIX: Final[Mapping[str, Object]] = {
+    "demo": {"demo": True},
+    "demo, closed off": {"demo": True, "networkPolicy": {"enabled": True}},
+    "one workspace": ACME,
+    "two workspaces": FULL,
+    "monitored": {**ACME, **MONITORED},
+    "monitored by pod": {**ACME, "podMonitor": MONITORED["serviceMonitor"], "networkPolicy": {"enabled": True}},
+    "annotated": {**ACME, "scrapeAnnotations": True},
+    "placed": {**ACME, **PLACED},
+    "everything": {**FULL, **MONITORED, **PLACED, "networkPolicy": {"enabled": True}, "scrapeAnnotations": True},
+    "own ConfigMap": {"existingConfigMap": "mine", "secret": {"name": "mine"}},
+    "no ServiceAccount": {**ACME, "serviceAccount": {"create": False}},
+    "nothing from the pod's contexts": {**ACME, "podSecurityContext": {"runAsUser": None, "fsGroup": None}},
+}
+USERS_OWN: Final = frozenset(
+    {
+        *(f"Secret/{name}" for name in ("everybody", "globex", "mine", generate.NAME, "chat-imports")),
+        *(f"ConfigMap/{name}" for name in ("ca", "mine")),
+        "ServiceAccount/default",
+    }
+)
+matrix: Final = pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+
+
+@matrix
+def test_helm_finds_nothing_to_say(values: Object, tmp_path: Path) -> None:
+    """Its linter passes, with warnings as errors."""
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    deployment.run(deployment.helm(), "lint", "--strict", str(CHART), "--values", str(tmp_path / "values.yaml"))
+
+
+@matrix
+def test_kubernetes_takes_every_object(values: Object) -> None:
+    """The oldest allowed and the newest, unknown keys refused; and so do the operators of the custom resources."""
+    found = deployment.helm_template(values)
+    assert found != []
+    assert [
+        wrong for one in found for version in deployment.VERSIONS for wrong in deployment.mistakes(one, version)
+    ] == []
+
+
+@matrix
+def test_the_objects_fit_each_other(values: Object) -> None:
+    """Selectors select, ports are there under their names, and what is mounted is made here or by the user."""
+    assert deployment.contradictions(deployment.helm_template(values), USERS_OWN) == []
+
+
+@matrix
+def test_pod_security_restricted_admits_the_pod(values: Object) -> None:
+    """Whatever is chosen, the strictest of the standards holds."""
+    assert deployment.unrestricted(pod(deployment.helm_template(values))) == []
+
+
+@matrix
+def test_no_token_of_kubernetes_and_no_service_variable_is_in_the_pod(values: Object) -> None:
+    """It asks Kubernetes nothing."""
+    spec = table(pod(deployment.helm_template(values)), "spec")
+    assert (spec["automountServiceAccountToken"], spec["enableServiceLinks"]) == (False, False)
+
+
+@matrix
+def test_the_container_writes_nowhere_and_has_bounds(values: Object) -> None:
+    """Its file system and its mounts are read-only, and it has requests and limits."""
+    one = container(deployment.helm_template(values))
+    assert at(one, "securityContext", "readOnlyRootFilesystem") is True
+    assert all(at(mount, "readOnly") is True for mount in items(one, "volumeMounts"))
+    assert {"cpu", "memory"} == set(table(one, "resources", "requests")) == set(table(one, "resources", "limits"))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"workspace": {}}, "workspace"),
+        ({"workspaces": {"acme": {}}}, "url"),
+        ({"workspaces": {"acme": {"url": "chat.example.com"}}}, "url"),
+        ({"workspaces": {"acme": {"url": "https://user:password@chat.example.com"}}}, "url"),
+        ({"workspaces": {"acme": {"url": "https://a.example", "proxy_url": "http://u:p@proxy"}}}, "proxy_url"),
+        ({"workspaces": {"acme": {"url": "https://a.example", "auth_token": "secret"}}}, "auth_token"),
+        ({"workspaces": {"acme": {"url": "https://a.example", "user_id": "id"}}}, "user_id"),
+        ({"workspaces": {"acme": {"url": "https://a.example", "poll_intervall": "15s"}}}, "poll_intervall"),
+        ({"workspaces": {"acme": {"url": "https://a.example", "poll_interval": "soon"}}}, "poll_interval"),
+        ({"workspaces": {"acme": {"url": "https://a.example", "expect": {"sucess_every": "1d"}}}}, "sucess_every"),
+        ({"workspaces": {"acme": {"url": "https://a.example", "apis": ["import.state"]}}}, "apis"),
+        ({"workspaces": {"Acme": {"url": "https://a.example"}}}, "Acme"),
+        ({"workspaces": {"acme": {"url": "https://a.example", "secret": "acme"}}}, "secret"),
+        ({"config": {"web": {"listen_address": ":1"}}}, "web"),
+        ({"config": {"auth_token": "secret"}}, "auth_token"),
+        ({"config": {"log": {"level": "loud"}}}, "level"),
+        ({"port": 80}, "port"),
+        ({"replicas": 2}, "replicas"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"serviceMonitor": {"enabled": "yes"}}, "enabled"),
+        ({"serviceMonitor": {"labels": {"release": "a b"}}}, "release"),
+        ({"networkPolicy": {"from": []}}, "from"),
+    ],
+    ids=lambda given: json.dumps(given) if isinstance(given, dict) else "",
+)
+def test_a_wrong_value_is_refused_by_its_name(values: Object, named: str) -> None:
+    """Nothing is installed with a misspelt key, a secret in values, or a value of the wrong kind."""
+    with pytest.raises(ValueError, match=named):
+        deployment.helm_template({**ACME, **values} if "workspaces" not in values else values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "No workspace is set"),
+        ({**ACME, "existingConfigMap": "mine"}, "set either"),
+        ({**ACME, "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "scrape everything twice"),
+        ({"existingConfigMap": "mine", "networkPolicy": {"enabled": True}}, "set networkPolicy.to"),
+    ],
+    ids=["nothing", "two configurations", "two monitors", "unknown ports"],
+)
+def test_a_contradiction_is_refused_in_words(values: Object, said: str) -> None:
+    """What the schema cannot see is told with the remedy."""
+    with pytest.raises(ValueError, match=said):
+        deployment.helm_template(values)
+
+
+def test_the_exporter_reads_the_configuration_as_it_was_meant(tmp_path: Path) -> None:
+    """Numbers, lists and mappings come through Helm unharmed, and the Secrets' files are where it looks."""
+    found = deployment.helm_template(FULL)
+    for name in _files(found):
+        (tmp_path / name).write_text("secret\n")
+    written = text(only(found, "ConfigMap"), "data", "config.yml").replace(SECRETS, str(tmp_path))
+    (tmp_path / "config.yml").write_text(written)
+    read = settings.load({"config.file": str(tmp_path / "config.yml")}, {})
+    acme = read.workspaces["acme"]
+    assert (acme.target.url, acme.target.poll_interval, acme.max_response_bytes, acme.timeout) == (
+        "https://chat.acme.example:8443/chat",
+        30,
+        16777216,
+        5,
+    )
+    assert acme.target.labels == {"team": "blue", "floor": "7"}
+    assert (acme.target.expect.success_every, acme.target.expect.min_records) == (26 * 3600, 1_000_000)
+    assert sorted(acme.target.apis) == ["getLatestImportOperations", "info"]
+    assert (read.log.format, read.workspaces["globex.eu-1"].tls.verify) == ("json", False)
+    assert {one.credentials.load().auth_token for one in read.workspaces.values()} == {"secret"}
+
+
+def _files(found: list[Object]) -> dict[str, tuple[str, str]]:
+    """The Secret's name and key behind each file of the folder with secrets."""
+    (volume,) = [one for one in items(pod(found), "spec", "volumes") if at(one, "name") == "secrets"]
+    return {
+        text(item, "path"): (text(source, "secret", "name"), text(item, "key"))
+        for source in items(volume, "projected", "sources")
+        for item in items(source, "secret", "items")
+    }
+
+
+def test_a_pod_gets_the_keys_of_its_workspaces_and_no_others() -> None:
+    """A common Secret may hold more, and a workspace may have a Secret of its own."""
+    assert _files(deployment.helm_template(FULL)) == {
+        "acme.user-id": ("everybody", "acme.user-id"),
+        "acme.auth-token": ("everybody", "acme.auth-token"),
+        "globex.eu-1.user-id": ("globex", "user-id"),
+        "globex.eu-1.auth-token": ("globex", "TOKEN"),
+    }
+
+
+def test_no_secret_is_made_and_no_file_is_mounted_by_itself() -> None:
+    """Secrets are the user's; a file that is mounted alone would not follow a change of its Secret."""
+    found = deployment.helm_template(FULL)
+    assert of_kind(found, "Secret") == []
+    assert [mount for mount in items(container(found), "volumeMounts") if at(mount, "subPath")] == []
+
+
+def _checksum(values: Object) -> object:
+    return at(pod(deployment.helm_template(values)), "metadata", "annotations", "checksum/config")
+
+
+def test_a_roll_out_starts_with_a_change_of_the_configuration_alone() -> None:
+    """Its checksum is an annotation of the pod."""
+    changed = {**ACME, "config": {"timeout": "7s"}}
+    assert _checksum(changed) != _checksum(ACME)
+    assert _checksum({**ACME, "service": {"type": "NodePort"}, **MONITORED}) == _checksum(ACME)
+
+
+def test_the_next_pod_is_ready_before_the_last_one_goes() -> None:
+    """No scrape falls between them."""
+    spec = table(only(deployment.helm_template(ACME), "Deployment"), "spec")
+    assert (spec["replicas"], spec["strategy"]) == (
+        1,
+        {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+    )
+
+
+def test_rocket_chat_restarts_no_pod() -> None:
+    """Liveness asks for the health path, which does not depend on any server; readiness for the other."""
+    one = container(deployment.helm_template(ACME))
+    assert at(one, "livenessProbe", "httpGet", "path") == "/-/healthy"
+    assert at(one, "readinessProbe", "httpGet", "path") == "/-/ready"
+
+
+@pytest.mark.parametrize(
+    ("values", "ports"),
+    [
+        (ACME, {443}),
+        (FULL, {8443, 80}),
+        ({"workspaces": {"a": {"url": "https://a.example", "proxy_url": "http://proxy:3128"}}}, {3128}),
+        ({**ACME, "config": {"proxy_url": "http://proxy"}}, {80}),
+        ({"demo": True}, set()),
+    ],
+    ids=["https", "ports of two", "own proxy", "common proxy", "demo"],
+)
+def test_the_network_policy_opens_the_ports_of_the_workspaces(values: Object, ports: set[int]) -> None:
+    """To the outside there is nothing else, and DNS only inside."""
+    policy = only(deployment.helm_template({**values, "networkPolicy": {"enabled": True}}), "NetworkPolicy")
+    out = items(policy, "spec", "egress")
+    tried = {53, 80, 443, 3000, 3128, 6443, 8443, 19458, 27017}
+    assert {port for port in tried if deployment.admits(out, "", {}, port, "TCP")} == ports
+    dns = deployment.admits(out, "kube-system", {"k8s-app": "kube-dns"}, 53, "UDP")
+    assert dns is (values != {"demo": True})
+    assert at(policy, "spec", "policyTypes") == ["Ingress", "Egress"]
+
+
+def test_a_release_that_is_called_like_the_chart_does_not_stammer() -> None:
+    """Names are the release's and the chart's, at most 63 characters long."""
+    named = deployment.objects(_template("imports"))
+    assert at(only(named, "Service"), "metadata", "name") == "imports-rocketchat-import-exporter"
+    assert at(only(deployment.helm_template(ACME), "Service"), "metadata", "name") == generate.NAME
+    long = deployment.objects(_template("a" * 53, "--set", "dashboards.configMap.enabled=true"))
+    assert [one for one in long if len(text(one, "metadata", "name")) > 63 and one["kind"] != "ConfigMap"] == []
+
+
+def _template(release: str, *arguments: str) -> str:
+    workspace = ("--set", "workspaces.acme.url=https://chat.acme.example")
+    return deployment.run(deployment.helm(), "template", release, str(CHART), *workspace, *arguments)
+
+
+def test_everything_lies_in_the_namespace_of_the_release() -> None:
+    """Helm's own choice, and nobody's default."""
+    found = deployment.helm_template({**FULL, **MONITORED, "networkPolicy": {"enabled": True}}, "--namespace", "chat")
+    assert {at(one, "metadata", "namespace") for one in found} == {"chat"}
+
+
+def test_rules_and_dashboards_arrive_as_they_are() -> None:
+    """Helm's templates do not touch the templates in them."""
+    found = deployment.helm_template({**ACME, **MONITORED})
+    (rules,) = generate.RULES.glob("*.rules.yml")
+    assert only(found, "PrometheusRule")["spec"] == yaml.safe_load(rules.read_text())
+    dashboards = {path.name: json.loads(path.read_text()) for path in generate.DASHBOARDS.glob("*.json")}
+    maps = [table(one, "data") for one in of_kind(found, "ConfigMap") if "config.yml" not in table(one, "data")]
+    assert {name: json.loads(str(content)) for data in maps for name, content in data.items()} == dashboards
+    resources = [json.loads(text(one, "spec", "json")) for one in of_kind(found, "GrafanaDashboard")]
+    assert sorted(map(json.dumps, resources)) == sorted(map(json.dumps, dashboards.values()))
+
+
+def test_the_monitors_carry_the_labels_that_a_prometheus_selects_by() -> None:
+    """kube-prometheus-stack ignores what has no label of its release."""
+    found = deployment.helm_template({**ACME, **MONITORED})
+    labelled = [one for kind in ("ServiceMonitor", "PrometheusRule") for one in of_kind(found, kind)]
+    assert [at(one, "metadata", "labels", "release") for one in labelled] == ["stack", "stack"]
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    """Rules, dashboards, options, values, versions and plain manifests repeat what they were made from."""
+    made = generate.files(deployment.helm())
+    stale = [str(path) for path, content in made.items() if not path.exists() or path.read_text() != content]
+    kept = [path for folder in generate.GENERATED_FOLDERS for path in folder.rglob("*") if path.is_file()]
+    assert (stale, [str(path) for path in kept if path not in made]) == ([], [])
+
+
+def test_every_value_is_documented_and_in_the_schema() -> None:
+    """The table in the chart's README misses none, and the schema knows each."""
+    values = (CHART / "values.yaml").read_text()
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    told = {path for path, _, _ in generate.documented(values)}
+    leaves = _paths(yaml.safe_load(values))
+    assert {path for path in leaves if not any(path == one or path.startswith(f"{one}.") for one in told)} == set()
+    for path in told:
+        keys = [key for part in path.split(".") for key in ("properties", part)]
+        assert at(schema, *keys) is not None, path
+
+
+def _paths(tree: object, above: str = "") -> set[str]:
+    if not isinstance(tree, dict) or not tree:
+        return {above.removesuffix(".")}
+    return {path for key, below in tree.items() for path in _paths(below, f"{above}{key}.")}
+
+
+def test_every_option_of_a_workspace_can_be_given_as_a_value() -> None:
+    """What the file can say the chart can say, but for secrets and what the chart sets itself."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    workspace = {option.path for option in OPTIONS if option.each}
+    missing = {path for path in workspace if _in_schema(schema, "workspace", path) is None}
+    assert missing == {("user_id",), ("user_id_file",), ("auth_token",), ("auth_token_file",)}
+
+
+def _in_schema(schema: object, part: str, path: tuple[str, ...]) -> object:
+    keys = [key for one in path for key in (("additionalProperties",) if one == ANY else ("properties", one))]
+    return at(schema, "$defs", part, *keys)
+
+
+def test_the_chart_has_the_exporters_version() -> None:
+    """One release, one number; and the image's tag is that."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+    assert at(container(deployment.helm_template(ACME)), "image") == f"{generate.NAME}:{__version__}"
+
+
+def _notes(values: Object, tmp_path: Path) -> str:
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    arguments = ("install", generate.NAME, str(CHART), "--values", str(tmp_path / "values.yaml"), "--dry-run=client")
+    return deployment.run(deployment.helm(), *arguments, "--namespace", "chat").partition("NOTES:")[2]
+
+
+def test_the_notes_say_how_to_make_the_secret_that_the_pod_waits_for(tmp_path: Path) -> None:
+    """What is copied from there holds the keys that are mounted."""
+    (command,) = re.findall(r"kubectl create secret .*", _notes(FULL, tmp_path))
+    words = shlex.split(command)
+    keys = {word.removeprefix("--from-literal=").partition("=")[0] for word in words if "literal" in word}
+    wanted = {key for name, key in _files(deployment.helm_template(FULL)).values() if name == "everybody"}
+    assert (words[4], keys) == ("everybody", wanted)
+    assert "globex.eu-1: globex, keys user-id and TOKEN" in _notes(FULL, tmp_path)
+
+
+def test_the_notes_tell_that_nothing_scrapes_the_exporter(tmp_path: Path) -> None:
+    """Until something does."""
+    assert "Nothing scrapes it yet" in _notes(ACME, tmp_path)
+    assert "Nothing scrapes it yet" not in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
+    assert "has no labels" in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
+    assert "has no labels" not in _notes({**ACME, **MONITORED}, tmp_path)

@@ -1,0 +1,497 @@
+"""The plain manifests: that they are the chart's, that Kubernetes takes them, that the exporter runs as they say."""
+
+import asyncio
+import os
+import re
+import shlex
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import pytest
+import yaml
+
+from deploy import generate
+from rc_import_exporter import __version__
+from rc_import_exporter.config import settings
+from rc_import_exporter.simulator import stories
+from rc_import_exporter.simulator.scenario import Story
+from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
+from tests.support import deployment
+from tests.support.deployment import KUBERNETES, ROOT, Object, at, container, items, of_kind, only, pod, table, text
+
+pytestmark = pytest.mark.program()
+"""Which programs is said by `deployment`; they need not run on every Python."""
+
+FOLDERS: Final = {
+    "base": KUBERNETES / "base",
+    **{f"overlay {name}": KUBERNETES / "overlays" / name for name in ("demo", "example")},
+}
+COMPONENTS: Final[Mapping[str, Object]] = {
+    **{folder: dict(values) for folder, (_, values) in generate.COMPONENTS.items()},
+    "scrape-annotations": {"scrapeAnnotations": True},
+    "dashboards": {"dashboards": {"configMap": {"enabled": True}}},
+    "grafana-dashboards": {"dashboards": {"grafanaDashboard": {"enabled": True}}},
+}
+USERS_OWN: Final = frozenset({f"Secret/{generate.NAME}"})
+EXAMPLE: Final = KUBERNETES / "examples" / "wait-for-imports.yaml"
+
+# What the scanner asks for and this does not do.
+EXCEPTIONS: Final = {
+    "CKV_K8S_15": "a release's tag never moves, so a node that has the image may start it while the registry is away",
+    "CKV_K8S_43": "there is no public image, so no digest is known; image.digest is there for whoever has one",
+}
+
+
+@contextmanager
+def with_component(folder: Path, name: str) -> Iterator[list[Object]]:
+    """The base with one component, in the namespace that the chart would be in."""
+    overlay = {
+        "resources": [os.path.relpath(KUBERNETES / "base", folder)],
+        "components": [os.path.relpath(KUBERNETES / "components" / name, folder)],
+        "namespace": "default",
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    yield deployment.kustomize(folder)
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
+def test_kubernetes_takes_every_object(folder: Path) -> None:
+    """The oldest that the chart allows and the newest, unknown keys refused; and so do the operators."""
+    found = deployment.kustomize(folder)
+    assert [
+        wrong for one in found for version in deployment.VERSIONS for wrong in deployment.mistakes(one, version)
+    ] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
+def test_the_objects_fit_each_other_and_pod_security_restricted_admits_them(folder: Path) -> None:
+    """Beside the Secret, and in the base the ConfigMap, nothing is left to the user."""
+    found = deployment.kustomize(folder)
+    own = USERS_OWN | ({f"ConfigMap/{generate.NAME}"} if folder.name == "base" else set())
+    assert deployment.contradictions(found, own) == []
+    assert deployment.unrestricted(pod(found)) == []
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_component_is_what_the_chart_would_do(name: str, tmp_path: Path) -> None:
+    """Base and component together make the objects of the chart with that choice."""
+    with with_component(tmp_path, name) as found:
+        chart = deployment.helm_template({**generate.BASE, **COMPONENTS[name]})
+        assert _comparable(found) == _comparable(chart)
+        assert [wrong for one in found for wrong in deployment.mistakes(one, deployment.VERSIONS[-1])] == []
+        assert deployment.contradictions(found, USERS_OWN | {f"ConfigMap/{generate.NAME}"}) == []
+
+
+def _comparable(found: list[Object]) -> dict[str, object]:
+    """Objects by kind and name, without the labels that Helm adds, and dashboards by what a Grafana gets of them."""
+    maps = {text(one, "metadata", "name"): one for one in of_kind(found, "ConfigMap")}
+    compared: dict[str, object] = {}
+    for one in found:
+        name = f"{one['kind']} {at(one, 'metadata', 'name')}"
+        match one["kind"]:
+            case "ConfigMap" if at(one, "metadata", "labels", "grafana_dashboard"):
+                compared[name] = {key: str(held).strip() for key, held in table(one, "data").items()}
+            case "ConfigMap":
+                continue
+            case "GrafanaDashboard":
+                compared[name] = _given_to_grafana(one, maps)
+            case _:
+                compared[name] = _without_helm(one)
+    return compared
+
+
+def _given_to_grafana(one: Object, maps: Mapping[str, Object]) -> Object:
+    """What a GrafanaDashboard says, the ConfigMap that it may refer to read."""
+    spec = table(one, "spec")
+    reference = spec.pop("configMapRef", None)
+    held = at(maps[text(reference, "name")], "data", text(reference, "key")) if reference else spec["json"]
+    return {**spec, "json": str(held).strip()}
+
+
+def _without_helm(tree: object) -> object:
+    match tree:
+        case dict():
+            return {key: _without_helm(below) for key, below in tree.items() if key not in _HELMS}
+        case list():
+            return [_without_helm(below) for below in tree]
+        case _:
+            return tree
+
+
+_HELMS: Final = frozenset({"helm.sh/chart", "app.kubernetes.io/managed-by"})
+
+
+def test_the_demo_is_the_charts_demo() -> None:
+    """In a namespace of its own, which it makes and where Pod Security's "restricted" is enforced."""
+    found = deployment.kustomize(FOLDERS["overlay demo"])
+    namespace = only(found, "Namespace")
+    name = text(namespace, "metadata", "name")
+    assert at(namespace, "metadata", "labels", "pod-security.kubernetes.io/enforce") == "restricted"
+    chart = deployment.helm_template({"demo": True}, "--namespace", name)
+    assert _comparable([one for one in found if one is not namespace]) == _comparable(chart)
+
+
+def test_a_changed_configuration_is_a_roll_out(tmp_path: Path) -> None:
+    """The ConfigMap's name holds a hash, and the Deployment follows it."""
+    example = KUBERNETES / "overlays" / "example"
+    before = deployment.kustomize(example)
+    kustomization = (example / "kustomization.yaml").read_text()
+    (tmp_path / "kustomization.yaml").write_text(kustomization.replace("../..", os.path.relpath(KUBERNETES, tmp_path)))
+    (tmp_path / "config.yml").write_text((example / "config.yml").read_text() + "    timeout: 5s\n")
+    after = deployment.kustomize(tmp_path)
+    names = [at(pod(found), "spec", "volumes", 0, "configMap", "name") for found in (before, after)]
+    assert names[0] != names[1]
+
+
+def test_the_examples_configuration_is_one(tmp_path: Path) -> None:
+    """What people copy is read without a complaint, given the files of the Secret that its comment makes."""
+    written = (KUBERNETES / "overlays" / "example" / "config.yml").read_text()
+    comment = (KUBERNETES / "overlays" / "example" / "kustomization.yaml").read_text()
+    for key in re.findall(r"--from-literal=([^=\s]+)=", comment):
+        (tmp_path / key).write_text("secret")
+    (tmp_path / "config.yml").write_text(written.replace("/run/secrets/rc-import-exporter", str(tmp_path)))
+    read = settings.load({"config.file": str(tmp_path / "config.yml")}, {})
+    assert [one.credentials.load().auth_token for one in read.workspaces.values()] == ["secret"]
+
+
+def test_the_examples_network_policy_admits_what_is_needed_and_nothing_more() -> None:
+    """In from monitoring; out to DNS, HTTPS, and Rocket.Chat's pods in the cluster."""
+    policy = only(deployment.kustomize(FOLDERS["overlay example"]), "NetworkPolicy")
+    into, out = items(policy, "spec", "ingress"), items(policy, "spec", "egress")
+    rocketchat = {"app.kubernetes.io/name": "rocketchat"}
+    assert deployment.admits(into, "monitoring", {"any": "pod"}, "metrics", "TCP")
+    assert deployment.admits(out, "kube-system", {"k8s-app": "kube-dns"}, 53, "UDP")
+    assert deployment.admits(out, "kube-system", {"k8s-app": "kube-dns"}, 53, "TCP")
+    assert deployment.admits(out, "", {}, 443, "TCP")
+    assert deployment.admits(out, "chat", rocketchat, 3000, "TCP")
+    assert not deployment.admits(into, "default", {"any": "pod"}, "metrics", "TCP")
+    assert not deployment.admits(into, "", {}, "metrics", "TCP")
+    assert not deployment.admits(into, "monitoring", {"any": "pod"}, 22, "TCP")
+    assert not deployment.admits(out, "chat", {"app.kubernetes.io/name": "mongodb"}, 3000, "TCP")
+    assert not deployment.admits(out, "chat", rocketchat, 27017, "TCP")
+    assert not deployment.admits(out, "", {}, 53, "UDP")
+    assert not deployment.admits(out, "", {}, 80, "TCP")
+
+
+def test_the_guard_before_an_upgrade_is_a_valid_job_with_the_exporters_own_mounts() -> None:
+    """It runs as restricted as the exporter, and reads what the exporter reads."""
+    found = deployment.objects(EXAMPLE.read_text())
+    job = only(found, "Job")
+    assert [wrong for version in deployment.VERSIONS for wrong in deployment.mistakes(job, version)] == []
+    assert deployment.unrestricted(pod(found)) == []
+    base = deployment.kustomize(FOLDERS["base"])
+    for key in ("securityContext", "volumeMounts", "resources"):
+        assert container(found)[key] == container(base)[key]
+    assert table(pod(found), "spec")["volumes"] == table(pod(base), "spec")["volumes"]
+    assert (at(job, "metadata", "annotations", "helm.sh/hook"), at(job, "spec", "backoffLimit")) == ("pre-upgrade", 0)
+
+
+@pytest.mark.parametrize("given", ["chart", "manifests"])
+def test_the_scanner_finds_nothing_but_what_is_excepted(given: str, tmp_path: Path) -> None:
+    """Each exception has its reason, and is one still."""
+    written = (
+        generate.render(deployment.helm(), _SCANNED, "--namespace", "chat")
+        if given == "chart"
+        else deployment.run(deployment.kubectl(), "kustomize", str(FOLDERS["overlay example"]))
+        + "\n---\n"
+        + EXAMPLE.read_text()
+    )
+    (tmp_path / "objects.yaml").write_text(written)
+    flags = ["--framework", "kubernetes", "--skip-download", "--compact", "--quiet", "--soft-fail", "--output", "json"]
+    report = yaml.safe_load(deployment.run(deployment.checkov(), "--directory", str(tmp_path), *flags))
+    assert at(report, "summary", "passed") != 0
+    failed = {text(check, "check_id") for check in items(report, "results", "failed_checks")}
+    assert failed == set(EXCEPTIONS)
+
+
+_SCANNED: Final[Object] = {
+    "workspaces": {"acme": {"url": "https://chat.acme.example"}},
+    "networkPolicy": {"enabled": True},
+    "serviceMonitor": {"enabled": True},
+}
+
+
+def _service_variables(name: str) -> dict[str, str]:
+    """All variables that Kubernetes makes for a Service with this name: "Discovering services" in its documentation."""
+    prefix, address = name.upper().replace("-", "_"), "10.96.0.17"
+    port = f"{prefix}_PORT_19458_TCP"
+    return {
+        f"{prefix}_SERVICE_HOST": address,
+        f"{prefix}_SERVICE_PORT": "19458",
+        f"{prefix}_SERVICE_PORT_METRICS": "19458",
+        f"{prefix}_PORT": f"tcp://{address}:19458",
+        port: f"tcp://{address}:19458",
+        f"{port}_PROTO": "tcp",
+        f"{port}_PORT": "19458",
+        f"{port}_ADDR": address,
+    }
+
+
+class Kubelet:
+    """What a kubelet does for the exporter's container: mounts its volumes, and runs its arguments.
+
+    A volume's files are symlinks into a folder that one more symlink names; a change turns that one.
+    """
+
+    def __init__(self, folder: Path, found: list[Object], secrets: Mapping[str, Mapping[str, str]]) -> None:
+        self._found = found
+        self._secrets = secrets
+        self._folder = folder
+        self._generation = 0
+        for mount in items(container(found), "volumeMounts"):
+            self._at(text(mount, "mountPath")).mkdir(parents=True)
+        self.project(secrets)
+
+    def project(self, secrets: Mapping[str, Mapping[str, str]]) -> None:
+        """Bring the volumes to what these Secrets hold."""
+        self._secrets = secrets
+        self._generation += 1
+        for mount in items(container(self._found), "volumeMounts"):
+            (volume,) = [
+                one for one in items(pod(self._found), "spec", "volumes") if at(one, "name") == at(mount, "name")
+            ]
+            self._turn(self._at(text(mount, "mountPath")), self._content(volume))
+
+    def _at(self, path: str) -> Path:
+        return self._folder / path.lstrip("/")
+
+    def _content(self, volume: object) -> dict[str, str]:
+        content: dict[str, str] = {}
+        for source in [volume, *items(volume, "projected", "sources")]:
+            if name := at(source, "configMap", "name"):
+                (made,) = [one for one in of_kind(self._found, "ConfigMap") if at(one, "metadata", "name") == name]
+                content |= {key: str(held) for key, held in table(made, "data").items()}
+            if name := at(source, "secret", "name"):
+                held = self._secrets[str(name)]
+                chosen = items(source, "secret", "items") or [{"key": key, "path": key} for key in held]
+                content |= {text(item, "path"): held[text(item, "key")] for item in chosen}
+        return content
+
+    def _turn(self, mount: Path, content: Mapping[str, str]) -> None:
+        data = mount / f"..{self._generation}"
+        data.mkdir()
+        for name, held in content.items():
+            (data / name).write_text(self._rooted(held))
+            if not (mount / name).is_symlink():
+                (mount / name).symlink_to(Path("..data") / name)
+        (mount / "..tmp").symlink_to(data.name)
+        (mount / "..tmp").replace(mount / "..data")
+
+    def _rooted(self, written: str) -> str:
+        """Paths in the container are below this folder."""
+        return re.sub(r"(?<![\w.])/(etc|run)/", rf"{self._folder}/\1/", written)
+
+    def arguments(self) -> list[str]:
+        """What the container's program gets."""
+        return [self._rooted(str(one)) for one in items(container(self._found), "args")]
+
+    @asynccontextmanager
+    async def run(self, environ: Mapping[str, str]) -> AsyncIterator[str]:
+        """The running container's address; it must end at once and well when it is told to."""
+        arguments = self.arguments()
+        assert arguments.pop() == "--web.listen-address=:19458"
+        process = await _exporter([*arguments, "--web.listen-address=127.0.0.1:0"], environ)
+        try:
+            yield await _address(process)
+        finally:
+            process.terminate()
+            rest, _ = await process.communicate()
+        assert process.returncode == 0, rest.decode()
+
+
+async def _exporter(arguments: list[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "rc_import_exporter", *arguments),
+        env={"PATH": os.environ["PATH"], **environ},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    told = []
+    async for line in process.stdout:
+        told.append(line.decode())
+        if found := re.search(r"127\.0\.0\.1:(\d+)", told[-1]):
+            return f"http://127.0.0.1:{found[1]}"
+    raise AssertionError("".join(told))
+
+
+async def _until(session: aiohttp.ClientSession, url: str, expected: str) -> None:
+    """Ask until an answer 200 holds a text; the test's own limit ends what never comes."""
+    while True:
+        async with session.get(url) as response:
+            if response.status == 200 and expected in await response.text():
+                return
+        await asyncio.sleep(0.1)
+
+
+def _pointed_at(found: list[Object], servers: SimulatedServers) -> list[Object]:
+    """The same objects for a workspace that the simulator plays, polled every second."""
+    (config,) = [one for one in of_kind(found, "ConfigMap") if "config.yml" in table(one, "data")]
+    url = f"url: {servers.url('acme')}\n    poll_interval: 1s\n    poll_interval_idle: 1s"
+    table(config, "data")["config.yml"] = re.sub(r"url: \S+", url, text(config, "data", "config.yml"))
+    return found
+
+
+def _chart() -> list[Object]:
+    return deployment.helm_template({"workspaces": {"acme": {"url": "https://chat.acme.example"}}})
+
+
+def _example() -> list[Object]:
+    return deployment.kustomize(FOLDERS["overlay example"])
+
+
+@pytest.mark.parametrize("deployed", [_chart, _example], ids=["chart", "manifests"])
+async def test_the_exporter_runs_as_deployed_and_follows_a_changed_secret(deployed: object, tmp_path: Path) -> None:
+    """Its probes pass, with all the variables of Services around it, and a new token needs no restart."""
+    assert callable(deployed)
+    ids = {"acme.user-id": USER_ID}
+    variables = _service_variables("rc-import-exporter") | _service_variables(generate.NAME)
+    async with (
+        SimulatedServers({"acme": stories.demo()["nightly-sync"]}) as servers,
+        aiohttp.ClientSession() as session,
+    ):
+        found = _pointed_at(deployed(), servers)
+        kubelet = Kubelet(tmp_path, found, {generate.NAME: {**ids, "acme.auth-token": "revoked"}})
+        async with kubelet.run(variables) as address:
+            probes = [container(found)[f"{probe}Probe"] for probe in ("liveness", "readiness")]
+            for probe in probes:
+                await _until(session, address + text(probe, "httpGet", "path"), "")
+            await _until(session, f"{address}/metrics", 'rocketchat_import_up{workspace="acme"} 0')
+            kubelet.project({generate.NAME: {**ids, "acme.auth-token": AUTH_TOKEN}})
+            await _until(session, f"{address}/metrics", 'rocketchat_import_up{workspace="acme"} 1')
+
+
+@pytest.mark.parametrize(
+    ("telling", "code"),
+    [(stories.idle(), 0), (stories.csv_migration(waiting=0, running=stories.HOUR), 7)],
+    ids=["idle", "importing"],
+)
+async def test_the_guard_lets_an_idle_rocket_chat_restart_and_no_busy_one(
+    telling: stories.Telling, code: int, tmp_path: Path
+) -> None:
+    """The Job's own command, with a patience that suits a test: it fails the upgrade while an import runs."""
+    async with SimulatedServers({"acme": Story(telling)}) as servers:
+        found = [*deployment.objects(EXAMPLE.read_text()), *_unhashed(_pointed_at(_example(), servers))]
+        secret = {"acme.user-id": USER_ID, "acme.auth-token": AUTH_TOKEN}
+        kubelet = Kubelet(tmp_path, found, {generate.NAME: secret})
+        arguments = ["1s" if one == "30m" else one for one in kubelet.arguments()]
+        process = await _exporter(arguments, {})
+        told, _ = await process.communicate()
+        assert process.returncode == code, told.decode()
+
+
+def _unhashed(found: list[Object]) -> list[Object]:
+    """The ConfigMap under the name that the Job's comment speaks of, and no Deployment."""
+    for one in of_kind(found, "ConfigMap"):
+        table(one, "metadata")["name"] = re.sub(r"-[a-z0-9]{10}$", "", text(one, "metadata", "name"))
+    return [one for one in found if one["kind"] != "Deployment"]
+
+
+async def test_the_demo_runs_as_deployed(tmp_path: Path) -> None:
+    """It needs no file and no Secret, and shows simulated imports."""
+    found = deployment.kustomize(FOLDERS["overlay demo"])
+    async with Kubelet(tmp_path, found, {}).run({}) as address, aiohttp.ClientSession() as session:
+        await _until(session, f"{address}/metrics", 'rocketchat_import_up{workspace="nightly-sync"} 1')
+
+
+@pytest.mark.program("promtool")
+def test_a_roll_out_loses_no_alert_and_repeats_none(tmp_path: Path) -> None:
+    """The old pod's series end, the new pod's begin, and the one alert goes on as it was."""
+    (rules,) = generate.RULES.glob("*.rules.yml")
+    name = 'rocketchat_import_last_finished_timestamp_seconds{{workspace="acme",importer="csv",outcome="failed",{}}}'
+    others = {'up{{job="imports",{}}}': "1", 'rocketchat_import_up{{workspace="acme",{}}}': "1"}
+    others['rocketchat_import_exporter_build_info{{job="imports",{}}}'] = "1"
+    pods = {
+        'pod="old",instance="10.0.0.1:19458"': "{0}x58 stale",
+        'pod="new",instance="10.0.0.2:19458"': "_x56 {0}x120",
+    }
+    series = [
+        {"series": metric.format(labels), "values": shape.format(value)}
+        for metric, value in {name: "60", **others}.items()
+        for labels, shape in pods.items()
+    ]
+    firing = 'count(ALERTS{alertname="RocketChatImportFailed",alertstate="firing"})'
+    begun_anew = 'max(changes(ALERTS_FOR_STATE{alertname="RocketChatImportFailed"}[50m]))'
+    test = {
+        "interval": "1m",
+        "input_series": series,
+        "promql_expr_test": [
+            {"expr": firing, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": 1}]}
+            for minute in (50, 57, 58, 59, 60, 61, 65, 100)
+        ]
+        + [{"expr": begun_anew, "eval_time": "100m", "exp_samples": [{"labels": "{}", "value": 0}]}],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": [str(rules)], "tests": [test]}))
+    deployment.run(Path("promtool"), "test", "rules", str(tmp_path / "test.yml"))
+
+
+DOCUMENTS: Final = (ROOT / "README.md", KUBERNETES / "README.md", generate.CHART / "README.md")
+
+
+def _typed(program: str) -> list[list[str]]:
+    """The words of each line that people are told to type: in fenced blocks, and in comments of the manifests."""
+    written = [re.sub(r" \\\n#?\s*", " ", path.read_text()) for path in KUBERNETES.rglob("*.yaml")]
+    lines = [line for one in written for line in re.findall(rf"^#\s*({program} .*)$", one, flags=re.MULTILINE)]
+    for document in (path for path in DOCUMENTS if path.exists()):
+        blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+        lines += [line for block in blocks for line in re.sub(r" \\\n\s*", " ", block).splitlines()]
+    return [shlex.split(line) for line in dict.fromkeys(lines) if line.startswith(f"{program} ")]
+
+
+def _chart_of(words: list[str], folder: Path) -> list[Object]:
+    """What a line `helm install RELEASE CHART …` installs; values are those that the chart's README shows."""
+    (shown,) = re.findall(r"```yaml\n(.*?)```", (generate.CHART / "README.md").read_text(), flags=re.DOTALL)
+    (folder / "values.yaml").write_text(shown)
+    flags = [word for word in words[4:] if word not in {"--reuse-values", "--install"}]
+    given = [str(folder / word) if word == "values.yaml" else word for word in flags]
+    if not {"--values", "demo=true"} & set(given) and "workspaces." not in " ".join(given):
+        given += ["--values", str(folder / "values.yaml")]
+    return deployment.objects(deployment.run(deployment.helm(), "template", words[2], str(ROOT / words[3]), *given))
+
+
+def test_every_helm_line_that_people_are_told_to_type_renders(tmp_path: Path) -> None:
+    """In the README, the chart's, and the manifests'."""
+    lines = _typed("helm")
+    assert {words[1] for words in lines} == {"install", "upgrade"}
+    for words in lines:
+        assert deployment.contradictions(_chart_of(words, tmp_path), _secrets_typed()) == []
+
+
+def test_every_image_that_is_named_is_of_this_release() -> None:
+    """Documents and manifests that people write by hand, too."""
+    named = [path.read_text() for path in (*DOCUMENTS, *KUBERNETES.rglob("*.yaml")) if path.exists()]
+    tags = [tag for one in named for tag in re.findall(rf"{generate.NAME}:([0-9][\w.-]*)", one)]
+    assert len(tags) > 2
+    assert set(tags) == {__version__}
+
+
+def _secrets_typed() -> frozenset[str]:
+    return frozenset(
+        f"Secret/{words[4]}" for words in _typed("kubectl") if words[1:4] == ["create", "secret", "generic"]
+    )
+
+
+def test_every_kubectl_line_that_people_are_told_to_type_is_one(tmp_path: Path) -> None:
+    """It names folders and objects that are there, and flags that kubectl knows."""
+    deployed = [_chart_of(words, tmp_path) for words in _typed("helm")]
+    deployed += [deployment.kustomize(folder) for folder in FOLDERS.values()]
+    there = {f"{str(one['kind']).lower()}/{at(one, 'metadata', 'name')}" for found in deployed for one in found}
+    lines = _typed("kubectl")
+    assert len(lines) > 6
+    for words in lines:
+        ours = words[: words.index("--")] if "--" in words else words
+        flags = {word.partition("=")[0] for word in ours if word.startswith("--")} - {"--namespace"}
+        subcommand = words[1:4] if words[1] == "create" else words[1:2]
+        known = deployment.run(deployment.kubectl(), *subcommand, "--help")
+        assert {flag for flag in flags if f"{flag}=" not in known} == set(), words
+        assert {word for word in ours if re.match(r"(deployment|service)/", word)} <= there, words
+        if "--kustomize" in ours and (folder := ours[ours.index("--kustomize") + 1]) != "FOLDER":
+            deployment.kustomize(ROOT / folder)

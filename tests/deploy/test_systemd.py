@@ -1,0 +1,98 @@
+"""The unit for systemd: that systemd takes it, what it leaves to an attacker, and that the exporter takes its line."""
+
+import re
+import resource
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from rc_import_exporter import limits
+from rc_import_exporter.commands import flags
+from rc_import_exporter.config import settings
+from rc_import_exporter.config.settings import OPTIONS
+from rc_import_exporter.core.domain import Api
+
+ROOT: Final = Path(__file__).parents[2]
+FOLDER: Final = ROOT / "deploy" / "systemd"
+UNIT: Final = FOLDER / "rc-import-exporter.service"
+PROGRAM: Final = "/opt/rc-import-exporter/bin/rc-import-exporter"
+EXPOSURE: Final = 15
+"""Tenths; systemd calls up to 2.0 "OK" without reserve. What remains is that it has a network at all."""
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, for a program that is there."""
+    program = tmp_path / "rc-import-exporter"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(stat.S_IRWXU)
+    path = tmp_path / UNIT.name
+    path.write_text(UNIT.read_text().replace(PROGRAM, str(program)))
+    return path
+
+
+def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What systemd itself says."""
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.program("systemd-analyze")
+def test_systemd_takes_the_unit(unit: Path) -> None:
+    """No directive is misspelt, none has a wrong value."""
+    ran = systemd_analyze("verify", "--man=no", "--recursive-errors=no", str(unit))
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
+
+
+@pytest.mark.program("systemd-analyze")
+def test_the_unit_leaves_little_to_an_attacker(unit: Path) -> None:
+    """By systemd's own measure."""
+    ran = systemd_analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", "--no-pager", str(unit))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def _line() -> list[str]:
+    (line,) = re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), flags=re.MULTILINE)
+    return shlex.split(line)
+
+
+def test_the_exporter_reads_the_line_and_the_example(tmp_path: Path) -> None:
+    """Its flags are ours, and so are the options in the file beside the unit."""
+    program, *arguments = _line()
+    assert program == PROGRAM
+    assert flags.parse(arguments, OPTIONS).options == {"config.file": "/etc/rc-import-exporter/config.yml"}
+    (tmp_path / "config.yml").write_text((FOLDER / "config.yml").read_text())
+    for name in ("acme.user-id", "acme.auth-token"):
+        (tmp_path / name).write_text("secret\n")
+    read = settings.load({"config.file": str(tmp_path / "config.yml")}, {})
+    assert read.workspaces["acme"].credentials.load().auth_token == "secret"
+
+
+def test_a_thousand_workspaces_may_keep_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit grants the descriptors: the filter of its system calls lets the exporter ask for none."""
+    (granted,) = map(int, re.findall(r"^LimitNOFILE=(\d+)$", UNIT.read_text(), flags=re.MULTILINE))
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (granted, granted))
+    assert limits.share() >= 1000 * len(Api)
+
+
+@pytest.mark.program("systemd-sysusers", "install")
+def test_the_files_are_where_the_unit_looks_for_them_after_its_instructions(tmp_path: Path) -> None:
+    """The lines of its comment that touch files, carried out below a folder, with a group that is here."""
+    commands = re.findall(r"^#   ((?:install|systemd-sysusers).*)$", UNIT.read_text(), flags=re.MULTILINE)
+    for command in commands:
+        rooted = re.sub(r" (/etc/)", rf" {tmp_path}\1", command).replace("--group rc-import-exporter ", "")
+        words = [*shlex.split(rooted), *(["--root", str(tmp_path)] if command == "systemd-sysusers" else [])]
+        subprocess.run(words, cwd=ROOT, check=True)
+    users = (tmp_path / "etc" / "passwd").read_text()
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert made >= {
+        "etc/systemd/system/rc-import-exporter.service",
+        "etc/sysusers.d/rc-import-exporter.conf",
+        "etc/rc-import-exporter/config.yml",
+    }
+    assert re.search(r"^rc-import-exporter:.*:/usr/sbin/nologin$", users, flags=re.MULTILINE)
+    assert stat.S_IMODE((tmp_path / "etc" / "rc-import-exporter").stat().st_mode) == 0o750
+    assert len(commands) == 5

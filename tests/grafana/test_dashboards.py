@@ -1,0 +1,306 @@
+"""Dashboards by what they are made of: names, selectors, texts, colours, the grid, and Grafana's own types."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Final, cast
+
+import pytest
+import yaml
+
+from grafana import generate, words
+from rc_import_exporter.core.domain import Outcome, Reason, State, Step
+from rc_import_exporter.metrics.catalogue import METRICS, PREFIX, HistogramMetric, Metric, MetricKind, WorkspaceMetric
+from tests.support.interpolation import Tree, annotations, children, load, panels, targets, variables
+
+ROOT: Final = Path(__file__).parents[2]
+NPM: Final = Path(__file__).parents[1] / "npm"
+BOARDS: Final = load()
+DATA_SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
+FROM_PROMETHEUS: Final = frozenset({"job", "instance", "le"})
+SAMPLES: Final[Mapping[str, Metric]] = {
+    name: metric
+    for metric in METRICS
+    for name in (
+        [metric.full_name + suffix for suffix in ("_bucket", "_sum", "_count")]
+        if isinstance(metric, HistogramMetric)
+        else [metric.full_name]
+    )
+}
+
+each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+
+
+def queries(board: Tree) -> Iterator[str]:
+    """Every PromQL text of a dashboard: of panels, annotations and variables."""
+    yield from (str(target["expr"]) for _, target in targets(board))
+    yield from (str(annotation["expr"]) for annotation in annotations(board))
+    yield from (variable_query(variable) for variable in variables(board) if variable["type"] == "query")
+
+
+def variable_query(variable: Tree) -> str:
+    """A query variable's text."""
+    return str(cast("Tree", variable["query"])["query"])
+
+
+def selectors(query: str) -> Iterator[tuple[str, str]]:
+    """Each metric's name in a query, with its matchers; a variable's query may have a name without any."""
+    for found in re.finditer(r"\b((?:rocketchat_import|process|python)_\w+)(?:\{([^}]*)\})?", query):
+        yield found[1], found[2] or ""
+
+
+def defaults(panel: Tree) -> Tree:
+    """How a panel shows its fields."""
+    return cast("Tree", cast("Tree", panel["fieldConfig"])["defaults"])
+
+
+def mapped(tree: object) -> Iterator[Tree]:
+    """Every value that is mapped to a text, anywhere below."""
+    if isinstance(tree, dict):
+        if tree.get("type") == "value" and isinstance(tree.get("options"), dict):
+            yield from tree["options"].values()
+        for branch in tree.values():
+            yield from mapped(branch)
+    elif isinstance(tree, list):
+        for branch in tree:
+            yield from mapped(branch)
+
+
+def mistakes(release: str, files: Sequence[Path]) -> str:
+    """What Grafana's types of this release do not allow in these dashboards: a line for each."""
+    command = ["node", str(NPM / "schema.cjs"), release, *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_committed_files_are_what_the_source_makes() -> None:
+    """Whoever changes a dashboard changes its source, and writes it anew with `python -m grafana.generate`."""
+    made = generate.files()
+    assert {path: path.read_text(encoding="utf-8") for path in generate.FOLDER.iterdir()} == made
+
+
+@pytest.mark.program("node", "npm")
+@pytest.mark.parametrize("release", ["10", "13"])
+def test_grafana_s_own_types_allow_every_key_and_value(release: str) -> None:
+    """Both the oldest and the newest Grafana that is supported know each of them."""
+    assert mistakes(release, sorted(generate.FOLDER.iterdir())) == ""
+
+
+@pytest.mark.program("node", "npm")
+@pytest.mark.parametrize("release", ["10", "13"])
+def test_grafana_s_own_types_would_notice_a_mistake(release: str, tmp_path: Path) -> None:
+    """A misspelt key, a wrong type and a word that is none are each told."""
+    text = (generate.FOLDER / "rocketchat-import.json").read_text(encoding="utf-8")
+    for right, wrong in {
+        '"drawStyle"': '"drawStile"',
+        '"unit": "percentunit"': '"unit": 7',
+        '"orientation": "vertical"': '"orientation": "up"',
+    }.items():
+        assert right in text
+        text = text.replace(right, wrong)
+    (tmp_path / "wrong.json").write_text(text, encoding="utf-8")
+    told = mistakes(release, [tmp_path / "wrong.json"])
+    assert all(word in told for word in ("drawStile", "defaults/unit must be string", "options/orientation"))
+
+
+def test_npm_s_lock_names_no_server() -> None:
+    """It is installed from whatever registry the machine is set up for, and checked by its hashes."""
+    lock = json.loads((NPM / "package-lock.json").read_text())
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    assert all("resolved" not in package and package["integrity"] for package in packages.values())
+
+
+@each_board
+def test_a_dashboard_is_fixed_and_finds_its_way_into_any_grafana(board: Tree) -> None:
+    """No id of one database, no data source of one installation, nothing that a viewer can save over."""
+    assert "id" not in board
+    assert "__inputs" not in board
+    assert board["editable"] is False
+    assert board["refresh"] == "30s"
+    assert board["timezone"] == "browser"
+    assert "rocketchat-import" in cast("list[str]", board["tags"])
+    for part in (*panels(board), *annotations(board), *(target for _, target in targets(board))):
+        assert part.get("datasource", DATA_SOURCE) == DATA_SOURCE
+    first, *others = variables(board)
+    assert (first["name"], first["type"], first["query"]) == ("datasource", "datasource", "prometheus")
+    assert all(other.get("datasource", DATA_SOURCE) == DATA_SOURCE for other in others)
+
+
+def test_the_uids_are_those_that_links_and_alerts_rely_on() -> None:
+    """They stand in others' links, and stay."""
+    assert set(BOARDS) == {"rocketchat-import", "rocketchat-imports", "rocketchat-import-exporter"}
+    assert all(board["uid"] == uid for uid, board in BOARDS.items())
+
+
+@each_board
+def test_job_instance_and_workspace_can_be_chosen(board: Tree) -> None:
+    """Several of each, and all at first."""
+    offered = {str(variable["name"]): variable for variable in variables(board)}
+    for name in ("job", "instance", "workspace"):
+        variable = offered[name]
+        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
+
+
+@each_board
+def test_every_selector_heeds_what_was_chosen(board: Tree) -> None:
+    """Job and instance everywhere, and the workspace where the metric has one."""
+    for query in queries(board):
+        for name, matchers in selectors(query):
+            if query.startswith("label_values(rocketchat_import_exporter_build_info"):
+                continue
+            assert 'job=~"$job"' in matchers, query
+            assert 'instance=~"$instance"' in matchers, query
+            if isinstance(SAMPLES.get(name), WorkspaceMetric) and not query.startswith("label_"):
+                assert 'workspace=~"$workspace"' in matchers, query
+
+
+@each_board
+def test_every_metric_is_in_the_catalogue(board: Tree) -> None:
+    """No recording rule is relied on, and no name is misspelt."""
+    for query in queries(board):
+        for name, _ in selectors(query):
+            assert name in SAMPLES or not name.startswith(PREFIX), name
+        assert not re.search(r"\b[a-z_]+:[a-z_:]+\{", query), query
+
+
+@each_board
+def test_every_label_and_label_value_is_in_the_catalogue(board: Tree) -> None:
+    """A matcher for a value that is never there would show nothing for ever."""
+    for query in queries(board):
+        for name, matchers in selectors(query):
+            if name not in SAMPLES:
+                continue
+            labels = {label.name: label.values for label in SAMPLES[name].labels}
+            for label, value in re.findall(r'(\w+)[!=]~?"([^"]*)"', matchers.replace("$label=~", "workspace=~")):
+                if label in labels and labels[label] is not None:
+                    assert set(value.split("|")) <= set(labels[label] or ()), query
+                else:
+                    assert label in {*labels, "workspace", *FROM_PROMETHEUS}, query
+
+
+@each_board
+def test_every_label_that_is_grouped_by_is_one(board: Tree) -> None:
+    """A misspelt one would silently join what should stay apart."""
+    known = {label.name for metric in METRICS for label in metric.labels} | {"workspace", *FROM_PROMETHEUS}
+    for query in queries(board):
+        for group in re.findall(r"\b(?:by|on|without|group_left) \(([^)]*)\)", query):
+            assert set(filter(None, re.split(r",\s*", group))) <= known, query
+
+
+@each_board
+def test_counters_are_read_as_rates_over_an_interval_that_suits_the_scrape(board: Tree) -> None:
+    """Also with scrapes every 60 s under a data source that believes in 15 s: the least step says so."""
+    for panel, target in targets(board):
+        expr = str(target["expr"])
+        for found in re.finditer(r"(\w*)\(?(\w+_(?:total|bucket|sum|count))\{[^}]*\}(\[[^\]]*\])?", expr):
+            metric = SAMPLES.get(found[2])
+            if metric is None or metric.kind is not MetricKind.GAUGE:
+                assert found[1] in {"rate", "increase"}, panel["title"]
+                assert found[3] == ("[$__rate_interval]" if target["range"] else "[$__range]"), panel["title"]
+        assert ("$__rate_interval" in expr) == (target.get("interval") == "1m"), panel["title"]
+
+
+@each_board
+def test_every_panel_says_what_it_shows_and_what_it_means_when_there_is_nothing(board: Tree) -> None:
+    """Nobody is left with "No data"."""
+    titles = [str(panel["title"]) for panel in panels(board)]
+    assert len(titles) == len(set(titles))
+    for panel in panels(board):
+        assert len(str(panel["description"])) > 20, panel["title"]
+        if "targets" in panel:
+            assert defaults(panel).get("noValue"), panel["title"]
+
+
+@each_board
+def test_every_number_has_a_unit_or_a_word(board: Tree) -> None:
+    """A bare number asks the reader to guess."""
+    for panel in panels(board):
+        if panel["type"] in {"stat", "bargauge", "timeseries", "state-timeline"}:
+            shown = defaults(panel)
+            assert shown.get("unit") or shown["mappings"] or shown.get("decimals") is not None, panel["title"]
+
+
+@each_board
+def test_the_panels_fill_the_grid_without_overlap(board: Tree) -> None:
+    """Twenty-four columns, and no two panels on one place."""
+    taken: set[tuple[int, int]] = set()
+    for panel in children(board, "panels"):
+        place = cast("dict[str, int]", panel["gridPos"])
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+    widths = {y: sum(1 for _, other in taken if other == y) for _, y in taken}
+    assert set(widths.values()) == {24}
+
+
+def test_every_member_of_a_closed_set_has_a_text_and_a_colour() -> None:
+    """A state of tomorrow cannot be forgotten here."""
+    for closed, told in (
+        (Outcome, words.OUTCOMES),
+        (State, words.STATES),
+        (Step, words.STEPS),
+        (Reason, words.REASONS),
+    ):
+        assert {word.value for word in told} == set(closed)
+        assert all(word.text and re.fullmatch("#[0-9A-F]{6}", word.color) for word in told)
+
+
+@each_board
+def test_what_is_shown_in_colour_is_also_said_in_words(board: Tree) -> None:
+    """No mapping gives a colour alone."""
+    assert all(option["text"] and option["color"] for option in mapped(board))
+
+
+def seen_by(color: str, eye: tuple[tuple[float, float, float], ...]) -> tuple[float, ...]:
+    """A colour's linear light as an eye without one kind of cone sees it (Viénot, Brettel and Mollon 1999)."""
+    light = [(int(color[index : index + 2], 16) / 255) ** 2.2 for index in (1, 3, 5)]
+    seen = [sum(weight * part for weight, part in zip(row, light, strict=True)) for row in eye]
+    return tuple(max(0.0, part) ** (1 / 2.2) for part in seen)
+
+
+EYES: Final = {
+    "every cone": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    "protanope": ((0.11238, 0.88762, 0.0), (0.11238, 0.88762, 0.0), (0.00401, -0.00401, 1.0)),
+    "deuteranope": ((0.29275, 0.70725, 0.0), (0.29275, 0.70725, 0.0), (-0.02234, 0.02234, 1.0)),
+}
+
+
+@pytest.mark.parametrize("eye", EYES.values(), ids=EYES)
+def test_good_bad_and_uncertain_differ_for_every_kind_of_eye(eye: tuple[tuple[float, float, float], ...]) -> None:
+    """Success, running, attention, failure and out of sight stay apart without telling red from green."""
+    colors = [words.DEEP_BLUE, words.SKY, words.YELLOW, words.VERMILION, words.SLATE]
+    for one, other in combinations(colors, 2):
+        distance = sum((a - b) ** 2 for a, b in zip(seen_by(one, eye), seen_by(other, eye), strict=True)) ** 0.5
+        assert distance > 0.2, (one, other)
+
+
+def test_the_dashboards_lead_to_each_other_to_the_exporter_and_to_the_runbook() -> None:
+    """In both directions, with time and choice kept."""
+    for uid, board in BOARDS.items():
+        links = {str(link["url"]): link for link in children(board, "links")}
+        assert {f"/d/{other}" for other in BOARDS if other != uid} <= set(links)
+        assert all(link["includeVars"] and link["keepTime"] for url, link in links.items() if url.startswith("/d/"))
+        assert {"${exporter:raw}/", "${exporter:raw}/runbook"} <= set(links)
+
+
+def test_the_banner_stands_first_and_speaks_in_capitals() -> None:
+    """Whoever opens the first dashboard while an import runs sees at once what not to do."""
+    banner = panels(BOARDS["rocketchat-import"])[0]
+    assert cast("dict[str, int]", banner["gridPos"]) == {"x": 0, "y": 0, "w": 24, "h": 3}
+    assert "DO NOT RESTART OR SCALE ROCKET.CHAT NOW" in json.dumps(banner)
+
+
+def test_provisioning_loads_what_is_there() -> None:
+    """The provider reads a folder of dashboards, and the data source has the uid that the vendor's stack uses."""
+    folder = ROOT / "grafana" / "provisioning"
+    providers = yaml.safe_load((folder / "dashboards" / "rocketchat-import.yaml").read_text())["providers"]
+    assert [(each["type"], each["allowUiUpdates"]) for each in providers] == [("file", False)]
+    sources = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert [(each["type"], each["uid"]) for each in sources] == [("prometheus", "DS_PROMETHEUS")]

@@ -1,0 +1,1 @@
+"""Laws that hold for every history of a server: property tests."""

@@ -1,0 +1,490 @@
+"""Pages hold exactly what the catalogue reads from a snapshot, in two formats, and are made once per change."""
+
+import gzip
+import subprocess
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import Metric as ParsedFamily
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from rc_import_exporter.core.domain import (
+    Api,
+    Counts,
+    InfoAnswer,
+    Kind,
+    ListAnswer,
+    Operation,
+    Reason,
+    Result,
+    State,
+    StatusAnswer,
+    Step,
+    Target,
+)
+from rc_import_exporter.core.snapshot import Record, Snapshot
+from rc_import_exporter.metrics.catalogue import (
+    METRICS,
+    WORKSPACE_METRICS,
+    HistogramMetric,
+    Metric,
+    MetricKind,
+    ProcessMetric,
+    Samples,
+    WorkspaceMetric,
+)
+from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.negotiation import Encoding, Format
+from tests.support.pictures import (
+    GOLDEN,
+    NOW,
+    failure,
+    finished,
+    four_workspaces,
+    lost,
+    picture,
+    polled,
+    running,
+    success,
+)
+
+Sample = tuple[str, frozenset[tuple[str, str]], float]
+
+FORMS: Final = tuple(Format)
+LATER: Final = NOW + 5.0
+
+
+def families(page: bytes, form: Format) -> list[ParsedFamily]:
+    """What prometheus-client's own parser finds in a page."""
+    parse = parse_text if form is Format.TEXT else parse_openmetrics
+    return list(parse(page.decode()))
+
+
+def samples(page: bytes, form: Format = Format.TEXT) -> set[Sample]:
+    """A page's samples."""
+    return {
+        (sample.name, frozenset(sample.labels.items()), sample.value)
+        for family in families(page, form)
+        for sample in family.samples
+    }
+
+
+def workspaces(page: bytes) -> set[str]:
+    """The workspaces that a page has series of."""
+    return {value for _, labels, _ in samples(page) for name, value in labels if name == "workspace"}
+
+
+def named(page: bytes, name: str) -> set[Sample]:
+    """The samples of one name, without the common prefix."""
+    return {sample for sample in samples(page) if sample[0] == f"rocketchat_import_{name}"}
+
+
+def read(snapshot: Snapshot, now: float) -> Iterator[Sample]:
+    """What the catalogue gives, histograms aside."""
+    for metric in METRICS:
+        if isinstance(metric, WorkspaceMetric):
+            for record in snapshot.records.values():
+                for labels, value in metric.read(record, now):
+                    yield metric.full_name, frozenset({("workspace", record.target.name), *labels}), value
+        elif isinstance(metric, ProcessMetric):
+            for labels, value in metric.read(snapshot):
+                yield metric.full_name, frozenset(labels), value
+
+
+class Readings:
+    """A family that tells which workspaces it was read for."""
+
+    def __init__(self, *, live: bool = False) -> None:
+        self.names: list[str] = []
+        self.metric = WorkspaceMetric(
+            name="probe", kind=MetricKind.GAUGE, help="Made for a test.", read=self._read, live=live
+        )
+
+    def _read(self, record: Record, now: float) -> Samples:
+        self.names.append(record.target.name)
+        return (((), 1.0),)
+
+
+def open_files(page: bytes) -> float:
+    """How many files a page says that the process has open."""
+    (value,) = (value for name, _, value in samples(page) if name == "process_open_fds")
+    return value
+
+
+def with_record(snapshot: Snapshot, record: Record) -> Snapshot:
+    """The snapshot with one workspace's record replaced."""
+    return replace(snapshot, records={**snapshot.records, record.target.name: record})
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_page_of_four_workspaces_is_the_golden_one(form: Format) -> None:
+    """`python -m tests.pictures` writes the golden pages anew."""
+    assert Exposition(process=False).page(four_workspaces(), LATER, form) == GOLDEN[form].read_bytes()
+
+
+@pytest.mark.program("promtool")
+def test_promtool_finds_nothing_to_say_about_a_whole_page() -> None:
+    """Names, types and help pass the linter, the lines about the process included."""
+    page = Exposition().page(four_workspaces(), LATER)
+    done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_page_parses_back_to_what_the_catalogue_reads(form: Format) -> None:
+    """Nothing is lost, added or changed on the way."""
+    snapshot = four_workspaces()
+    page = Exposition(process=False).page(snapshot, LATER, form)
+    expected = set(read(snapshot, LATER))
+    found = samples(page, form)
+    assert expected <= found
+    assert {name.rpartition("_")[0] for name, _, _ in found - expected} == {
+        "rocketchat_import_exporter_request_duration_seconds"
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_families_carry_their_kind_and_help(form: Format) -> None:
+    """Each family is described once, in the words of the catalogue."""
+    found = families(Exposition(process=False).page(four_workspaces(), LATER, form), form)
+    known = {metric.full_name.removesuffix("_total"): metric for metric in METRICS}
+    assert len({family.name for family in found}) == len(found)
+    for family in found:
+        metric = known[family.name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.kind, metric.help)
+
+
+def test_counters_are_described_with_total_in_text_and_without_in_openmetrics() -> None:
+    """The two formats differ in the family's name, not in the sample's."""
+    exposition, snapshot = Exposition(process=False), four_workspaces()
+    text = exposition.page(snapshot, LATER, Format.TEXT).decode()
+    openmetrics = exposition.page(snapshot, LATER, Format.OPENMETRICS).decode()
+    assert "# TYPE rocketchat_import_exporter_polls_total counter\n" in text
+    assert "# TYPE rocketchat_import_exporter_polls counter\n" in openmetrics
+    assert all('\nrocketchat_import_exporter_polls_total{workspace="acme"} 2\n' in page for page in (text, openmetrics))
+
+
+def test_only_openmetrics_ends_with_its_mark() -> None:
+    """`# EOF` is the last line there, and nowhere in the text format."""
+    exposition, snapshot = Exposition(), four_workspaces()
+    assert exposition.page(snapshot, LATER, Format.OPENMETRICS).endswith(b"\n# EOF\n")
+    assert exposition.page(snapshot, LATER, Format.OPENMETRICS).count(b"# EOF") == 1
+    assert b"# EOF" not in exposition.page(snapshot, LATER, Format.TEXT)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_histograms_are_cumulated(form: Format) -> None:
+    """Buckets count what is at most their bound, and the last one everything."""
+    page = Exposition(process=False).page(four_workspaces(), LATER, form)
+    (family,) = (each for each in families(page, form) if each.type == "histogram")
+    seen = [sample for sample in family.samples if sample.labels["api"] == Api.LIST]
+    buckets = {sample.labels["le"]: sample.value for sample in seen if "le" in sample.labels}
+    assert (buckets["0.005"], buckets["0.025"], buckets["1.0"], buckets["30.0"], buckets["+Inf"]) == (1, 3, 4, 4, 5)
+    assert [sample.value for sample in seen if sample.name.endswith("_count")] == [5]
+    assert [sample.value for sample in seen if sample.name.endswith("_sum")] == [pytest.approx(60.794)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "value", [0.0, -0.0, 1.0, 0.1, 1e300, 5e-324, 2.0**53 - 1, 2.0**60, -7.25, float("inf"), -float("inf")]
+)
+def test_values_come_back_exactly(form: Format, value: float) -> None:
+    """No digit is lost."""
+    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((), value),))
+    page = Exposition([metric], process=False).page(four_workspaces(), LATER, form)
+    assert {found for _, _, found in samples(page, form)} == {value}
+
+
+def test_what_is_no_number_is_written_as_both_formats_have_it() -> None:
+    """`NaN` and the infinities have names of their own."""
+    values = iter([float("nan"), float("inf"), float("-inf")])
+    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((), next(values)),))
+    page = Exposition([metric], process=False).page(picture([running("a"), running("b"), running("c")]), LATER)
+    assert [line.rpartition(b" ")[2] for line in page.splitlines()[2:]] == [b"NaN", b"+Inf", b"-Inf"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_help_with_quotes_and_line_ends_comes_back(form: Format) -> None:
+    """It is escaped as each format wants it."""
+    told = 'A "quoted" \\ word,\nand a second line.'
+    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help=told, read=lambda record, now: (((), 1.0),))
+    (family,) = families(Exposition([metric], process=False).page(four_workspaces(), LATER, form), form)
+    assert family.documentation == told
+
+
+hostile = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20) | st.sampled_from(
+    ['"', "\\", "\n", "\\n", '\\"', "}", '"} 1\nup 0\n', "\r\n", "\u2028", "# EOF", "<script>"]
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(text=hostile)
+def test_any_label_value_comes_back_and_brings_no_line_of_its_own(form: Format, text: str) -> None:
+    """Whatever a server calls its importer stays inside its quotes."""
+    metric = WorkspaceMetric(
+        name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((("a", text),), 1.0),)
+    )
+    page = Exposition([metric], process=False).page(picture([running("acme")]), LATER, form)
+    assert samples(page, form) == {("rocketchat_import_x", frozenset({("workspace", "acme"), ("a", text)}), 1.0)}
+
+
+@pytest.mark.program("promtool")
+def test_characters_that_no_format_can_carry_are_replaced() -> None:
+    """Half a surrogate pair is no UTF-8, and a NUL ends Prometheus' reading."""
+    metric = WorkspaceMetric(
+        name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((("a", "1\ud8002\0003"),), 1.0),)
+    )
+    page = Exposition([metric], process=False).page(picture([running("acme")]), LATER)
+    assert 'a="1?2\ufffd3"'.encode() in page
+    done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+counts = st.none() | st.builds(
+    Counts,
+    total=st.none() | st.integers(0, 10**9),
+    completed=st.none() | st.integers(0, 10**9),
+    failed=st.none() | st.integers(0, 10**9),
+    staged=st.dictionaries(st.sampled_from(Kind), st.integers(0, 10**9)),
+)
+operations = st.builds(
+    Operation,
+    id=hostile,
+    importer=hostile,
+    step=st.sampled_from(Step),
+    valid=st.booleans(),
+    created=st.none() | st.floats(NOW - 10_000.0, NOW + 10_000.0),
+    dated_as_text=st.booleans(),
+    updated=st.none() | st.floats(NOW - 10_000.0, NOW + 10_000.0),
+    counts=counts,
+)
+results = st.tuples(
+    st.builds(
+        success,
+        st.just(Api.STATUS),
+        st.builds(StatusAnswer, state=st.sampled_from(State), operation=st.none() | operations),
+    )
+    | st.builds(failure, st.just(Api.STATUS), st.sampled_from(Reason), st.none() | st.integers(100, 599)),
+    st.builds(success, st.just(Api.LIST), st.builds(ListAnswer, operations=st.lists(operations, max_size=3).map(tuple)))
+    | st.builds(failure, st.just(Api.LIST), st.sampled_from(Reason), st.none() | st.integers(100, 599)),
+    st.builds(success, st.just(Api.INFO), st.builds(InfoAnswer, version=hostile)),
+)
+
+
+@settings(max_examples=40)
+@given(
+    histories=st.lists(st.lists(results, max_size=3), max_size=3),
+    elapsed=st.sampled_from([0.0, 0.25, 100.0, 4_000.0]),
+)
+def test_any_history_renders_and_parses_back(histories: list[list[tuple[Result, ...]]], elapsed: float) -> None:
+    """Whatever polls came to, both formats hold exactly what the catalogue reads, fresh or stale."""
+    snapshot = picture(folded(f"w{index}", history) for index, history in enumerate(histories))
+    exposition, now = Exposition(process=False), NOW + 30.0 + elapsed
+    for form in FORMS:
+        page = exposition.page(snapshot, now, form)
+        assert samples(page, form) == set(read(snapshot, now))
+        assert gzip.decompress(exposition.page(snapshot, now, form, Encoding.GZIP)) == page
+
+
+def folded(name: str, history: Sequence[tuple[Result, ...]]) -> Record:
+    """A workspace's record after these polls, 15 s apart."""
+    record = Record(target=Target(name=name, url="https://x"))
+    for index, each in enumerate(history):
+        record = polled(record, NOW + 15.0 * index, *each)
+    return record
+
+
+def test_staleness_makes_exactly_the_named_series_vanish() -> None:
+    """The state, the step, the outcome and all of the operation go; `up` becomes 0; nothing else changes."""
+    snapshot, exposition = picture([running("acme")]), Exposition(process=False)
+    stale_at = snapshot.records["acme"].stale_at
+    assert stale_at is not None
+    fresh, stale = (samples(exposition.page(snapshot, at)) for at in (stale_at - 0.001, stale_at))
+    gone = {name.removeprefix("rocketchat_import_") for name, _, _ in fresh - stale}
+    assert {name for name in gone if not name.startswith("operation_")} == {
+        "up",
+        "state",
+        "step",
+        "outcome",
+        "recent_operations",
+    }
+    assert {name for name, _, _ in stale - fresh} == {"rocketchat_import_up"}
+    assert not [name for name, _, _ in stale if "_operation_" in name]
+
+
+def test_a_stale_workspace_leaves_the_others_as_they_are() -> None:
+    """Only its own series go."""
+    snapshot, exposition = picture([running("acme"), running("beta", polls=1)]), Exposition(process=False)
+    silent = with_record(snapshot, replace(snapshot.records["beta"], last_success=NOW - 80.0))
+    before, after = (exposition.page(silent, at) for at in (NOW + 9.0, NOW + 11.0))
+    assert named(before, "state") - named(after, "state") == {
+        sample for sample in named(before, "state") if ("workspace", "beta") in sample[1]
+    }
+
+
+def test_a_clock_that_is_set_back_brings_what_was_stale_back() -> None:
+    """A page kept for a later time is not given for an earlier one."""
+    snapshot, exposition = picture([running("acme")]), Exposition(process=False)
+    first = exposition.page(snapshot, LATER)
+    assert exposition.page(snapshot, NOW + 500.0) != first
+    assert exposition.page(snapshot, LATER) == first
+
+
+def test_an_age_moves_with_the_clock_between_two_polls() -> None:
+    """It is evaluated at the scrape and everything else stays the same."""
+    snapshot, exposition = picture([running("acme")]), Exposition(process=False)
+    first, second = (exposition.page(snapshot, at) for at in (NOW + 1.0, NOW + 2.5))
+    assert {name for name, _, _ in samples(first) ^ samples(second)} == {"rocketchat_import_operation_age_seconds"}
+    (before,), (after,) = (named(page, "operation_age_seconds") for page in (first, second))
+    assert (before[2], after[2]) == (2_521.25, 2_522.75)
+
+
+def test_nothing_is_read_again_while_nothing_changes() -> None:
+    """The second scrape of a snapshot costs no reading, in either format and encoding."""
+    readings, snapshot = Readings(), four_workspaces()
+    exposition = Exposition([readings.metric], process=False)
+    first = exposition.page(snapshot, LATER)
+    assert readings.names == ["acme", "beta", "gone", "new"]
+    for form in FORMS:
+        for encoding in Encoding:
+            exposition.page(snapshot, LATER + 1.0, form, encoding)
+    assert exposition.page(snapshot, LATER + 1.0) == first
+    assert readings.names == ["acme", "beta", "gone", "new"]
+
+
+def test_a_poll_makes_only_its_own_workspace_read_again() -> None:
+    """A thousand others stay as they were rendered."""
+    readings, snapshot = Readings(), four_workspaces()
+    exposition = Exposition([readings.metric], process=False)
+    exposition.page(snapshot, LATER)
+    readings.names.clear()
+    exposition.page(with_record(snapshot, finished("beta")), LATER)
+    assert readings.names == ["beta"]
+
+
+def test_only_the_workspace_that_goes_stale_is_read_again() -> None:
+    """The instant at which it does is known beforehand."""
+    readings, snapshot = Readings(), picture([running("acme"), finished("beta")])
+    exposition = Exposition([readings.metric], process=False)
+    exposition.page(snapshot, LATER)
+    readings.names.clear()
+    exposition.page(snapshot, NOW + 100.0)
+    assert readings.names == ["acme"]
+
+
+def test_live_families_are_read_at_every_scrape() -> None:
+    """They are the part that nothing can be kept of."""
+    readings, snapshot = Readings(live=True), picture([running("acme")])
+    exposition = Exposition([readings.metric], process=False)
+    for _ in range(3):
+        exposition.page(snapshot, LATER)
+    assert readings.names == ["acme"] * 3
+
+
+def test_a_workspace_that_left_the_snapshot_leaves_the_page() -> None:
+    """And one that came is there."""
+    exposition = Exposition(process=False)
+    assert workspaces(exposition.page(picture([running("acme"), running("beta")]), LATER)) == {"acme", "beta"}
+    assert workspaces(exposition.page(picture([running("beta"), running("cool")]), LATER)) == {"beta", "cool"}
+
+
+def test_families_without_a_sample_are_not_described() -> None:
+    """An empty snapshot's page has the exporter's own series alone."""
+    page = Exposition(process=False).page(picture([]), LATER)
+    assert workspaces(page) == set()
+    assert b"rocketchat_import_up" not in page
+    assert b"rocketchat_import_exporter_build_info{" in page
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_gzip_page_is_one_member_with_the_whole_page(form: Format) -> None:
+    """Decoders that stop at the end of the first member read everything, at every scrape."""
+    exposition, snapshot = Exposition(process=False), four_workspaces()
+    for now in (NOW + 1.0, NOW + 2.0, NOW + 3.0):
+        decoder = zlib.decompressobj(31)
+        page = decoder.decompress(exposition.page(snapshot, now, form, Encoding.GZIP))
+        assert (page, decoder.eof, decoder.unused_data) == (exposition.page(snapshot, now, form), True, b"")
+
+
+def test_a_selection_has_the_named_workspaces_and_the_exporter_itself() -> None:
+    """Its lines are those of the whole page."""
+    snapshot, exposition = four_workspaces(), Exposition(process=False)
+    page = exposition.selection(snapshot, LATER, ["new", "acme", "acme"])
+    whole = samples(exposition.page(snapshot, LATER))
+    assert samples(page) == {
+        (name, labels, value)
+        for name, labels, value in whole
+        if dict(labels).get("workspace", "acme") in {"acme", "new"}
+    }
+    assert page.count(b'rocketchat_import_up{workspace="acme"}') == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_selection_alone_has_nothing_but_the_workspace(form: Format) -> None:
+    """What a probe of one workspace needs."""
+    page = Exposition().selection(four_workspaces(), LATER, ["acme"], form, whole=False)
+    assert {dict(labels).get("workspace") for _, labels, _ in samples(page, form)} == {"acme"}
+
+
+def test_a_selection_is_not_kept_in_place_of_the_page() -> None:
+    """The next whole page is whole."""
+    snapshot, exposition = four_workspaces(), Exposition(process=False)
+    exposition.selection(snapshot, LATER, ["acme"])
+    assert workspaces(exposition.page(snapshot, LATER)) == {"acme", "beta", "gone", "new"}
+    selected = exposition.selection(snapshot, LATER, ["beta"], encoding=Encoding.GZIP)
+    assert gzip.decompress(selected) == exposition.selection(snapshot, LATER, ["beta"])
+
+
+def test_a_selection_of_what_is_not_there_is_refused() -> None:
+    """The caller has to know which workspaces there are."""
+    with pytest.raises(KeyError, match="nobody"):
+        Exposition().selection(four_workspaces(), LATER, ["nobody"])
+
+
+def test_a_page_can_be_made_of_some_families_only() -> None:
+    """A textfile for node_exporter has gauges of imports and nothing about this process."""
+    chosen: list[Metric] = [
+        metric
+        for metric in WORKSPACE_METRICS
+        if metric.kind is MetricKind.GAUGE and not metric.name.startswith("exporter_")
+    ]
+    page = Exposition(chosen, process=False).page(four_workspaces(), LATER)
+    names = {name for name, _, _ in samples(page)}
+    assert names <= {metric.full_name for metric in chosen}
+    assert {"rocketchat_import_up", "rocketchat_import_operation_age_seconds"} <= names
+
+
+def test_the_process_is_told_in_whole_pages_and_read_once_a_second() -> None:
+    """Two scrapes within a second see the same lines, a later one sees new ones."""
+    exposition, snapshot = Exposition(), picture([])
+    first = exposition.page(snapshot, NOW)
+    assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "python_info"} <= {
+        name for name, _, _ in samples(first)
+    }
+    with Path("/dev/null").open("rb"):
+        assert exposition.page(snapshot, NOW + 0.9) == first
+        (before, after) = (open_files(page) for page in (first, exposition.page(snapshot, NOW + 1.0)))
+    assert after == before + 1
+
+
+@pytest.mark.parametrize(
+    "metric", [metric for metric in WORKSPACE_METRICS if not metric.live], ids=lambda metric: metric.name
+)
+def test_only_live_families_move_while_a_record_stays_fresh(metric: WorkspaceMetric) -> None:
+    """Their lines may be kept because nothing but staleness makes them depend on the clock."""
+    for record in (running("acme"), finished("beta"), lost("gone")):
+        assert list(metric.read(record, NOW + 1.0)) == list(metric.read(record, NOW + 60.0))
+
+
+def test_histograms_are_the_only_families_of_several_names() -> None:
+    """The comparison of pages with the catalogue above rests on it."""
+    assert [metric.name for metric in METRICS if isinstance(metric, HistogramMetric)] == [
+        "exporter_request_duration_seconds"
+    ]

@@ -1,0 +1,1 @@
+"""Tests of the pollers: scenarios and recordings over real sockets, in virtual time."""

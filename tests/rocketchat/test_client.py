@@ -1,0 +1,363 @@
+"""Whatever answers, or does not, is a value: over real sockets, with everything that can go wrong between two hosts."""
+
+import asyncio
+import gzip
+import logging
+import zlib
+from asyncio import StreamReader, StreamWriter
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import pytest
+
+from rc_import_exporter.core.domain import Api, Failure, InfoAnswer, ListAnswer, Reason, StatusAnswer, Success
+from rc_import_exporter.rocketchat.client import Access, Client, open_session
+from rc_import_exporter.simulator.faults import FAULTS, MEBIBYTE
+from rc_import_exporter.simulator.scenario import Stage, Story
+from rc_import_exporter.simulator.server import AUTH_TOKEN, SimulatedServer, WallClock
+from tests.support.peers import (
+    CREDENTIALS,
+    GOOD,
+    LONG,
+    PATIENCE,
+    ask,
+    http,
+    overheard,
+    reason,
+    saying,
+    speaking,
+    spoilt,
+)
+
+REASONS: Final = {
+    "hang": Reason.TIMEOUT,
+    "slow": Reason.TIMEOUT,
+    "drip": Reason.TIMEOUT,
+    "reset": Reason.CONNECTION,
+    "cut": Reason.CONNECTION,
+    "bad gateway": Reason.PROXY,
+    "unavailable": Reason.PROXY,
+    "gateway timeout": Reason.PROXY,
+    "firewall's 401": Reason.PROXY,
+    "firewall's 403": Reason.PROXY,
+    "start page": Reason.NOT_FOUND,
+    "missing": Reason.NOT_FOUND,
+    "login redirect": Reason.REDIRECTED,
+    "internal server error": Reason.SERVER,
+    "database down": Reason.SERVER,
+    "refused permission": Reason.FORBIDDEN,
+    "old refused list": Reason.FORBIDDEN,
+    "old refused progress": Reason.FORBIDDEN,
+    "rate limited": Reason.RATE_LIMITED,
+    "padded": Reason.TOO_LARGE,
+    "gzip bomb": Reason.TOO_LARGE,
+    "empty": Reason.INVALID,
+    "no JSON": Reason.INVALID,
+    "no UTF-8": Reason.INVALID,
+    "a number": Reason.INVALID,
+    "null": Reason.INVALID,
+    "text": Reason.INVALID,
+    "unsuccessful": Reason.INVALID,
+    "numbers for objects": Reason.INVALID,
+    "list of numbers": Reason.INVALID,
+    "not a number": Reason.INVALID,
+    "nested": Reason.INVALID,
+    "no content": Reason.INVALID,
+}
+
+
+def test_what_libraries_log_is_overheard() -> None:
+    """Else no secret in a log would be noticed."""
+    with overheard() as log:
+        logging.getLogger("aiohttp.client").debug("asks with %s", AUTH_TOKEN)
+    assert AUTH_TOKEN in log.getvalue()
+
+
+def test_every_fault_of_the_simulator_has_a_reason() -> None:
+    """The table names them all."""
+    assert set(REASONS) == set(FAULTS)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_a_fault_has_its_reason(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """And no exception, no secret, no line in the log."""
+    async with SimulatedServer(spoilt(name)) as server:
+        patience = PATIENCE if REASONS[name] is Reason.TIMEOUT else LONG
+        result = await ask(server.base_url, Api.LIST, patience=patience)
+    assert reason(result) is REASONS[name]
+    assert isinstance(result, Failure)
+    assert "\n" not in result.detail
+    assert not [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert AUTH_TOKEN not in caplog.text
+
+
+async def test_each_endpoint_is_asked_by_its_path_and_with_the_credentials_alone() -> None:
+    """Below the base URL's own path; no cookie, no body, no bearer."""
+    requests: list[bytes] = []
+
+    def speak(request: bytes, writer: StreamWriter) -> None:
+        requests.append(request)
+        writer.write(http(GOOD, "Set-Cookie: rc_token=1"))
+
+    async with speaking(speak) as url:
+        for api in Api:
+            await ask(f"{url}/chat/", api)
+    lines = [request.decode().split("\r\n") for request in requests]
+    assert [line[0] for line in lines] == [
+        "GET /chat/api/v1/import.status HTTP/1.1",
+        "GET /chat/api/v1/getLatestImportOperations HTTP/1.1",
+        "GET /chat/api/v1/getImportProgress HTTP/1.1",
+        "GET /chat/api/info HTTP/1.1",
+    ]
+    for _, *headers in lines:
+        names = {header.partition(":")[0].lower() for header in headers if header}
+        assert names == {"host", "user-agent", "accept", "accept-encoding", "x-user-id", "x-auth-token"}
+
+
+async def test_a_url_s_user_and_password_go_to_the_proxy_in_front_and_nowhere_else() -> None:
+    """As basic authentication, beside Rocket.Chat's own headers."""
+    requests: list[bytes] = []
+
+    def speak(request: bytes, writer: StreamWriter) -> None:
+        requests.append(request)
+        writer.write(http(GOOD))
+
+    async with speaking(speak) as url:
+        result = await ask(url.replace("://", "://gate:proxy-password@"))
+    assert isinstance(result, Success)
+    assert b"Basic " + b64encode(b"gate:proxy-password") in requests[0]
+
+
+async def test_no_redirect_is_followed() -> None:
+    """The token would go along."""
+    requests: list[bytes] = []
+
+    def speak(request: bytes, writer: StreamWriter) -> None:
+        requests.append(request)
+        writer.write(http(b"", "Location: /elsewhere", status="307 Temporary Redirect"))
+
+    async with speaking(speak) as url:
+        assert reason(await ask(url)) is Reason.REDIRECTED
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"),
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("identity", bytes),
+        ("GZIP", gzip.compress),
+    ],
+)
+async def test_a_compressed_body_is_read(encoding: str, compress: Callable[[bytes], bytes]) -> None:
+    """Its size is that of what it holds."""
+    async with speaking(saying(http(compress(GOOD), f"Content-Encoding: {encoding}"))) as url:
+        result = await ask(url)
+    assert isinstance(result, Success)
+    assert isinstance(result.answer, StatusAnswer)
+    assert result.exchange.size == len(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "raw"),
+    [
+        ("gzip", GOOD),
+        ("gzip", gzip.compress(GOOD)[:-9]),
+        ("gzip", gzip.compress(GOOD) + b"trailing"),
+        ("br", GOOD),
+        ("gzip, gzip", gzip.compress(gzip.compress(GOOD))),
+    ],
+    ids=["not gzip", "cut", "trailing", "brotli", "twice"],
+)
+async def test_a_body_that_cannot_be_decompressed_is_invalid(encoding: str, raw: bytes) -> None:
+    """Not gzip, cut, with something behind it, or in an encoding that was not asked for."""
+    async with speaking(saying(http(raw, f"Content-Encoding: {encoding}"))) as url:
+        assert reason(await ask(url)) is Reason.INVALID
+
+
+async def test_what_follows_a_compressed_body_is_not_hoarded() -> None:
+    """A gzip stream that ends at once, with megabytes behind it, is bounded like any other body."""
+    raw = gzip.compress(GOOD) + bytes(8 * MEBIBYTE)
+    async with speaking(saying(http(raw, "Content-Encoding: gzip"))) as url:
+        assert reason(await ask(url)) in (Reason.INVALID, Reason.TOO_LARGE)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1024, None), (1025, Reason.TOO_LARGE)])
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_body_may_be_as_large_as_allowed(size: int, expected: Reason | None, *, compressed: bool) -> None:
+    """To the byte, after decompression."""
+    body = GOOD.ljust(size)
+    raw = http(gzip.compress(body), "Content-Encoding: gzip") if compressed else http(body)
+    async with speaking(saying(raw)) as url:
+        assert reason(await ask(url, max_bytes=1024)) is expected
+
+
+async def test_an_endless_body_ends_at_the_limit() -> None:
+    """Also where its length was never told."""
+
+    def speak(request: bytes, writer: StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b" " * 65536 + b"\r\n")
+        for _ in range(64):
+            writer.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
+
+    async with speaking(speak) as url:
+        assert reason(await ask(url, max_bytes=65536)) is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Reason.INVALID),
+        (b"\x15\x03\x01\x00\x02\x02\x46", Reason.INVALID),
+        (bytes(4096), Reason.INVALID),
+        (b"HTTP/1.1 two hundred\r\n\r\n", Reason.INVALID),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", Reason.INVALID),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000 + b"\r\n", Reason.INVALID),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", Reason.INVALID),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Reason.INVALID),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Reason.CONNECTION),
+        (b"", Reason.CONNECTION),
+    ],
+    ids=["ssh", "tls alert", "zeros", "words", "long header", "many headers", "negative", "chunks", "cut", "nothing"],
+)
+async def test_what_is_no_http_is_a_failure(raw: bytes, expected: Reason) -> None:
+    """Whatever it is: garbage is invalid, and what breaks off is a connection that was cut."""
+    async with speaking(saying(raw)) as url:
+        assert reason(await ask(url)) is expected
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001], ids=["a flood", "a brook"])
+async def test_answers_that_are_none_do_not_go_on_for_ever(pause: float) -> None:
+    """100 Continue, again and again: the connection is cut long before the timeout, and nothing is hoarded."""
+    cut = asyncio.Event()
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                writer.write(b"HTTP/1.1 100 C\r\n\r\n" * (1 if pause else 1000))
+                await writer.drain()
+                await asyncio.sleep(pause)
+        cut.set()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert reason(await ask(url)) is Reason.INVALID
+        await asyncio.wait_for(cut.wait(), LONG)
+
+
+async def test_a_few_interim_answers_are_waited_through() -> None:
+    """A proxy in front may send hints; and the next answer on the connection may have its own again."""
+    answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 5 + http(GOOD)
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, open_session() as session:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = Client(session, Access(url=url, timeout=LONG, max_bytes=MEBIBYTE), WallClock().now)
+        assert [reason(await client.ask(Api.STATUS, CREDENTIALS)) for _ in range(3)] == [None] * 3
+
+
+@pytest.mark.looptime
+async def test_a_queue_of_ours_is_no_slowness_of_the_server_s() -> None:
+    """Whoever waits for others' places has the whole timeout once there is one, and none of it in the books."""
+
+    async def hang(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with (
+        await asyncio.start_server(hang, "127.0.0.1", 0) as hanging,
+        speaking(saying(http(GOOD))) as well,
+        open_session() as session,
+    ):
+        stuck = f"http://127.0.0.1:{hanging.sockets[0].getsockname()[1]}"
+        places = asyncio.Semaphore(1)
+        clients = [
+            Client(session, Access(url=url, timeout=10.0, max_bytes=MEBIBYTE), WallClock().now, places)
+            for url in (stuck, stuck, well)
+        ]
+        results = await asyncio.gather(*(client.ask(Api.STATUS, CREDENTIALS) for client in clients))
+    assert [reason(result) for result in results] == [Reason.TIMEOUT, Reason.TIMEOUT, None]
+    assert [result.exchange.seconds < 11 for result in results] == [True] * 3
+
+
+async def test_odd_cookies_leave_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """They may be somebody's session."""
+    async with speaking(saying(http(GOOD, "Set-Cookie: a b=proxy-password; Path=/", "Set-Cookie: \x01=1"))) as url:
+        await ask(url)
+    assert "proxy-password" not in caplog.text
+
+
+async def test_a_port_where_nothing_listens_is_a_connection_refused() -> None:
+    """The line names host and port."""
+    async with speaking(saying(b"")) as url:
+        pass
+    result = await ask(url)
+    assert isinstance(result, Failure)
+    assert result.reason is Reason.CONNECTION
+    assert result.exchange.code is None
+    assert "connection refused" in result.detail
+    assert url.rpartition(":")[2] in result.detail
+
+
+async def test_a_host_without_an_address_does_not_resolve() -> None:
+    """The line names it."""
+    result = await ask("http://chat.invalid")
+    assert isinstance(result, Failure)
+    assert (result.reason, result.detail) == (Reason.CONNECTION, "the host chat.invalid does not resolve")
+
+
+async def test_the_exchange_tells_size_budget_and_skew() -> None:
+    """From the answer's headers and body; the clock is ahead by what its date says."""
+
+    def tell(stage: Stage) -> None:
+        stage.limit_rate(10)
+        stage.wait(3600)
+
+    async with SimulatedServer(Story(tell), clock=WallClock(ahead=3600)) as server:
+        result = await ask(server.base_url, Api.LIST)
+    assert result.exchange.code == 200
+    assert result.exchange.size == 2
+    assert result.exchange.skew is not None
+    assert round(result.exchange.skew / 60) == 60
+    budget = result.exchange.budget
+    assert budget is not None
+    assert (budget.limit, budget.remaining) == (10, 9)
+    assert 50 < budget.wait <= 62
+
+
+async def test_a_good_answer_is_read_from_every_endpoint() -> None:
+    """The simulated server knows all of them."""
+
+    def tell(stage: Stage) -> None:
+        stage.create("csv")
+        stage.wait(3600)
+
+    async with SimulatedServer(Story(tell)) as server:
+        answers = [await ask(server.base_url, api) for api in Api]
+    assert all(isinstance(result, Success) for result in answers)
+    listing, info = answers[1], answers[3]
+    assert isinstance(listing, Success)
+    assert isinstance(listing.answer, ListAnswer)
+    assert [operation.importer for operation in listing.answer.operations] == ["csv"]
+    assert isinstance(info, Success)
+    assert info.answer == InfoAnswer(version="8.6")
+
+
+async def test_a_call_that_is_cancelled_ends() -> None:
+    """That is how polls under way end with the exporter."""
+    async with SimulatedServer(spoilt("hang")) as server:
+        call = asyncio.create_task(ask(server.base_url))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call

@@ -1,0 +1,396 @@
+"""What servers from 1.0 to 8 write is read, and nothing odd in it gets any further."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rc_import_exporter.core.domain import (
+    Answer,
+    Api,
+    Counts,
+    InfoAnswer,
+    Kind,
+    ListAnswer,
+    Operation,
+    ProgressAnswer,
+    State,
+    StatusAnswer,
+    Step,
+)
+from rc_import_exporter.errors import BodyError
+from rc_import_exporter.rocketchat import wire
+
+AT = datetime(2026, 1, 5, 22, 0, 0, 125_000, UTC).timestamp()
+DOCUMENT: Mapping[str, object] = {
+    "_id": "6650a1b2c3d4e5f601234567",
+    "type": "CSV",
+    "importerKey": "csv",
+    "ts": "2026-01-05T22:00:00.125Z",
+    "_updatedAt": "2026-01-05T22:01:00.125Z",
+    "status": "importer_importing_messages",
+    "valid": True,
+    "user": "Q4gTj8xxsecret",
+    "file": "Q4gTj8xxsecret-staff.zip",
+    "messagesstatus": "board-room/2026-01-05",
+    "count": {"total": 5020, "users": 20, "messages": 5000, "completed": 1500, "error": 2},
+}
+OPERATION = Operation(
+    id="6650a1b2c3d4e5f601234567",
+    importer="csv",
+    step=Step.IMPORTING_MESSAGES,
+    valid=True,
+    created=AT,
+    dated_as_text=True,
+    updated=AT + 60,
+    counts=Counts(total=5020, completed=1500, failed=2, staged={Kind.USERS: 20, Kind.MESSAGES: 5000}),
+)
+ABSENT = object()
+
+
+def document(**changed: object) -> dict[str, object]:
+    """The document with some fields changed, or without those that are `ABSENT`."""
+    return {key: value for key, value in {**DOCUMENT, **changed}.items() if value is not ABSENT}
+
+
+def body(value: object) -> bytes:
+    """The value as a body."""
+    return json.dumps(value).encode()
+
+
+def listed(*documents: object) -> tuple[Operation, ...]:
+    """What a list of these documents is read as."""
+    return wire.parse_list(body(list(documents))).operations
+
+
+def read(**changed: object) -> Operation:
+    """What a document with these fields is read as."""
+    (operation,) = listed(document(**changed))
+    return operation
+
+
+def test_a_present_day_document_is_read_whole() -> None:
+    """The same from both feeds."""
+    status = {"state": "importing", "operation": DOCUMENT, "success": True}
+    assert wire.parse_status(body(status)) == StatusAnswer(state=State.IMPORTING, operation=OPERATION)
+    assert listed(DOCUMENT) == (OPERATION,)
+
+
+def test_what_is_personal_is_left_behind() -> None:
+    """User, file and channel are in no value that is read."""
+    assert "secret" not in repr(read())
+    assert "board-room" not in repr(read())
+
+
+@pytest.mark.parametrize(
+    ("written", "instant", "as_text"),
+    [
+        (1767650400125, AT, False),
+        (1767650400125.0, AT, False),
+        ("1767650400125", AT, False),
+        ("2026-01-05T22:00:00.125Z", AT, True),
+        ("2026-01-05T23:00:00.125+01:00", AT, True),
+        ("2026-01-05T22:00:00Z", AT - 0.125, True),
+        ("0", 0.0, False),
+    ],
+)
+def test_a_start_is_read_in_every_form_that_servers_wrote(written: object, instant: float, *, as_text: bool) -> None:
+    """Epoch milliseconds before 6.3, as a number or as digits; ISO 8601 since. Which it was decides over the slack."""
+    operation = read(ts=written)
+    assert operation.created == instant
+    assert operation.dated_as_text is as_text
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ABSENT,
+        None,
+        True,
+        -1,
+        pytest.param(10**400, id="four hundred digits"),
+        1e300,
+        253402300800000,
+        "99999999999999999999",
+        "",
+        "yesterday",
+        "2026-13-05T22:00:00Z",
+        "2026-01-05T22:00:00",
+        "0000-01-05T22:00:00Z",
+        "\u0662026-01-05T22:00:00Z",
+        [],
+        {"$date": 1767650400125},
+    ],
+)
+def test_what_is_no_date_is_as_good_as_absent(written: object) -> None:
+    """Of the wrong kind, no day of the calendar, without a zone, before 1970 or after 9999."""
+    assert read(ts=written).created is None
+    assert read(_updatedAt=written).updated is None
+
+
+@pytest.mark.parametrize("written", [ABSENT, None, False, "true", 1, {}])
+def test_only_true_is_valid(written: object) -> None:
+    """A missing `valid` means false."""
+    assert read(valid=written).valid is False
+
+
+@pytest.mark.parametrize("written", [ABSENT, None, [], 7, "many"])
+def test_counts_that_are_none_are_none(written: object) -> None:
+    """`count` is absent until something is counted."""
+    assert read(count=written).counts is None
+
+
+@pytest.mark.parametrize("written", [None, True, -1, 1.5, "12", 2**53 + 1, pytest.param(10**400, id="huge"), [1], {}])
+@pytest.mark.parametrize("key", ["total", "completed", "error", "users"])
+def test_a_count_of_the_wrong_kind_or_size_is_as_good_as_absent(key: str, written: object) -> None:
+    """And the other counts are read."""
+    counts = read(count={"total": 9, "completed": 9, "error": 9, "users": 9, key: written}).counts
+    assert counts is not None
+    values = {"total": counts.total, "completed": counts.completed, "error": counts.failed}
+    values |= {"users": counts.staged.get(Kind.USERS)}
+    assert values == {**dict.fromkeys(values, 9), key: None}
+
+
+def test_a_whole_number_may_be_written_as_a_fraction() -> None:
+    """`12.0` is 12: JavaScript has one kind of number."""
+    assert read(count={"total": 12.0}).counts == Counts(total=12)
+
+
+@pytest.mark.parametrize("step", [step for step in Step if step not in (Step.NONE, Step.UNKNOWN)])
+def test_every_step_is_read(step: Step) -> None:
+    """With its prefix, as the server writes it."""
+    assert read(status=f"importer_{step}").step is step
+
+
+@pytest.mark.parametrize(
+    "written",
+    [ABSENT, None, 7, "", "importer_none", "importer_unknown", "importer_polls", "download_complete", "x" * 99],
+)
+def test_a_step_that_no_release_knows_is_unknown(written: object) -> None:
+    """`none` is the absence of an operation and no word of the server's."""
+    assert read(status=written).step is Step.UNKNOWN
+
+
+@pytest.mark.parametrize("written", [ABSENT, None, "", 7, "a\nb", "a\x00b", "\ud800", "x" * 65, ["csv"]])
+def test_an_importer_that_no_label_should_hold_is_unknown(written: object) -> None:
+    """Wrong kinds, line ends and other control characters, halves of surrogate pairs, and novels."""
+    assert read(importerKey=written).importer == "unknown"
+
+
+@pytest.mark.parametrize("written", [ABSENT, None, "", 7, "a b", "x" * 65, "a\n"])
+def test_an_operation_without_an_id_is_none(written: object) -> None:
+    """What has no id cannot be counted once."""
+    with pytest.raises(BodyError):
+        listed(document(_id=written))
+
+
+def test_both_lists_are_read_and_nothing_else() -> None:
+    """A bare array in every release; the object of one 8.3 snapshot."""
+    assert wire.parse_list(b"[]") == ListAnswer(operations=())
+    wrapped = {"operations": [DOCUMENT], "success": True}
+    assert wire.parse_list(body(wrapped)) == ListAnswer(operations=(OPERATION,))
+    for wrong in (
+        {"operations": [DOCUMENT]},
+        {"operations": [DOCUMENT], "success": False},
+        {"operations": {}, "success": True},
+        {"success": True},
+        {"update": [DOCUMENT], "success": True},
+        [DOCUMENT, 7],
+        [dict(DOCUMENT)] * 1001,
+        7,
+        None,
+        "[]",
+    ):
+        with pytest.raises(BodyError):
+            wire.parse_list(body(wrong))
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.NONE])
+def test_every_state_is_read(state: State) -> None:
+    """By the server's own word."""
+    answer = wire.parse_status(body({"state": state, "operation": DOCUMENT, "success": True}))
+    assert answer.state is state
+
+
+@pytest.mark.parametrize("fields", [{}, {"state": "dreaming"}, {"state": 7}, {"state": None}, {"state": "Done"}])
+def test_a_state_that_is_missing_or_unheard_of_is_unknown(fields: dict[str, object]) -> None:
+    """The key is absent for a step that the server does not know."""
+    answer = wire.parse_status(body({**fields, "operation": DOCUMENT, "success": True}))
+    assert answer == StatusAnswer(state=State.UNKNOWN, operation=OPERATION)
+
+
+def test_a_server_that_never_imported_says_none_without_an_operation() -> None:
+    """And so it is read; without an operation no other state is."""
+    assert wire.parse_status(b'{"state":"none","success":true}') == StatusAnswer(state=State.NONE, operation=None)
+    wrong_ones: tuple[object, ...] = (
+        {"state": "done", "success": True},
+        {"success": True},
+        {"state": "none"},
+        [],
+        {"state": "none", "success": 1},
+    )
+    for wrong in wrong_ones:
+        with pytest.raises(BodyError):
+            wire.parse_status(body(wrong))
+
+
+def test_progress_names_neither_id_nor_validity() -> None:
+    """What it does not tell is none."""
+    answer = wire.parse_progress(
+        body(
+            {
+                "key": "csv",
+                "name": "CSV",
+                "step": "importer_importing_users",
+                "count": {"completed": 50, "total": 120},
+                "success": True,
+            }
+        )
+    )
+    assert answer == ProgressAnswer(
+        operation=Operation(
+            id="",
+            importer="csv",
+            step=Step.IMPORTING_USERS,
+            valid=None,
+            counts=Counts(total=120, completed=50),
+        )
+    )
+
+
+def test_nought_of_nought_is_no_count() -> None:
+    """Servers before 6.3 always say so."""
+    answer = wire.parse_progress(
+        body({"key": "csv", "step": "importer_done", "count": {"completed": 0, "total": 0}, "success": True})
+    )
+    assert answer.operation is not None
+    assert answer.operation.counts is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"key": "csv", "success": True}, {"step": 7, "success": True}, {"step": "importer_done"}]
+)
+def test_progress_without_a_step_is_none(wrong: object) -> None:
+    """It is not this endpoint's JSON."""
+    with pytest.raises(BodyError):
+        wire.parse_progress(body(wrong))
+
+
+@pytest.mark.parametrize(
+    ("fields", "version"),
+    [
+        ({"version": "6.7"}, "6.7"),
+        ({"version": "8.6", "info": {"version": "8.6.1"}}, "8.6.1"),
+        ({"version": "8.3.0-develop"}, "8.3.0-develop"),
+        ({"version": "0.74.3", "info": 7}, "0.74.3"),
+    ],
+)
+def test_a_version_is_read_as_whole_as_it_is_told(fields: dict[str, object], version: str) -> None:
+    """Strangers are told no patch number."""
+    assert wire.parse_info(body({**fields, "success": True})) == InfoAnswer(version=version)
+
+
+@pytest.mark.parametrize("version", [None, 8, "", "latest", "8.6\n", "8" * 65, "\u0668.\u0666"])
+def test_what_is_no_version_is_refused(version: object) -> None:
+    """It would become a label."""
+    with pytest.raises(BodyError):
+        wire.parse_info(body({"version": version, "success": True}))
+
+
+@pytest.mark.parametrize("api", Api)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"\x00",
+        b'{"state":"\xff"}',
+        b"<!DOCTYPE html>",
+        b'{"success":false}',
+        b'{"state":NaN,"success":true}',
+        b"[" * 100_000,
+        b"1" * 5000,
+        b'{"operations":[{"_id":"a","ts":' + b"1" * 5000 + b'}],"success":true}',
+    ],
+)
+def test_what_is_not_the_endpoint_s_json_is_refused(api: Api, raw: bytes) -> None:
+    """By one exception, whatever it is."""
+    with pytest.raises(BodyError):
+        wire.parse(api, raw)
+
+
+def test_an_error_quotes_nothing_of_the_body() -> None:
+    """It may hold names and e-mail addresses."""
+    with pytest.raises(BodyError) as refused:
+        listed(document(_id="jane.doe@example.org"))
+    assert "jane" not in str(refused.value)
+
+
+def test_names_cut_in_the_middle_of_a_character_do_no_harm() -> None:
+    """Old documents carry `fileData` with halves of surrogate pairs."""
+    raw = b'[{"_id":"a1","fileData":{"users":[{"name":"\\ud83d"}]},"ts":1767650400125,"valid":true}]'
+    assert wire.parse_list(raw).operations[0].created == AT
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ({"success": False, "error": "x [error-unauthorized]"}, {}),
+        ({"status": "error", "message": "You must be logged in to do this."}, {}),
+        ({"success": False, "errorType": "not_authorized"}, {"errorType": "not_authorized"}),
+        ({"success": False, "errorType": "<script>"}, {}),
+        ({"success": False, "errorType": 7}, {}),
+        ({"success": True}, None),
+        ({"status": "error"}, None),
+        ({"error": "access_denied"}, None),
+        ([], None),
+    ],
+)
+def test_rocket_chat_s_errors_are_told_from_a_stranger_s(content: object, error: Mapping[str, str] | None) -> None:
+    """By `success` false or, up to about 7.2, by status and message."""
+    assert wire.error_of(body(content)) == error
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=70) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+fields = st.dictionaries(st.sampled_from([*DOCUMENT, "state", "operation", "success", "step", "key"]), json_values)
+
+
+@given(api=st.sampled_from(Api), changes=fields, counts=fields)
+def test_whatever_the_fields_hold_an_answer_or_one_exception_comes_back(
+    api: Api, changes: dict[str, object], counts: dict[str, object]
+) -> None:
+    """And no number of an answer is out of bounds."""
+    inner = {**DOCUMENT, "count": counts, **changes}
+    content = [inner] if api is Api.LIST else {"success": True, "state": "new", "operation": inner, **changes}
+    try:
+        answer = wire.parse(api, json.dumps(content).encode())
+    except BodyError:
+        return
+    for operation in operations_of(answer):
+        assert len(operation.id) <= 64
+        assert len(operation.importer) <= 64
+        assert all(at is None or 0 <= at < 253402300800 for at in (operation.created, operation.updated))
+
+
+def operations_of(answer: Answer) -> tuple[Operation, ...]:
+    """The operations of an answer."""
+    match answer:
+        case ListAnswer(operations=operations):
+            return operations
+        case StatusAnswer(operation=Operation() as operation) | ProgressAnswer(operation=Operation() as operation):
+            return (operation,)
+        case _:
+            return ()
+
+
+def test_a_body_is_utf_8() -> None:
+    """What begins with another encoding's mark is no list, however empty."""
+    with pytest.raises(BodyError):
+        wire.parse_list("[]".encode("utf-16"))

@@ -1,0 +1,231 @@
+"""From a story to the alerts that it sets off: simulated servers, the exporter over HTTP, Prometheus' own rule engine.
+
+`play` runs exporters in virtual time and scrapes them as Prometheus would; `alerts` hands the series to promtool with
+the shipped rules and gives back what fired, and when. Nothing between the story and the alert is written by hand.
+"""
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import looptime
+import yaml
+
+from deploy.prometheus.generate import PREFIX, RULES, rules
+from rc_import_exporter.app import App
+from rc_import_exporter.simulator.script import Script
+from rc_import_exporter.simulator.server import LoopClock, SimulatedServers
+from tests.support.rig import configure
+
+Sample = float | None
+"""A value, or none where there was no such series in a scrape."""
+
+READ: Final = frozenset(re.findall(r"\brocketchat_import_\w+", yaml.safe_dump([rule for _, rule in rules()])))
+"""The metrics that rules and annotations read."""
+Labels = frozenset[tuple[str, str]]
+
+FOREVER: Final = float("inf")
+_FOUND: Final = re.compile(r"\{([^{}]*)\} ([-+.\dE]+)")
+_PAIR: Final = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """An exporter that runs from one second to another; one of the same instance after it is its restart."""
+
+    instance: str = "a"
+    starts: float = 0.0
+    ends: float = FOREVER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scraped:
+    """The series of a number of scrapes, `interval` seconds apart; instants are seconds since the first."""
+
+    interval: float
+    series: Mapping[str, Sequence[Sample]]
+
+    def every(self, number: int) -> "Scraped":
+        """The same with only every so manieth scrape."""
+        return replace(
+            self, interval=self.interval * number, series={key: each[::number] for key, each in self.series.items()}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fired:
+    """An alert that fired: its name without the prefix, its other labels, when it did first and last, and how often.
+
+    Instants are seconds, `times` counts how often it began to fire.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    first: float
+    last: float
+    times: int
+
+    @property
+    def workspace(self) -> str:
+        """The workspace that it is about."""
+        return self.labels.get("workspace", "")
+
+
+def play(
+    scripts: Mapping[str, Script],
+    *,
+    interval: float,
+    duration: float,
+    options: Mapping[str, str] | None = None,
+    lives: Sequence[Life] = (Life(),),
+) -> Scraped:
+    """Run exporters of these scripts and scrape each of them every `interval` seconds; options are by dotted path."""
+    loop = looptime.new_event_loop(start=0.0, noop_cycles=2)
+    try:
+        stage = _Stage(scripts, options or {}, lives)
+        return loop.run_until_complete(stage.scrapes(interval, duration))
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+class _Stage:
+    """Servers, and the exporters that are alive."""
+
+    def __init__(self, scripts: Mapping[str, Script], options: Mapping[str, str], lives: Sequence[Life]) -> None:
+        self._scripts = scripts
+        self._options = options
+        self._lives = lives
+        self._clock = LoopClock()
+        self._alive: dict[Life, tuple[App, int]] = {}
+
+    async def scrapes(self, interval: float, duration: float) -> Scraped:
+        """All of them."""
+        count = int(duration // interval) + 1
+        series: dict[str, list[Sample]] = {}
+        async with AsyncExitStack() as stack:
+            servers = await stack.enter_async_context(SimulatedServers(self._scripts, clock=self._clock))
+            session = await stack.enter_async_context(
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+            )
+            stack.push_async_callback(self._end, list(self._lives))
+            for number in range(count):
+                await asyncio.sleep(max(0.0, number * interval - asyncio.get_running_loop().time()))
+                await self._change(servers, number * interval)
+                async for key, value in self._page(session, number * interval):
+                    series.setdefault(key, [None] * count)[number] = value
+        return Scraped(interval=interval, series=series)
+
+    async def _change(self, servers: SimulatedServers, now: float) -> None:
+        await self._end([life for life in self._alive if life.ends <= now])
+        for life in self._lives:
+            if life.starts <= now < life.ends and life not in self._alive:
+                urls = {name: servers.url(name) for name in self._scripts}
+                app = App(configure(urls, self._options), now=self._clock.now)
+                self._alive[life] = app, await app.start()
+
+    async def _end(self, lives: Sequence[Life]) -> None:
+        for life in lives:
+            if life in self._alive:
+                await self._alive.pop(life)[0].stop()
+
+    async def _page(self, session: aiohttp.ClientSession, now: float) -> AsyncIterator[tuple[str, float]]:
+        for instance in {life.instance for life in self._lives if life.starts <= now}:
+            alive = next((life for life in self._alive if life.instance == instance), None)
+            target = f'instance="{instance}",job="exporter"'
+            if alive is not None:
+                async with session.get(f"http://127.0.0.1:{self._alive[alive][1]}/metrics") as response:
+                    for key, value in _samples(await response.text(), target, self._clock.zero):
+                        yield key, value
+            comes_back = any(life.instance == instance and life.ends > now for life in self._lives)
+            if alive is not None or comes_back:
+                yield f"up{{{target}}}", float(alive is not None)
+
+
+def _samples(page: str, target: str, zero: float) -> Iterator[tuple[str, float]]:
+    """The series that rules read, labelled as a scrape labels them, with dates counted from the clock's zero."""
+    for line in page.splitlines():
+        name = re.split("[{ ]", line, maxsplit=1)[0]
+        if name in READ:
+            key, _, value = line.rpartition(" ")
+            labelled = f"{key[:-1]},{target}}}" if key.endswith("}") else f"{key}{{{target}}}"
+            yield labelled, float(value) - (zero if name.endswith("_timestamp_seconds") else 0.0)
+
+
+def alerts(scraped: Scraped, folder: Path) -> list[Fired]:
+    """What fires where the shipped rules are evaluated at each scrape; in the order in which it does."""
+    last = (max(len(each) for each in scraped.series.values()) - 1) * scraped.interval
+    step = f"{scraped.interval:.0f}s"
+    window = f"[{last + scraped.interval:.0f}s:{step}]"
+    firing = 'ALERTS{alertstate="firing"}'
+    first, until, times = _ask(
+        scraped,
+        [
+            f"min_over_time(timestamp({firing}){window})",
+            f"max_over_time(timestamp({firing}){window})",
+            f"sum_over_time(({firing} unless {firing} offset {step}){window})",
+        ],
+        last,
+        folder,
+    )
+    fired = [
+        Fired(
+            name=dict(labels)["alertname"].removeprefix(PREFIX),
+            labels={key: value for key, value in sorted(labels) if key not in {"alertname", "alertstate", "severity"}},
+            first=began,
+            last=until[labels],
+            times=round(times[labels]),
+        )
+        for labels, began in first.items()
+    ]
+    return sorted(fired, key=lambda each: (each.first, each.name, each.workspace))
+
+
+def _ask(scraped: Scraped, exprs: Sequence[str], at: float, folder: Path) -> list[dict[Labels, float]]:
+    """What each expression gives: promtool is told to expect nothing, and says what it got instead."""
+    case = {
+        "rule_files": [str(RULES)],
+        "evaluation_interval": f"{scraped.interval:.0f}s",
+        "group_eval_order": list(dict.fromkeys(group for group, _ in rules())),
+        "tests": [
+            {
+                "interval": f"{scraped.interval:.0f}s",
+                "input_series": [
+                    {"series": key, "values": _notation(values)} for key, values in scraped.series.items()
+                ],
+                "promql_expr_test": [{"expr": expr, "eval_time": f"{at:.0f}s"} for expr in exprs],
+            }
+        ],
+    }
+    written = folder / "case.yml"
+    written.write_text(json.dumps(case))
+    ran = subprocess.run(["promtool", "test", "rules", written], capture_output=True, text=True, check=False)
+    if ran.returncode == 0:
+        return [{} for _ in exprs]
+    got = re.findall(r"exp: nil\s+got: (.*)", ran.stdout + ran.stderr)
+    if len(got) != len(exprs):
+        raise RuntimeError(ran.stdout + ran.stderr)
+    return [{frozenset(_PAIR.findall(labels)): float(value) for labels, value in _FOUND.findall(line)} for line in got]
+
+
+def _notation(values: Sequence[Sample]) -> str:
+    """The values as promtool reads them; where a series ends a scrape tells Prometheus so."""
+    written = []
+    held: Sample = None
+    for value, group in groupby(values):
+        length = sum(1 for _ in group)
+        if value is None:
+            written.append("stale" if held is not None else "_")
+            written += [f"_x{length - 1}"] if length > 1 else []
+        else:
+            written.append(f"{value!r}+0x{length - 1}")
+        held = value
+    return " ".join(written)

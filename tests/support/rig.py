@@ -1,0 +1,100 @@
+"""The exporter over simulated servers, all of it over real sockets, in whatever time the loop keeps.
+
+`exporting` starts both; a test sleeps to let time pass and reads the page as Prometheus would. With looptime's virtual
+time hours pass in moments.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from rc_import_exporter.app import App
+from rc_import_exporter.config import settings
+from rc_import_exporter.core.snapshot import Record
+from rc_import_exporter.metrics.catalogue import PREFIX
+from rc_import_exporter.simulator.script import Script
+from rc_import_exporter.simulator.server import LoopClock, SimulatedServers
+
+RECORDINGS = Path(__file__).parents[1] / "recordings"
+
+
+class Page:
+    """A scraped page, to be asked for values: names without the exporter's prefix."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The value of one series, `None` where there is no such series."""
+        return self._samples.get((PREFIX + name, frozenset(labels.items())))
+
+    def series(self, name: str, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
+        """All series of a name that have these labels."""
+        wanted = set(labels.items())
+        return {
+            each: value for (found, each), value in self._samples.items() if found == PREFIX + name and wanted <= each
+        }
+
+    def one(self, label: str, workspace: str, name: str | None = None) -> str | None:
+        """The member of a closed set (state, step, outcome) that is 1; fails unless exactly one is."""
+        chosen = [dict(each)[label] for each, value in self.series(name or label, workspace=workspace).items() if value]
+        assert len(chosen) <= 1, chosen
+        return chosen[0] if chosen else None
+
+    def names(self, **labels: str) -> set[str]:
+        """The names, without the prefix, that have a series with these labels."""
+        wanted = set(labels.items())
+        return {name.removeprefix(PREFIX) for name, each in self._samples if wanted <= each}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporting:
+    """An exporter that runs, and its servers."""
+
+    app: App
+    servers: SimulatedServers
+    url: str
+    session: aiohttp.ClientSession
+
+    async def page(self) -> Page:
+        """Scrapes `/metrics` as text."""
+        async with self.session.get(f"{self.url}/metrics") as response:
+            assert response.status == 200
+            return Page(await response.text())
+
+    def record(self, name: str) -> Record:
+        """What is known of a workspace."""
+        return self.app.store.snapshot.records[name]
+
+
+def configure(urls: Mapping[str, str], options: Mapping[str, str] | None = None) -> settings.Settings:
+    """Settings for these workspaces of a simulated server, with further options by dotted path."""
+    workspaces = {
+        f"workspaces.{name}.{option}": text
+        for name, url in urls.items()
+        for option, text in {"url": url, "user_id": "simulatedUser0001", "auth_token": "simulated-auth-token"}.items()
+    }
+    return settings.load({"web.listen_address": "127.0.0.1:0", **workspaces, **(options or {})}, {})
+
+
+@asynccontextmanager
+async def exporting(scripts: Mapping[str, Script], **options: str) -> AsyncIterator[Exporting]:
+    """Starts servers and exporter in the loop's time, and stops both; option names have `__` for a dot."""
+    clock = LoopClock()
+    dotted = {name.replace("__", "."): text for name, text in options.items()}
+    async with SimulatedServers(scripts, clock=clock) as servers, aiohttp.ClientSession() as session:
+        app = App(configure({name: servers.url(name) for name in scripts}, dotted), now=clock.now)
+        port = await app.start()
+        try:
+            yield Exporting(app=app, servers=servers, url=f"http://127.0.0.1:{port}", session=session)
+        finally:
+            await app.stop()

@@ -1,0 +1,205 @@
+"""The JSON API: it answers by its schema whatever the servers sent, and says what the page says."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from rc_import_exporter.core.domain import Counts, Kind, Operation, Reason, Step
+from rc_import_exporter.core.snapshot import Record
+from rc_import_exporter.web import api as report
+from rc_import_exporter.web import view
+from tests.support.gallery import LATER, crowd, gallery, importing, refused, showing, told, workspace
+from tests.support.pictures import NOW, finished, lost, picture, running, untouched
+
+SCHEMA: Final = json.loads(report.schema())
+VALIDATOR: Final = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+counts = st.integers(0, 10**9) | st.none()
+instants = st.floats(allow_nan=False, allow_infinity=False) | st.floats(0, 2e9) | st.none()
+operations = st.builds(
+    Operation,
+    id=st.text(min_size=1, max_size=24),
+    importer=st.text(max_size=24),
+    step=st.sampled_from(Step),
+    valid=st.booleans(),
+    created=instants,
+    updated=instants,
+    dated_as_text=st.booleans(),
+    counts=st.none()
+    | st.builds(
+        Counts,
+        total=counts,
+        completed=counts,
+        failed=counts,
+        staged=st.dictionaries(st.sampled_from(Kind), st.integers(0, 10**9)),
+    ),
+)
+
+
+async def ask(url: str) -> tuple[int, object]:
+    """The status and the JSON of an answer."""
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        assert response.content_type == "application/json"
+        return response.status, await response.json()
+
+
+def member(value: object, *path: str | int) -> object:
+    """What stands at this path of a JSON value."""
+    for key in path:
+        if isinstance(value, Mapping) and isinstance(key, str):
+            value = value[key]
+        else:
+            assert isinstance(value, list)
+            assert isinstance(key, int)
+            value = value[key]
+    return value
+
+
+def test_the_schema_is_one_and_describes_every_field() -> None:
+    """A reader finds out what each of them means."""
+    Draft202012Validator.check_schema(SCHEMA)
+    for name, definition in SCHEMA["$defs"].items():
+        assert definition["description"], name
+        undescribed = [field for field, value in definition["properties"].items() if "description" not in value]
+        assert undescribed == [], name
+        assert definition["additionalProperties"] is False, name
+
+
+async def test_every_kind_of_workspace_answers_by_the_schema() -> None:
+    """All together and each alone; alone it has its earlier operations, too."""
+    async with showing(gallery()) as shown:
+        status, everything = await ask(f"{shown.url}/api/v1/workspaces")
+        assert status == 200
+        VALIDATOR.validate(everything)
+        assert member(everything, "total") == len(shown.snapshot.records)
+        for name in shown.snapshot.records:
+            status, one = await ask(f"{shown.url}/api/v1/workspaces/{name}")
+            assert status == 200
+            VALIDATOR.validate(one)
+            assert member(one, "name") == name
+            assert isinstance(member(one, "earlier_operations"), list)
+
+
+async def test_the_schema_is_published() -> None:
+    """Beside what it describes."""
+    async with (
+        showing(picture([])) as shown,
+        aiohttp.ClientSession() as session,
+        session.get(f"{shown.url}/api/v1/workspaces.schema.json") as response,
+    ):
+        assert response.content_type == "application/schema+json"
+        assert json.loads(await response.text()) == SCHEMA
+
+
+@given(st.lists(operations, min_size=1, max_size=4, unique_by=lambda each: each.id), st.floats(0, 4e9))
+def test_whatever_a_server_sends_is_shown(seen: list[Operation], now: float) -> None:
+    """Counts and dates of any size give JSON by the schema; nothing is not a number."""
+    record = told(told(workspace("acme"), 15.0, *reversed(seen)), 0.0, *seen)
+    body = report.workspace_json(view.view(record, now), view.past(record))
+    VALIDATOR.validate(json.loads(body))
+
+
+async def test_a_running_import_is_told_with_what_it_has_done() -> None:
+    """The fields that a script reads."""
+    async with showing(picture([running("acme")])) as shown:
+        _, one = await ask(f"{shown.url}/api/v1/workspaces/acme")
+    assert [member(one, name) for name in ("up", "state", "step", "outcome", "restart_safe")] == [
+        True,
+        "importing",
+        "importing_messages",
+        "running",
+        False,
+    ]
+    assert member(one, "operation", "records") == {
+        "total": 5020,
+        "completed": 1500,
+        "failed": 2,
+        "staged": {"users": 20, "channels": 8, "messages": 4992, "contacts": 0},
+    }
+    created = member(one, "operation", "created")
+    assert isinstance(created, str)
+    assert datetime.fromisoformat(created).timestamp() == pytest.approx(NOW - 2_520.25)
+
+
+async def test_what_cannot_be_told_is_null_and_not_of_before() -> None:
+    """What was known stands apart, with its date."""
+    async with showing(picture([running("acme")])) as shown:
+        shown.now = NOW + 3_600.0
+        _, one = await ask(f"{shown.url}/api/v1/workspaces/acme")
+    told_now = [member(one, name) for name in ("state", "step", "outcome", "source", "operation")]
+    assert told_now == [None] * 5
+    assert member(one, "last_known", "outcome") == "running"
+    assert member(one, "up") is False
+
+
+@pytest.mark.parametrize(
+    ("records", "safe"),
+    [
+        ([untouched("acme"), finished("beta")], True),
+        ([untouched("acme"), workspace("beta")], None),
+        ([untouched("acme"), refused(finished("beta"), 0.0, Reason.CONNECTION, None)], None),
+        ([untouched("acme"), told(workspace("beta"), 0.0, importing(10, 5.0, step=Step.UNKNOWN))], None),
+        ([running("acme"), workspace("beta")], False),
+        ([untouched("acme"), lost("beta"), workspace("new")], False),
+    ],
+    ids=["at rest", "not polled yet", "down", "unknown step", "running", "lost while running"],
+)
+async def test_a_restart_of_all_is_safe_only_where_it_is_for_each(records: list[Record], *, safe: bool | None) -> None:
+    """`jq -e` passes on true alone; whatever cannot be told is no leave to restart."""
+    async with showing(picture(records)) as shown:
+        _, body = await ask(f"{shown.url}/api/v1/workspaces")
+        _, searched = await ask(f"{shown.url}/api/v1/workspaces?q=acme")
+    VALIDATOR.validate(body)
+    assert member(body, "restart_safe") is safe
+    assert member(searched, "restart_safe") is safe
+    each = [member(body, "workspaces", index, "restart_safe") for index in range(len(records))]
+    assert safe is (False if False in each else None if None in each else True)
+
+
+async def test_an_unknown_workspace_is_404_in_json() -> None:
+    """A script reads an error, and no page."""
+    async with showing(gallery()) as shown:
+        status, body = await ask(f"{shown.url}/api/v1/workspaces/%3Cb%3E")
+    assert (status, body) == (404, {"error": "no workspace is called '<b>'"})
+
+
+async def test_a_search_narrows_the_list_and_not_the_summary() -> None:
+    """As on the page."""
+    async with showing(crowd(30)) as shown:
+        _, body = await ask(f"{shown.url}/api/v1/workspaces?q=region%3Deu&level=critical")
+    workspaces = member(body, "workspaces")
+    assert isinstance(workspaces, list)
+    assert {(each["labels"]["region"], each["level"]) for each in workspaces} <= {("eu", "critical")}
+    assert member(body, "total") == 30
+    assert member(body, "restart_safe") is False
+
+
+async def test_failures_are_told_with_advice() -> None:
+    """What the page says, a chat bot can say."""
+    record = refused(workspace("acme"), 0.0, Reason.UNAUTHORIZED, 401)
+    async with showing(picture([record])) as shown:
+        _, one = await ask(f"{shown.url}/api/v1/workspaces/acme")
+    assert member(one, "problems", 0, "reason") == "unauthorized"
+    assert member(one, "problems", 0, "advice")
+    assert member(one, "alerts") == ["CredentialsRefused"]
+
+
+async def test_answers_are_at_most_a_second_old() -> None:
+    """Within it, many readers cost as one; after it, the next one sees what is new."""
+    async with showing(picture([running("acme"), workspace("beta")])) as shown:
+        url = f"{shown.url}/api/v1/workspaces"
+        _, first = await ask(url)
+        records = {**shown.snapshot.records, "beta": refused(workspace("beta"), 0.0, Reason.TIMEOUT, None)}
+        shown.snapshot = replace(shown.snapshot, records=records)
+        shown.now = LATER + 1.0
+        _, later = await ask(url)
+    assert member(first, "levels", "waiting") == 1
+    assert (member(later, "levels", "waiting"), member(later, "levels", "warning")) == (0, 1)

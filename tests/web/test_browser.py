@@ -1,0 +1,357 @@
+"""The page in a real browser: readable, accessible, alive, and silent towards everyone but its own server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import looptime
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, Request, Response, expect
+
+from rc_import_exporter.core.snapshot import Snapshot
+from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.simulator import stories
+from rc_import_exporter.web import view
+from tests.support.gallery import HOSTILE, LATER, chromium, crowd, failed, gallery, hostile, showing, waiting
+from tests.support.pictures import picture, running, untouched
+from tests.support.rig import exporting
+from tests.web.test_pages import proxied
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.program("chromium"),
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("browser"),
+]
+
+AXE: Final = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+Scheme = Literal["dark", "light"]
+SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
+PERIOD: Final = 5_100
+"""Milliseconds after which the page has looked again."""
+
+TELLING: Final = ("acme", "beta", "globex", "gone", "hostile", "refused")
+"""Workspaces whose pages have every part that a page can have."""
+
+needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make node_modules")
+
+
+@dataclass
+class Watch:
+    """What went wrong on a page: errors, forbidden loads, dialogs, and requests that go elsewhere."""
+
+    home: str
+    complaints: list[str] = field(default_factory=list)
+
+    def follow(self, page: Page) -> None:
+        """Watches a page from now on."""
+        page.on("console", self._console)
+        page.on("pageerror", self._error)
+        page.on("request", self._request)
+        page.on("response", self._response)
+        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(f"console: {message.text}")
+
+    def _error(self, error: Error) -> None:
+        self.complaints.append(f"error: {error.message}")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith((f"{self.home}/", "data:")):
+            self.complaints.append(f"request elsewhere: {request.url}")
+
+    def _response(self, response: Response) -> None:
+        if response.status >= 400:
+            self.complaints.append(f"status {response.status}: {response.url}")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser, which takes seconds to start; each test has a profile of its own in it."""
+    async with chromium() as started:
+        yield started
+
+
+@asynccontextmanager
+async def visiting(
+    browser: Browser, home: str, *, width: int = 1100, scheme: Scheme = "light", script: bool = True
+) -> AsyncIterator[Page]:
+    """A page whose visitor complains about nothing."""
+    context = await browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script
+    )
+    page = await context.new_page()
+    watch = Watch(home=home)
+    watch.follow(page)
+    yield page
+    await context.close()
+    assert watch.complaints == []
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe finds wrong with a page, as rule and place."""
+    await page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
+    found: Mapping[str, list[dict[str, object]]] = await page.evaluate("axe.run({resultTypes: ['violations']})")
+    return [f"{each['id']}: {json.dumps(each['nodes'])[:400]}" for each in found["violations"]]
+
+
+async def tick(page: Page) -> None:
+    """Lets the page's clock run until it has looked again, and waits for the answer."""
+    async with page.expect_response("**/*"):
+        await page.clock.run_for(PERIOD)
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_every_kind_of_workspace_is_accessible(browser: Browser, scheme: Scheme) -> None:
+    """Contrast, names, order of headings, landmarks: axe finds nothing, in either scheme."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url, scheme=scheme) as page:
+        paths = ["/", "/?q=nobody", "/runbook", *(f"/workspaces/{name}" for name in TELLING)]
+        found = {}
+        for path in paths:
+            await page.goto(f"{shown.url}{path}")
+            found[path] = await violations(page)
+        assert {path: wrong for path, wrong in found.items() if wrong} == {}
+
+
+@needs_axe
+async def test_the_check_finds_what_is_wrong(browser: Browser) -> None:
+    """A picture without a text, and pale letters."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
+        await page.goto(f"{shown.url}/")
+        await page.evaluate("document.querySelector('h1').append(new Image())")
+        await page.evaluate("document.querySelector('h1').style.setProperty('color', '#eee')")
+        assert {each.split(":")[0] for each in await violations(page)} >= {"image-alt", "color-contrast"}
+
+
+async def test_a_visitor_complains_of_loads_from_elsewhere(browser: Browser) -> None:
+    """The policy keeps them from happening, and the watch sees that it had to."""
+    watch = Watch(home="none")
+    async with showing(gallery()) as shown:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(f"{shown.url}/")
+        watch.follow(page)
+        async with page.expect_console_message():
+            await page.evaluate("fetch('http://127.0.0.1:9/').catch(() => null)")
+        await context.close()
+    assert any("Content Security Policy" in complaint for complaint in watch.complaints)
+
+
+@pytest.mark.parametrize("width", [320, 768, 1600])
+async def test_nothing_is_wider_than_the_screen(browser: Browser, width: int) -> None:
+    """A phone shows all of it without scrolling sideways, the longest words included."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url, width=width) as page:
+        for path in ["/", "/runbook", *(f"/workspaces/{name}" for name in TELLING)]:
+            await page.goto(f"{shown.url}{path}")
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+async def test_it_refreshes_itself_and_disturbs_nobody(browser: Browser) -> None:
+    """The same elements show the new state; focus, a half-typed search and the place on the page stay."""
+    async with showing(picture([waiting("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
+        await page.clock.install()
+        await page.goto(f"{shown.url}/")
+        card = page.locator("#workspace-acme")
+        await expect(card.locator(".badge")).to_contain_text("Waiting")
+        await card.evaluate("element => { element.known = true }")
+        await page.locator("#workspace-beta h2 a").focus()
+        shown.snapshot, shown.now = picture([running("acme"), untouched("beta")]), LATER + 5.0
+        await tick(page)
+        await expect(card.locator(".badge")).to_contain_text("Importing")
+        await expect(page.locator("#banner")).to_contain_text("Do not restart or scale Rocket.Chat now")
+        assert await card.evaluate("element => element.known") is True
+        await expect(page.locator("#workspace-beta h2 a")).to_be_focused()
+        shown.snapshot, shown.now = picture([failed("acme"), untouched("beta")]), LATER + 10.0
+        await tick(page)
+        await expect(card.locator(".badge")).to_contain_text("Failed")
+        await expect(page.locator("#banner")).to_have_count(0)
+        await expect(page).to_have_title("(1) Rocket.Chat imports")
+
+
+async def test_what_moves_up_keeps_its_element_and_its_focus(browser: Browser) -> None:
+    """A workspace that becomes the worst is moved, not made anew."""
+    async with showing(picture([failed("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
+        await page.clock.install()
+        await page.goto(f"{shown.url}/")
+        await page.locator("#workspace-beta h2 a").focus()
+        shown.snapshot, shown.now = picture([untouched("acme"), failed("beta")]), LATER + 5.0
+        await tick(page)
+        await expect(page.locator(".workspaces h2").first).to_have_text("beta")
+        await expect(page.locator("#workspace-beta h2 a")).to_be_focused()
+        assert await page.locator(".workspaces > li").count() == 2
+
+
+async def test_a_search_narrows_as_it_is_typed_and_survives_a_refresh(browser: Browser) -> None:
+    """Three hundred workspaces: the worst first, and the one that is meant after a few letters."""
+    async with showing(crowd(300)) as shown, visiting(browser, shown.url) as page:
+        await page.clock.install()
+        await page.goto(f"{shown.url}/")
+        assert await page.locator(".workspaces > li").count() == 300
+        await expect(page.locator(".workspaces .badge").first).to_contain_text("Cut off")
+        await page.locator("#q").press_sequentially("workspace-12 region=eu")
+        await page.clock.run_for(200)
+        await expect(page.locator(".workspaces > li")).to_have_count(4)
+        assert page.url.endswith("?q=workspace-12+region%3Deu")
+        shown.now = LATER + 5.0
+        await page.locator("#q").press_sequentially("x")
+        await page.clock.run_for(200)
+        await expect(page.locator(".found")).to_contain_text("No workspace matches")
+        await expect(page.locator("#q")).to_have_value("workspace-12 region=eux")
+        await expect(page.locator("#q")).to_be_focused()
+
+
+async def test_without_a_script_everything_is_there(browser: Browser) -> None:
+    """State, cause, progress, advice and filter; the page reloads by itself."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url, script=False) as page:
+        await page.goto(f"{shown.url}/")
+        assert await page.locator("meta[http-equiv=refresh]").count() == 1
+        assert await page.locator(".workspaces > li").count() == len(shown.snapshot.records)
+        await page.locator("#q").fill("team=platform")
+        await page.get_by_role("button", name="Filter").click()
+        await expect(page.locator(".workspaces > li")).to_have_count(1)
+        await page.get_by_role("link", name="globex", exact=True).click()
+        await expect(page.locator(".verdict")).to_contain_text("Cut off at 2,500 of 5,020 records")
+        await expect(page.get_by_role("heading", name="What to do")).to_be_visible()
+        await expect(page.get_by_role("progressbar")).to_have_attribute("value", str(2_500 / 5_020))
+
+
+async def test_with_a_script_the_page_does_not_reload(browser: Browser) -> None:
+    """Two ways of refreshing would flicker."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
+        await page.goto(f"{shown.url}/")
+        assert await page.locator("meta[http-equiv=refresh]").count() == 0
+
+
+async def test_hostile_names_are_shown_as_they_are_written(browser: Browser) -> None:
+    """When the page comes, and when it refreshes."""
+    async with showing(picture([running("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
+        await page.clock.install()
+        await page.goto(f"{shown.url}/workspaces/acme")
+        shown.snapshot, shown.now = picture([hostile("acme"), untouched("beta")]), LATER + 5.0
+        await tick(page)
+        await expect(page.locator("dd", has_text=HOSTILE).first).to_be_visible()
+        await page.reload()
+        await expect(page.locator("dd", has_text=HOSTILE).first).to_be_visible()
+        await expect(page).to_have_title("acme: Importing")
+        assert await page.locator("main script, main img").count() == 0
+
+
+async def test_the_gzip_page_of_metrics_is_read_whole(browser: Browser) -> None:
+    """One member: a browser stops at the end of the first, and the tail would be missing."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
+        response = await page.goto(f"{shown.url}/metrics")
+        assert response is not None
+        assert await response.header_value("content-encoding") == "gzip"
+        assert await response.text() == Exposition(process=False).page(shown.snapshot, shown.now).decode()
+
+
+async def test_it_works_below_a_prefix(browser: Browser) -> None:
+    """Style, script, refresh, search and links, behind a proxy that serves other things beside it."""
+    async with (
+        showing(gallery()) as shown,
+        proxied(shown.url, "/tools/imports") as base,
+        visiting(browser, base) as page,
+    ):
+        await page.clock.install()
+        await page.goto(f"{base}/")
+        await page.get_by_role("link", name="Needs someone now").click()
+        await page.get_by_role("link", name="initech", exact=True).click()
+        assert page.url == f"{base}/workspaces/initech"
+        colour = await page.locator("#verdict").evaluate("element => getComputedStyle(element).borderLeftWidth")
+        assert colour == "5px"
+        shown.snapshot, shown.now = picture([running("initech"), untouched("beta")]), LATER + 5.0
+        await tick(page)
+        await expect(page.locator("#verdict .badge")).to_contain_text("Importing")
+        await page.get_by_role("link", name="team=chat").click()
+        assert page.url == f"{base}/?q=team%3Dchat"
+        await expect(page.locator(".workspaces > li")).to_have_count(1)
+
+
+async def test_it_says_when_the_exporter_is_away(browser: Browser) -> None:
+    """What stands there is then old; and it is forgotten when it comes back."""
+    async with showing(gallery()) as shown:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.clock.install()
+        await page.goto(f"{shown.url}/")
+        await context.set_offline(True)
+        await page.clock.run_for(PERIOD)
+        await expect(page.locator("#lost")).to_contain_text("The exporter has not answered since")
+        await expect(page.locator(".workspaces > li")).to_have_count(len(shown.snapshot.records))
+        await context.set_offline(False)
+        await tick(page)
+        await expect(page.locator("#lost")).to_be_empty()
+        await context.close()
+
+
+async def test_a_keyboard_reaches_everything_and_sees_where_it_is(browser: Browser) -> None:
+    """The first key leads past the navigation; what has the focus is outlined."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
+        await page.goto(f"{shown.url}/")
+        await page.keyboard.press("Tab")
+        await expect(page.locator(".skip")).to_be_focused()
+        await expect(page.locator(".skip")).to_be_in_viewport()
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Tab")
+        focused = page.locator("main :focus")
+        await expect(focused).to_have_count(1)
+        assert await focused.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What the exporter knew at an instant."""
+
+    snapshot: Snapshot
+    now: float
+
+
+def moments() -> list[Moment]:
+    """The demo played in virtual time: the moments at which an outcome, or that it can be told, had changed."""
+    loop = looptime.new_event_loop(start=0.0)
+    try:
+        return loop.run_until_complete(play())
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def play() -> list[Moment]:
+    """A minute of the demo, second by second, without what looks the same as before."""
+    kept: list[Moment] = []
+    titles: list[str] = []
+    async with exporting(stories.demo(), poll_interval="1s", poll_interval_idle="1s") as running_demo:
+        for _ in range(60):
+            await asyncio.sleep(1.0)
+            moment = Moment(snapshot=running_demo.app.store.snapshot, now=running_demo.servers.clock.now())
+            seen = [f"{each.title} {each.level}" for each in view.overview(moment.snapshot, moment.now).workspaces]
+            if seen != titles:
+                kept.append(moment)
+                titles = seen
+    return kept
+
+
+async def test_the_demo_s_stories_are_told_as_they_happen(browser: Browser) -> None:
+    """The page that stays open shows every turn of all four, and its progress never leaves 0 to 100 %."""
+    played = await asyncio.to_thread(moments)
+    told = set()
+    async with showing(played[0].snapshot) as shown, visiting(browser, shown.url) as page:
+        shown.now = played[0].now
+        await page.clock.install()
+        await page.goto(f"{shown.url}/")
+        for moment in played[1:]:
+            shown.snapshot, shown.now = moment.snapshot, moment.now
+            await tick(page)
+            for each in view.overview(moment.snapshot, moment.now).workspaces:
+                badge = page.locator(f"#workspace-{each.name} .badge")
+                await expect(badge).to_contain_text(each.title)
+                told.add(each.title)
+    assert {"Waiting", "Loading", "Importing", "Succeeded", "Completed with errors", "Cut off"} <= told

@@ -1,0 +1,302 @@
+"""The pages as a server sends them: complete without a script, safe, and with links that work below any prefix."""
+
+import gzip
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from rc_import_exporter.web.pages import (
+    CONTENT_SECURITY_POLICY,
+    anchor,
+    code,
+    number,
+    percent,
+    render_markdown,
+    when,
+)
+from rc_import_exporter.web.server import Server, create_application
+from tests.support.gallery import HOSTILE, crowd, gallery, hostile, showing, workspace
+from tests.support.pictures import NOW, picture, running, untouched
+
+RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
+PAGES = ["/", "/workspaces/acme", "/workspaces/hostile", "/workspaces/nobody", "/?q=acme", "/?level=critical"]
+
+
+@dataclass(slots=True)
+class Seen(HTMLParser):
+    """What a browser would make of a page: its elements, links and text."""
+
+    elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        HTMLParser.__init__(self)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of each element of this name."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def addresses(self) -> list[str]:
+        """All that it links to or loads, but for data."""
+        found = [each.get("href") or each.get("src") for _, each in self.elements]
+        return [address for address in found if address and not address.startswith("data:")]
+
+
+async def look(url: str) -> tuple[int, dict[str, str], Seen]:
+    """Status, headers and content of a page."""
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        seen = Seen()
+        seen.feed(await response.text())
+        return response.status, dict(response.headers), seen
+
+
+@asynccontextmanager
+async def proxied(url: str, prefix: str) -> AsyncIterator[str]:
+    """A proxy that forwards what lies below a prefix, and knows nothing else; gives its address with the prefix."""
+
+    async def forward(request: web.Request) -> web.Response:
+        target = f"{url}/{request.match_info['path']}"
+        address = f"{target}?{request.query_string}" if request.query_string else target
+        async with session.get(address, allow_redirects=False) as answer:
+            kept = {name: answer.headers[name] for name in ("Content-Type", "Location") if name in answer.headers}
+            kept["Content-Security-Policy"] = answer.headers["Content-Security-Policy"]
+            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+
+    server = Server(create_application([web.get(f"{prefix}/{{path:.*}}", forward)]))
+    async with aiohttp.ClientSession() as session:
+        port = await server.start("127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{port}{prefix}"
+        finally:
+            await server.stop()
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_nothing_in_a_page_is_inline_or_from_elsewhere(path: str) -> None:
+    """What the policy forbids is not there in the first place."""
+    async with showing(gallery()) as shown:
+        _, headers, seen = await look(f"{shown.url}{path}")
+    assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert headers["Cache-Control"] == "no-store"
+    assert all(each.get("src") for each in seen.all("script"))
+    assert seen.all("style") == []
+    inline = [name for _, each in seen.elements for name in each if name == "style" or name.startswith("on")]
+    assert inline == []
+    assert [address for address in seen.addresses if urlsplit(address).scheme or address.startswith("/")] == []
+
+
+@pytest.mark.parametrize("prefix", ["", "/tools/imports"])
+async def test_every_link_leads_somewhere_below_any_prefix(prefix: str) -> None:
+    """From the first page on, followed by a reader who clicks everything."""
+    async with showing(gallery()) as shown, proxied(shown.url, prefix) as base, aiohttp.ClientSession() as session:
+        start = f"{base}/"
+        waiting, followed = [start], {start}
+        while waiting:
+            url = waiting.pop()
+            async with session.get(url) as response:
+                assert response.status == 200 or url.endswith("/-/ready"), url
+                if response.content_type != "text/html":
+                    continue
+                seen = Seen()
+                seen.feed(await response.text())
+            for address in seen.addresses:
+                target = urljoin(url, address).split("#")[0]
+                assert target.startswith(start), (url, address)
+                if target not in followed:
+                    followed.add(target)
+                    waiting.append(target)
+        assert {f"{start}{path}" for path in ("metrics", "-/healthy", "runbook", "workspaces/acme")} <= followed
+
+
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [("/workspaces", "/"), ("/workspaces/", "/"), ("/workspaces/acme/", "/workspaces/acme"), ("/runbook/", "/runbook")],
+)
+async def test_a_slash_too_many_or_too_few_leads_on(path: str, end: str) -> None:
+    """Below a prefix, too, and the links of the page it ends on are right."""
+    async with (
+        showing(gallery()) as shown,
+        proxied(shown.url, "/p") as base,
+        aiohttp.ClientSession() as session,
+        session.get(f"{base}{path}") as response,
+    ):
+        assert str(response.url) == f"{base}{end}"
+
+
+async def test_texts_of_the_api_stay_texts() -> None:
+    """An importer and a label that are markup are shown as they are written."""
+    async with showing(picture([hostile("acme"), untouched("beta")])) as shown:
+        for path in ("/", "/workspaces/acme"):
+            _, _, seen = await look(f"{shown.url}{path}")
+            assert HOSTILE in seen.text
+            assert len(seen.all("script")) == 1
+            assert seen.all("img") == []
+
+
+async def test_a_hostile_search_stays_a_search() -> None:
+    """What is typed comes back as a value, and nothing else."""
+    query = urlencode({"q": '"><script>', "level": '"><b>'})
+    async with showing(gallery()) as shown:
+        _, _, seen = await look(f"{shown.url}/?{query}")
+    assert seen.all("input")[0]["value"] == '"><script>'
+    assert len(seen.all("script")) == 1
+    assert seen.all("b") == []
+
+
+async def test_a_form_filters_without_a_script() -> None:
+    """The query string alone decides what is shown."""
+    async with showing(crowd(60)) as shown:
+        _, _, seen = await look(f"{shown.url}/?q=workspace-00+region%3Deu")
+    assert "4 of 60 shown" in seen.text
+    shown_names = {each["id"] for each in seen.all("li") if "id" in each}
+    assert shown_names == {f"workspace-workspace-{index:03}" for index in (0, 3, 6, 9)}
+
+
+async def test_one_workspace_alone_is_shown_in_full_at_once() -> None:
+    """Whoever has one server need not click."""
+    async with showing(picture([running("acme")])) as shown:
+        _, _, seen = await look(f"{shown.url}/")
+        assert "importing messages" in seen.text
+        assert "Do not restart or scale Rocket.Chat now" in seen.text
+        _, _, elsewhere = await look(f"{shown.url}/?q=nobody")
+        assert "No workspace matches" in elsewhere.text
+
+
+async def test_no_workspace_at_all_is_said() -> None:
+    """And is no error."""
+    async with showing(picture([])) as shown:
+        status, _, seen = await look(f"{shown.url}/")
+    assert status == 200
+    assert "No workspace is configured" in seen.text
+
+
+async def test_an_unknown_workspace_is_a_page_that_leads_back() -> None:
+    """With its status."""
+    async with showing(gallery()) as shown:
+        status, _, seen = await look(f"{shown.url}/workspaces/%3Cb%3Enobody")
+    assert status == 404
+    assert "No workspace is called <b>nobody" in seen.text
+    assert "../" in seen.addresses
+
+
+async def test_a_page_loads_itself_anew_where_there_is_no_script() -> None:
+    """The directive stands where only a browser without scripts reads it."""
+    async with (
+        showing(gallery()) as shown,
+        aiohttp.ClientSession() as session,
+        session.get(f"{shown.url}/") as response,
+    ):
+        assert '<noscript><meta http-equiv="refresh" content="15"></noscript>' in await response.text()
+
+
+async def test_style_and_script_are_kept_until_they_change() -> None:
+    """Their addresses name their content; an address without it is asked again."""
+    async with showing(gallery()) as shown, aiohttp.ClientSession() as session:
+        _, _, seen = await look(f"{shown.url}/")
+        for address in [each["href"] for each in seen.all("link") if each["rel"] == "stylesheet"] + [
+            each["src"] for each in seen.all("script")
+        ]:
+            assert address is not None
+            async with session.get(f"{shown.url}/{address}") as response:
+                assert "immutable" in response.headers["Cache-Control"]
+            async with session.get(f"{shown.url}/{address.split('?')[0]}") as response:
+                assert response.headers["Cache-Control"] == "no-cache"
+        async with session.get(f"{shown.url}/static/..%2fpages.py") as response:
+            assert response.status == 404
+
+
+async def test_pages_are_compressed_for_whoever_takes_it() -> None:
+    """Three hundred workspaces over a slow line."""
+    async with showing(crowd(300)) as shown, aiohttp.ClientSession(auto_decompress=False) as session:
+        async with session.get(f"{shown.url}/", headers={"Accept-Encoding": "gzip"}) as response:
+            packed = await response.read()
+            assert response.headers["Content-Encoding"] == "gzip"
+            assert "Accept-Encoding" in response.headers["Vary"]
+        async with session.get(f"{shown.url}/", headers={"Accept-Encoding": "identity"}) as response:
+            assert len(await response.read()) > 5 * len(packed)
+
+
+@pytest.mark.parametrize("path", ["/", "/workspaces/acme", "/runbook", "/api/v1/workspaces", "/api/v1/workspaces/acme"])
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip;q=0", None),
+        ("gzip;q=0, *", None),
+        ("gzip;q=0.1, identity", None),
+        ("deflate", None),
+        ("*", "gzip"),
+        ("X-GZIP", "gzip"),
+        ("deflate, gzip;q=0.5", "gzip"),
+    ],
+)
+async def test_pages_come_in_the_encoding_that_was_asked_for(path: str, accepted: str, encoding: str | None) -> None:
+    """By the weights, as the metrics do; to whoever refuses gzip, as it is."""
+    headers = {"Accept-Encoding": accepted}
+    async with (
+        showing(picture([running("acme"), untouched("beta")])) as shown,
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.get(f"{shown.url}{path}", headers=headers) as response,
+    ):
+        body = await response.read()
+    assert response.headers.get("Content-Encoding") == encoding
+    assert response.headers["Vary"] == "Accept-Encoding"
+    assert (gzip.decompress(body) if encoding else body).startswith((b"<!doctype", b"{"))
+
+
+async def test_a_workspace_not_polled_yet_has_a_page() -> None:
+    """From the first second on."""
+    async with showing(picture([workspace("acme"), workspace("beta")])) as shown:
+        status, _, seen = await look(f"{shown.url}/workspaces/acme")
+    assert status == 200
+    assert "The first poll comes in a moment" in seen.text
+
+
+async def test_the_runbook_has_every_place_that_alerts_link_to() -> None:
+    """With the exporter at hand, no network is needed to read what to do."""
+    anchors = set(re.findall(r"/runbook#([a-z-]+)", RULES.read_text()))
+    async with showing(gallery()) as shown:
+        status, _, seen = await look(f"{shown.url}/runbook")
+    assert status == 200
+    assert anchors
+    assert anchors - {each.get("id") for _, each in seen.elements} == set()
+
+
+def test_headings_of_the_runbook_have_the_anchors_that_alerts_link_to() -> None:
+    """As a repository's web view makes them."""
+    rendered = render_markdown("# Runbook\n\n## RocketChatImportCutOff\n\n### What to do, now?\n\n<b>x</b>\n")
+    assert '<h2 id="rocketchatimportcutoff">' in rendered
+    assert '<h3 id="what-to-do-now">' in rendered
+    assert "<b>" not in rendered
+    assert anchor("Read-only: enough") == "read-only-enough"
+
+
+def test_numbers_and_instants_are_written_for_people() -> None:
+    """Thousands apart; a whole only where it is one; ages, with their date to point at."""
+    assert [number(each) for each in (0, 0.25, 9.5, 12.4, 15_020)] == ["0", "0.2", "9.5", "12", "15,020"]
+    assert [percent(each) for each in (0.0, 0.299, 0.9999, 1.0)] == ["0 %", "29 %", "99 %", "100 %"]
+    assert when(None, NOW) == "never"
+    assert ">2 min ago<" in when(NOW - 120, NOW)
+    assert ">in 12 s<" in when(NOW + 12, NOW)
+    assert ">just now<" in when(NOW + 0.5, NOW)
+    assert "2027-01-15 08:00:00 UTC" in when(NOW, NOW, dated=True)
+    assert when(1e300, NOW) == "never"
+
+
+def test_what_is_to_be_typed_is_set_as_code() -> None:
+    """And stays text."""
+    assert code("set `a<b`, & go") == "set <code>a&lt;b</code>, &amp; go"

@@ -1,0 +1,535 @@
+"""The server answers what it is asked, tells nothing of itself, and ends when it is told to."""
+
+import asyncio
+import errno
+import gzip
+import resource
+import socket
+import struct
+import subprocess
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from rc_import_exporter import limits
+from rc_import_exporter.core.domain import Target
+from rc_import_exporter.core.snapshot import Record, Snapshot
+from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.negotiation import Encoding, Format
+from rc_import_exporter.web.server import Publisher, Server, create_application
+from tests.support.pictures import NOW, finished, four_workspaces, picture, running
+
+HANGING: Final = 20.0
+"""Seconds after which a test calls a server hung; nothing is measured by it."""
+LATER: Final = NOW + 5.0
+OPENMETRICS: Final = "application/openmetrics-text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back: the body as it was sent, decoded by nobody."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Exporter:
+    """A server on a loopback port, and what it shows, which a test may exchange."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.port = 0
+        self.lost: type[ConnectionError] = ConnectionError
+        self._client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=HANGING))
+        publisher = Publisher(lambda: self.snapshot, lambda: LATER, Exposition(process=False))
+        extra = [
+            web.get("/faulty", faulty),
+            web.get("/endless", endless),
+            web.get("/large", large),
+            web.get("/lost", self._lose),
+        ]
+        self._server = Server(create_application([*publisher.routes, *extra]))
+
+    async def _lose(self, request: web.Request) -> web.Response:
+        raise self.lost
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self.port = await self._server.start("127.0.0.1", 0)
+
+    async def stop(self) -> None:
+        """End; a second time does nothing."""
+        async with asyncio.timeout(HANGING):
+            await self._server.stop()
+
+    async def close(self) -> None:
+        """End, and the client too."""
+        await self._client.close()
+        await self.stop()
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        """One request; an underscore in a header's name stands for a hyphen."""
+        sent = {"Accept-Encoding": "identity"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self._client.request(method, f"http://127.0.0.1:{self.port}{path}", headers=sent) as response:
+            return Answer(status=response.status, headers=dict(response.headers), body=await response.read())
+
+    async def send(self, request: bytes) -> bytes:
+        """What comes back for bytes on the wire until the server closes the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(request)
+        answer = await asyncio.wait_for(reader.read(), HANGING)
+        writer.close()
+        return answer
+
+
+async def faulty(request: web.Request) -> web.Response:
+    """A handler with a fault."""
+    raise ZeroDivisionError("the inside of the program")
+
+
+async def endless(request: web.Request) -> web.Response:
+    """A handler that comes to no end."""
+    await asyncio.Event().wait()
+    return await faulty(request)
+
+
+async def large(request: web.Request) -> web.Response:
+    """More than the buffers of a socket hold."""
+    return web.Response(body=bytes(64 * 1024 * 1024))
+
+
+@asynccontextmanager
+async def exporting(snapshot: Snapshot) -> AsyncIterator[Exporter]:
+    """A server that shows this snapshot, as long as the context lasts."""
+    exporter = Exporter(snapshot)
+    await exporter.start()
+    try:
+        yield exporter
+    finally:
+        await exporter.close()
+
+
+@pytest.fixture
+async def exporter() -> AsyncIterator[Exporter]:
+    """A server that shows four workspaces."""
+    async with exporting(four_workspaces()) as started:
+        yield started
+
+
+def page(form: Format = Format.TEXT, *names: str) -> bytes:
+    """The page that the server should send."""
+    exposition = Exposition(process=False)
+    if names:
+        return exposition.selection(four_workspaces(), LATER, names, form)
+    return exposition.page(four_workspaces(), LATER, form)
+
+
+def unpolled(name: str) -> Record:
+    """A workspace before its first poll."""
+    return Record(target=Target(name=name, url="https://x"))
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [("*/*", Format.TEXT), (OPENMETRICS, Format.OPENMETRICS), ("text/plain;version=nonsense;q=x", Format.TEXT)],
+)
+async def test_metrics_come_in_the_format_that_is_asked_for(exporter: Exporter, accept: str, form: Format) -> None:
+    """The Content-Type says which, and shared caches are told what it depends on."""
+    answer = await exporter.get("/metrics", Accept=accept)
+    assert (answer.status, answer.body) == (200, page(form))
+    assert answer.headers["Content-Type"] == form.value
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+    assert "Content-Encoding" not in answer.headers
+
+
+async def test_metrics_are_compressed_for_who_asks(exporter: Exporter) -> None:
+    """One gzip member, with the length of what is sent."""
+    answer = await exporter.get("/metrics", Accept_Encoding="gzip, deflate, br")
+    decoder = zlib.decompressobj(31)
+    assert (decoder.decompress(answer.body), decoder.unused_data) == (page(), b"")
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+
+
+async def test_metrics_are_not_compressed_for_who_refuses(exporter: Exporter) -> None:
+    """Neither are they without the header."""
+    refused = await exporter.get("/metrics", Accept_Encoding="gzip;q=0, *")
+    silent = await exporter.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert refused.body == silent.partition(b"\r\n\r\n")[2] == page()
+
+
+async def test_headers_sent_in_several_lines_count_as_one(exporter: Exporter) -> None:
+    """As RFC 9110 has it for lists."""
+    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain;q=0.1\r\nAccept: %s\r\nConnection: close\r\n\r\n"
+    head, _, body = (await exporter.send(request % OPENMETRICS.encode())).partition(b"\r\n\r\n")
+    assert OPENMETRICS.encode() in head
+    assert body == page(Format.OPENMETRICS)
+
+
+async def test_bytes_that_are_no_text_in_a_header_do_no_harm(exporter: Exporter) -> None:
+    """They count for nothing."""
+    answer = await exporter.send(
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: \xff,*/*\r\nAccept-Encoding: \x80\r\nConnection: close\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(page())
+
+
+@pytest.mark.program("curl")
+async def test_curl_reads_the_compressed_page_whole(exporter: Exporter) -> None:
+    """Its decoder stops at the end of the first gzip member."""
+    command = ["curl", "--silent", "--compressed", f"http://127.0.0.1:{exporter.port}/metrics"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True, timeout=HANGING)
+    assert done.stdout == page()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?workspace=acme", "/-/healthy", "/-/ready"])
+async def test_head_tells_what_get_would_send(exporter: Exporter, path: str) -> None:
+    """The same status and headers without the body."""
+    got, told = await exporter.get(path), await exporter.get(path, "HEAD")
+    assert (told.status, told.body) == (200, b"")
+    assert {**told.headers, "Date": ""} == {**got.headers, "Date": ""}
+
+
+async def test_metrics_can_be_asked_for_some_workspaces(exporter: Exporter) -> None:
+    """In either encoding, and other parameters do not disturb."""
+    answer = await exporter.get("/metrics?workspace=beta&x=1&workspace=new")
+    packed = await exporter.get("/metrics?workspace=beta&workspace=new", Accept_Encoding="gzip")
+    assert answer.body == gzip.decompress(packed.body) == page(Format.TEXT, "beta", "new")
+    assert (await exporter.get("/metrics?x=1")).body == page()
+
+
+@pytest.mark.parametrize(
+    "query", ["workspace=nobody", "workspace=acme&workspace=nobody", "workspace=", "workspace=%ff%0d%0a"]
+)
+async def test_an_unknown_workspace_is_not_found(exporter: Exporter, query: str) -> None:
+    """A line of text says so, whatever the name is made of."""
+    answer = await exporter.get(f"/metrics?{query}")
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
+    assert answer.body.startswith(b"no workspace is called ")
+    assert answer.body.count(b"\n") == 1
+
+
+async def test_the_page_follows_the_snapshot(exporter: Exporter) -> None:
+    """The next request after a change sees it."""
+    await exporter.get("/metrics")
+    exporter.snapshot = picture([finished("beta")])
+    changed = await exporter.get("/metrics")
+    assert changed.body == Exposition(process=False).page(picture([finished("beta")]), LATER)
+
+
+async def test_ready_waits_for_every_workspace_of_the_start() -> None:
+    """503 with the names that are missing, then 200."""
+    async with exporting(picture([running("acme"), unpolled("beta")])) as exporter:
+        before = await exporter.get("/-/ready")
+        assert (before.status, before.body) == (503, b"not ready: 1 not polled yet: beta\n")
+        exporter.snapshot = four_workspaces()
+        assert (await exporter.get("/-/ready")).status == 200
+
+
+async def test_a_failed_first_poll_makes_ready_as_well() -> None:
+    """Rocket.Chat's health is not ours."""
+    async with exporting(picture([unpolled("beta")])) as exporter:
+        exporter.snapshot = picture([replace(unpolled("beta"), polls=1)])
+        assert (await exporter.get("/-/ready")).status == 200
+
+
+async def test_ready_stays_ready_when_a_workspace_is_added() -> None:
+    """A reload takes nobody out of service; neither does one that removes what was waited for."""
+    async with exporting(picture([running("acme"), unpolled("beta")])) as exporter:
+        exporter.snapshot = picture([running("acme")])
+        assert (await exporter.get("/-/ready")).status == 200
+        exporter.snapshot = picture([unpolled("acme"), unpolled("beta"), unpolled("cool")])
+        assert (await exporter.get("/-/ready")).status == 200
+
+
+async def test_many_unpolled_workspaces_are_counted_and_a_few_named() -> None:
+    """The line stays short."""
+    async with exporting(picture(unpolled(f"w{index}") for index in range(300))) as exporter:
+        body = (await exporter.get("/-/ready")).body.decode()
+    assert body.startswith("not ready: 300 not polled yet: w0, w1, ")
+    assert body.endswith(", w9, …\n")
+
+
+async def test_healthy_says_so_before_anything_was_polled() -> None:
+    """That the event loop turns is all it tells."""
+    async with exporting(picture([unpolled("beta")])) as exporter:
+        assert (await exporter.get("/-/healthy")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?workspace=x", "/-/healthy", "/-/ready", "/nothing", "/faulty"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_every_answer_carries_the_security_headers(exporter: Exporter, path: str, method: str) -> None:
+    """Good ones and bad ones; and none tells versions."""
+    answer = await exporter.get(path, method)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none';")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Server"] == "rc-import-exporter"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expect", "refusal"),
+    [
+        ("POST", "/metrics", "", b"405 Method Not Allowed\n"),
+        ("GET", "/metrics/", "", b"404 Not Found\n"),
+        ("GET", "/etc/passwd", "", b"404 Not Found\n"),
+        ("GET", "/metrics", "the impossible", b"417 Expectation Failed\n"),
+    ],
+)
+async def test_what_is_not_served_is_refused(
+    exporter: Exporter, method: str, path: str, expect: str, refusal: bytes
+) -> None:
+    """By a line with the status in it, and with the methods that would do, if that is it."""
+    answer = await exporter.get(path, method, Expect=expect)
+    assert (f"{answer.status}".encode(), answer.body) == (refusal[:3], refusal)
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.headers.get("Allow") == ("GET,HEAD" if answer.status == 405 else None)
+
+
+async def test_a_fault_in_a_handler_shows_nothing_of_the_program(exporter: Exporter) -> None:
+    """The client reads a line, also one that likes HTML, and the next request is answered."""
+    answer = await exporter.get("/faulty", Accept="text/html")
+    assert (answer.status, answer.body) == (500, b"500 Internal Server Error\n")
+    assert answer.headers["Connection"] == "close"
+    assert (await exporter.get("/metrics")).status == 200
+
+
+async def test_a_fault_is_logged_with_its_cause(exporter: Exporter, capsys: pytest.CaptureFixture[str]) -> None:
+    """Operators see what clients do not."""
+    await exporter.get("/faulty")
+    logged = "".join(capsys.readouterr())
+    assert "a fault of the exporter itself" in logged
+    assert "ZeroDivisionError" in logged
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /metrics HTTP/9.x\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+    ],
+    ids=["tls", "version", "long path", "long header", "length"],
+)
+async def test_what_is_no_request_is_refused_in_a_line(exporter: Exporter, request_bytes: bytes) -> None:
+    """The connection is closed, nothing is quoted, no version is told, and the server goes on."""
+    head, _, body = (await exporter.send(request_bytes)).partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.0 400 Bad Request\r\n", b"HTTP/1.1 400 Bad Request\r\n"))
+    assert b"\r\nServer: rc-import-exporter" in head
+    assert b"\r\nX-Content-Type-Options: nosniff" in head
+    assert body == b"400 Bad Request\n"
+    assert (await exporter.get("/metrics")).status == 200
+
+
+async def test_a_bad_request_is_not_worth_an_error_in_the_log(
+    exporter: Exporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever knocks at the port could fill the disk."""
+    await exporter.send(b"nonsense\r\n\r\n")
+    assert capsys.readouterr() == ("", "")
+
+
+async def test_a_client_that_leaves_is_not_worth_an_error_in_the_log(
+    exporter: Exporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever it was promised: this one is gone before it can go on."""
+    for _ in range(5):
+        _, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+    assert (await exporter.get("/metrics")).status == 200
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, BrokenPipeError])
+async def test_a_lost_connection_in_a_handler_is_no_fault_of_ours(
+    exporter: Exporter, capsys: pytest.CaptureFixture[str], error: type[ConnectionError]
+) -> None:
+    """The connection ends, and that is all."""
+    exporter.lost = error
+    assert await exporter.send(b"GET /lost HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("begun", [b"", b"GET /metr", b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
+async def test_a_request_s_head_has_to_come_to_its_end(exporter: Exporter, begun: bytes) -> None:
+    """One that drips is cut off, and nothing is told; it may be the second on its connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
+    writer.write(begun)
+    received = asyncio.create_task(reader.read())
+    for _ in range(20):
+        await asyncio.sleep(1)
+        if received.done():
+            break
+        writer.write(b"a" if begun else b"")
+    assert received.done()
+    with suppress(ConnectionError):
+        assert (await received).count(b"HTTP/1.1") == (1 if b"healthy" in begun else 0)
+    writer.close()
+
+
+@pytest.mark.looptime
+async def test_a_connection_may_be_silent_between_two_requests(exporter: Exporter) -> None:
+    """Prometheus keeps one for as long as it lasts."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
+    for _ in range(3):
+        writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"healthy\n")).startswith(b"HTTP/1.1 200 ")
+        await asyncio.sleep(300)
+    writer.close()
+
+
+@pytest.mark.looptime
+async def test_an_answer_that_nobody_reads_is_given_up(exporter: Exporter) -> None:
+    """It would hold its memory for ever."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port, limit=1024)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readexactly(100)
+    await asyncio.sleep(100)
+    read = 0
+    with suppress(ConnectionError):
+        while piece := await reader.read(1024 * 1024):
+            read += len(piece)
+    assert read < 64 * 1024 * 1024
+    writer.close()
+
+
+async def test_whoever_only_waits_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections are held open, the next request is answered; those being served are left alone."""
+    monkeypatch.setattr(limits, "share", lambda: 4)
+    async with exporting(four_workspaces()) as exporter:
+        served = await asyncio.open_connection("127.0.0.1", exporter.port)
+        served[1].write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await served[0].readexactly(100)
+        waiting = []
+        for _ in range(12):
+            waiting.append(await asyncio.open_connection("127.0.0.1", exporter.port))
+            waiting[-1][1].write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: ")
+        assert (await exporter.get("/metrics")).body == page()
+        ended = [asyncio.create_task(reader.read()) for reader, _ in waiting]
+        await asyncio.wait(ended[:10], timeout=HANGING)
+        assert [task.done() for task in ended[:10]] == [True] * 10
+        assert len(await served[0].readexactly(1024 * 1024)) == 1024 * 1024
+        for _, writer in [served, *waiting]:
+            writer.close()
+    await asyncio.gather(*ended, return_exceptions=True)
+
+
+async def test_a_house_full_of_answers_takes_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until one of them is done."""
+    monkeypatch.setattr(limits, "share", lambda: 1)
+    async with exporting(four_workspaces()) as exporter:
+        reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await reader.readexactly(100)
+        with pytest.raises(aiohttp.ClientError):
+            await exporter.get("/metrics")
+        await reader.read()
+        writer.close()
+        assert (await exporter.get("/metrics")).status == 200
+
+
+async def test_connections_that_find_no_descriptor_are_told_of_once(
+    exporter: Exporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line without a traceback; they are taken once there is one again."""
+    clients = [socket.socket() for _ in range(20)]
+    for client in clients:
+        client.setblocking(False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (clients[0].fileno(), hard))
+    try:
+        for client in clients:
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", exporter.port))
+        logged = ""
+        while not logged:
+            await asyncio.sleep(0.01)
+            logged = "".join(capsys.readouterr())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert logged.count("\n") == logged.count("no descriptor is left") == 1
+    assert (await exporter.get("/metrics")).status == 200
+    for client in clients:
+        client.close()
+
+
+async def test_any_other_complaint_of_the_loop_is_told_as_ever(
+    exporter: Exporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handler that was there has it."""
+    asyncio.get_running_loop().call_exception_handler({"message": "something else"})
+    assert "something else" in caplog.text
+
+
+async def test_a_taken_port_is_told_in_a_line(exporter: Exporter) -> None:
+    """With the address, and the reason in the system's words."""
+    second = Server(create_application([]))
+    with pytest.raises(OSError, match="cannot listen") as caught:
+        await second.start("127.0.0.1", exporter.port)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert caught.value.strerror == f"cannot listen on 127.0.0.1 port {exporter.port}: Address already in use"
+    await second.stop()
+
+
+async def test_a_host_without_an_address_is_told_in_a_line() -> None:
+    """The resolver's words are kept."""
+    server = Server(create_application([]))
+    with pytest.raises(OSError, match=r"cannot listen on no\.such\.host\.invalid port 0: \S"):
+        await server.start("no.such.host.invalid", 0)
+
+
+async def test_stopping_does_not_wait_for_idle_connections(exporter: Exporter) -> None:
+    """Whether they sent a whole request before, half of one, or nothing."""
+    streams = [await asyncio.open_connection("127.0.0.1", exporter.port) for _ in range(3)]
+    streams[0][1].write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+    streams[1][1].write(b"GET /-/healthy HTTP/1.1\r\nHo")
+    await streams[0][0].readuntil(b"healthy\n")
+    await exporter.stop()
+    for reader, writer in streams:
+        assert await asyncio.wait_for(reader.read(), HANGING) == b""
+        writer.close()
+
+
+async def test_stopping_does_not_wait_for_slow_clients(exporter: Exporter) -> None:
+    """One that reads nothing of a large answer, and one whose answer never comes."""
+    streams = [await asyncio.open_connection("127.0.0.1", exporter.port) for _ in range(2)]
+    for (_, writer), path in zip(streams, (b"/large", b"/endless"), strict=True):
+        writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+    await streams[0][0].readexactly(100)
+    await exporter.stop()
+    for _, writer in streams:
+        writer.close()
+
+
+async def test_a_stopped_server_has_left_its_port(exporter: Exporter) -> None:
+    """Another one can take it at once."""
+    await exporter.stop()
+    second = Server(create_application([]))
+    assert await second.start("127.0.0.1", exporter.port) == exporter.port
+    await second.stop()
+
+
+async def test_a_page_is_served_from_what_was_kept(exporter: Exporter) -> None:
+    """A hundred requests at once, in all formats and encodings, each whole."""
+    wanted = [(form, encoding) for form in Format for encoding in Encoding] * 25
+    answers = await asyncio.gather(
+        *(exporter.get("/metrics", Accept=form.value, Accept_Encoding=encoding) for form, encoding in wanted)
+    )
+    for (form, encoding), answer in zip(wanted, answers, strict=True):
+        body = gzip.decompress(answer.body) if encoding is Encoding.GZIP else answer.body
+        assert body == page(form)

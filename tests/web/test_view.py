@@ -1,0 +1,340 @@
+"""What is shown of a workspace: the right words, the worst first, and a rate only where something moves."""
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from rc_import_exporter.core import advice
+from rc_import_exporter.core.domain import Api, Counts, Expectation, Kind, Outcome, Reason, State, Step
+from rc_import_exporter.core.snapshot import Feed, Record
+from rc_import_exporter.core.store import note_fault
+from rc_import_exporter.web import view
+from rc_import_exporter.web.view import Level, WorkspaceView
+from tests.support.gallery import (
+    LATER,
+    blinking,
+    crowd,
+    gallery,
+    importing,
+    incomplete,
+    interrupted,
+    loading,
+    overdue,
+    progress_alone,
+    refused,
+    stalled,
+    synchronised,
+    told,
+    waiting,
+    workspace,
+)
+from tests.support.pictures import NOW, finished, lost, operation, running, untouched
+
+RULES: Final = Path(__file__).parents[2] / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
+
+
+def shown(record: Record, now: float = LATER) -> WorkspaceView:
+    """The record as it is shown."""
+    return view.view(record, now)
+
+
+def texts(seen: WorkspaceView) -> str:
+    """All that is remarked on a workspace."""
+    return "\n".join(remark.text for remark in seen.remarks)
+
+
+@pytest.mark.parametrize(
+    ("table", "members"),
+    [
+        (advice.OUTCOMES, Outcome),
+        (advice.REASONS, Reason),
+        (advice.STATES, State),
+        (advice.STEPS, Step),
+    ],
+    ids=["outcomes", "reasons", "states", "steps"],
+)
+def test_every_member_has_its_words(table: Collection[str], members: Collection[str]) -> None:
+    """A newcomer to a closed set cannot go without."""
+    assert set(table) == set(members)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_ended_badly_comes_with_advice(outcome: Outcome) -> None:
+    """Whoever is woken is told what to do; who looks at peace is left in peace."""
+    peaceful = {Outcome.NONE, Outcome.SUCCEEDED}
+    assert bool(advice.OUTCOMES[outcome].advice) == (outcome not in peaceful)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_failure_comes_with_advice(reason: Reason) -> None:
+    """Each reason says what to do, and which alert tells of it."""
+    words = advice.REASONS[reason]
+    assert words.advice
+    assert words.alert
+
+
+def test_advice_names_alerts_that_exist() -> None:
+    """Links into the runbook lead to a heading."""
+    rules = {
+        rule["alert"]
+        for group in yaml.safe_load(RULES.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    named = {words.alert for table in (advice.OUTCOMES, advice.REASONS) for words in table.values()} - {""}
+    remarked = {alert for record in gallery().records.values() for alert in shown(record).alerts}
+    assert {f"RocketChatImport{alert}" for alert in named | remarked} - rules == set()
+
+
+def test_the_page_s_limits_are_those_of_the_alerts() -> None:
+    """A page that is calm while an alert rings, or the other way round, would be mistrusted."""
+    found = re.findall(r'label_replace\(vector\(([\d.]+)\), "of", "(\w+)"', RULES.read_text())
+    limits = {name: float(value) for value, name in found}
+    assert limits["stalled_seconds"] == view.STALLED_AFTER
+    assert limits["run_seconds"] == view.LONGEST_RUN
+    assert limits["waiting_seconds"] == view.LONGEST_WAIT
+    assert limits["failed_ratio"] == view.FAILED_RATIO
+
+
+def test_a_running_import_shows_rate_and_time_left() -> None:
+    """500 records in 15 s, and 3,518 to go."""
+    current = shown(running("acme")).current
+    assert current is not None
+    assert current.operation is not None
+    assert current.operation.records_per_second == pytest.approx(500 / 15)
+    assert current.operation.seconds_left == pytest.approx(3_518 / (500 / 15))
+    assert current.operation.progress == pytest.approx(1_502 / 5_020)
+
+
+@pytest.mark.parametrize(
+    ("record", "now"),
+    [
+        (running("acme", polls=1), LATER),
+        (running("acme"), LATER + 80.0),
+        (interrupted("acme"), LATER),
+        (finished("acme"), LATER),
+        (blinking("acme"), LATER),
+    ],
+    ids=["one movement", "moves no more", "cut off", "done", "no answer"],
+)
+def test_what_does_not_move_has_no_rate(record: Record, now: float) -> None:
+    """A rate of before says nothing about when it will be done."""
+    sight = shown(record, now).shown
+    assert sight is not None
+    assert sight.operation is not None
+    assert (sight.operation.records_per_second, sight.operation.seconds_left) == (None, None)
+
+
+def test_there_is_no_progress_before_the_total_stands() -> None:
+    """While it loads the total grows, and a share would fall."""
+    current = shown(loading("acme")).current
+    assert current is not None
+    assert current.operation is not None
+    assert current.operation.progress is None
+
+
+def test_more_than_all_is_all() -> None:
+    """Users of a file import are counted twice: 43 of 20 is 100 %, and is explained."""
+    seen = shown(finished("acme"))
+    assert seen.current is not None
+    assert seen.current.operation is not None
+    assert seen.current.operation.progress == 1.0
+    assert "twice" in texts(seen)
+
+
+def test_the_worst_come_first() -> None:
+    """By level, then what happened last, then by name."""
+    seen = view.overview(gallery(), LATER)
+    levels = [list(Level).index(each.level) for each in seen.workspaces]
+    assert levels == sorted(levels)
+    assert [each.name for each in seen.workspaces][:3] == ["hooli", "initech", "globex"]
+    assert sum(seen.levels.values()) == seen.total == len(seen.workspaces)
+
+
+@pytest.mark.parametrize(
+    ("search", "level", "found"),
+    [
+        ("workspace-007", "", 1),
+        ("WORKSPACE-00", "", 10),
+        ("region=eu", "", 20),
+        ("region=eu workspace-00", "", 4),
+        ("region=eu region=us", "", 0),
+        ("", "critical", 5),
+        ("region=eu", "critical", 1),
+        ("", "", 60),
+    ],
+)
+def test_a_search_finds_names_and_labels(search: str, level: str, found: int) -> None:
+    """Each word in the name or in a label; what there is altogether stays to be seen."""
+    seen = view.overview(crowd(60), LATER, search, level)
+    assert len(seen.workspaces) == found
+    assert seen.total == 60
+    assert seen.levels[Level.CRITICAL] == 5
+
+
+def test_loading_and_running_imports_forbid_a_restart() -> None:
+    """Also the one that only `getImportProgress` tells of; a waiting one survives a restart."""
+    assert shown(running("acme")).fragile
+    assert shown(loading("acme")).fragile
+    assert shown(progress_alone("acme")).fragile
+    assert not shown(waiting("acme")).fragile
+    assert not shown(interrupted("acme")).fragile
+    assert view.overview(gallery(), LATER).fragile == ("acme", "cyberdyne", "hostile", "stark", "wayne", "wonka")
+
+
+def test_an_import_in_an_unknown_step_wants_a_look() -> None:
+    """It may be at anything: that is neither peace nor an import that is known to run."""
+    seen = shown(told(workspace("acme"), 0.0, importing(10, 5.0, step=Step.UNKNOWN)))
+    assert (seen.level, seen.fragile, seen.restart_safe) == (Level.WARNING, False, None)
+
+
+def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() -> None:
+    """What is too old is not shown as if it were of now."""
+    seen = shown(lost("acme"))
+    assert (seen.level, seen.title, seen.current) == (Level.CRITICAL, "Lost sight", None)
+    assert seen.last_known is not None
+    assert seen.last_known.outcome is Outcome.RUNNING
+    assert seen.sentence.startswith("No connection")
+    assert seen.alerts[0] == "LostSight"
+
+
+def test_a_workspace_at_rest_that_cannot_be_reached_is_no_emergency() -> None:
+    """Nothing ran there."""
+    gone = refused(untouched("acme"), 0.0, Reason.CONNECTION, None)
+    assert shown(gone, LATER + 3600.0).level is Level.WARNING
+
+
+def test_one_poll_without_an_answer_keeps_the_state_and_says_of_when_it_is() -> None:
+    """The state is a minute old at most."""
+    seen = shown(blinking("acme"))
+    assert seen.current is not None
+    assert (seen.up, seen.fragile, seen.level) == (False, True, Level.WARNING)
+    assert [problem.reason for problem in seen.failures] == [Reason.TIMEOUT]
+
+
+def test_a_read_only_token_is_enough() -> None:
+    """The refused endpoint is a known limit, with nothing to do about it."""
+    seen = shown(finished("acme"))
+    assert "read-only: enough" in seen.source
+    assert [(each.apis, each.known_limit, each.advice) for each in seen.problems] == [((Api.STATUS,), True, ())]
+    assert seen.failures == ()
+
+
+def test_a_missing_permission_is_named_with_the_place_to_grant_it() -> None:
+    """Endpoints that fail alike are one problem."""
+    seen = shown(refused(workspace("acme"), 0.0, Reason.FORBIDDEN, 403))
+    (problem,) = seen.problems
+    assert problem.apis == (Api.PROGRESS, Api.LIST, Api.STATUS)
+    said = " ".join(problem.advice)
+    assert "Administration → Workspace → Permissions" in said
+    assert "`view-import-operations`" in said
+    assert "`import.status` needs `run-import`" in said
+    assert seen.alerts == ("PermissionMissing",)
+
+
+def test_a_synchronisation_of_people_who_exist_is_not_held_against_it() -> None:
+    """Unless an expectation says how many may be rejected."""
+    assert shown(synchronised("acme")).level is Level.QUIET
+    watched = shown(synchronised("acme", failed_ratio=0.05))
+    assert watched.level is Level.WARNING
+    assert "100 % of the people were rejected" in texts(watched)
+    assert shown(synchronised("acme", failed_ratio=1.0)).level is Level.QUIET
+
+
+def test_a_stall_is_critical() -> None:
+    """And says for how long."""
+    seen = shown(stalled("acme"))
+    assert (seen.level, seen.title) == (Level.CRITICAL, "Stalled")
+    assert "It has not moved for 1 h" in texts(seen)
+
+
+def test_a_missing_success_is_overdue() -> None:
+    """Where one is expected; where none was ever seen, that is said."""
+    seen = shown(overdue("acme"))
+    assert (seen.level, seen.title) == (Level.CRITICAL, "Overdue")
+    expect = Expectation(importer="csv", success_every=3600.0)
+    other = replace(overdue("acme"), target=workspace("acme", expect=expect).target)
+    assert "No success is known" in texts(shown(other))
+    assert shown(other).level is Level.WARNING
+    first = told(workspace("acme", expect=expect), 0.0, importing(100, 5.0))
+    assert shown(first).level is Level.ACTIVE
+
+
+def test_what_takes_too_long_is_said() -> None:
+    """By the configured limit where it is about this importer, else by the alerts' own."""
+    expect = Expectation(importer="slack", longest_run=60.0)
+    slow = told(workspace("acme", expect=expect), 0.0, importing(100, 90.0))
+    assert shown(slow).title == "Takes long"
+    assert shown(replace(slow, target=workspace("acme").target)).title == "Importing"
+    late = told(workspace("acme"), 0.0, operation("w" * 17, Step.USER_SELECTION, created=20_000.0))
+    assert "waiting to be started for 5 h 33 min" in texts(shown(late))
+
+
+def test_fewer_records_than_expected_are_said() -> None:
+    """A synchronisation that brought forty people of thousands has succeeded in nothing."""
+    few = replace(overdue("acme"), target=workspace("acme", expect=Expectation(min_records=400)).target)
+    assert shown(few).title == "Too few records"
+    assert "40 records, where at least 400 are expected" in texts(shown(few))
+
+
+def test_rejections_are_measured_among_people() -> None:
+    """Messages that fail are never told: 15 of 20 people are many, whatever the number of messages."""
+    counts = Counts(total=5_020, completed=5_020, failed=15, staged={Kind.USERS: 20, Kind.MESSAGES: 5_000})
+    done = operation("p" * 17, Step.DONE, created=60.0, counts=counts)
+    assert "75 % of the people were rejected" in texts(shown(told(workspace("acme"), 0.0, done)))
+
+
+def test_ages_go_by_the_server_s_clock() -> None:
+    """A server an hour behind dates its writes an hour ago, and has not stalled."""
+    record = stalled("acme")
+    feeds = {api: replace(feed, skew=-3_600.0) for api, feed in record.feeds.items()}
+    seen = shown(replace(record, feeds=feeds))
+    assert seen.level is Level.ACTIVE
+    assert "The server's clock is 1 h behind the exporter's" in texts(seen)
+
+
+def test_a_fault_of_ours_is_shown_as_ours() -> None:
+    """Nobody is sent to look at Rocket.Chat for it."""
+    seen = shown(note_fault(running("acme"), NOW))
+    assert [problem.reason for problem in seen.failures] == [Reason.INTERNAL]
+    assert seen.level is Level.WARNING
+
+
+def test_the_workspace_nobody_has_asked_yet_is_no_failure() -> None:
+    """It says that the first poll is to come."""
+    seen = shown(workspace("acme"))
+    assert (seen.level, seen.title, seen.failures) == (Level.WAITING, "Not polled yet", ())
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (running("acme"), "import.status and the list of operations"),
+        (progress_alone("acme"), "getImportProgress alone"),
+        (
+            replace(running("acme"), feeds={Api.STATUS: Feed(api=Api.STATUS, at=NOW, answered=NOW)}),
+            "import.status; what",
+        ),
+    ],
+    ids=["both", "fallback", "import.status alone"],
+)
+def test_it_says_where_the_state_was_read(record: Record, words: str) -> None:
+    """And what that way does not tell."""
+    assert shown(record).source.startswith(words)
+
+
+def test_earlier_operations_are_listed_newest_first() -> None:
+    """All but the one that the page is about."""
+    earlier = list(view.past(running("acme")))
+    assert [each.outcome for each in earlier] == [Outcome.FAILED, Outcome.COMPLETED_WITH_ERRORS]
+
+
+def test_a_cut_off_import_tells_its_cause() -> None:
+    """In the sentence that logs and JSON tell, too."""
+    assert "contact was lost before, so the server restarted" in shown(interrupted("acme")).sentence
+    assert "cleared it, or another server" in shown(incomplete("acme")).sentence
