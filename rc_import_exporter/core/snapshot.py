@@ -126,8 +126,8 @@ class History:
 
     `horizon` is the greatest `ts` known at the first poll, or forgotten since: a later operation is new. It is `None`
     until the first successful poll of either feed. `listed` holds the ids of the latest list, `None` before any, and
-    `listed_for` the operation that was the newest then. `emptied` is true where the server held operations before and
-    holds none now.
+    `listed_for` the operation that was the newest then. `gone` holds operations that the server no longer holds:
+    one that comes back is not new.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
@@ -135,7 +135,7 @@ class History:
     listed: tuple[str, ...] | None = None
     listed_for: str | None = None
     current: str | None = None
-    emptied: bool = False
+    gone: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
     started: int = 0
     finished: Mapping[Outcome, int] = field(default_factory=lambda: MappingProxyType({}))
     completed: int = 0
@@ -147,6 +147,11 @@ class History:
     def newest(self) -> Track | None:
         """The operation that the workspace's state is about, by its greatest `ts`."""
         return self.tracks.get(self.current) if self.current is not None else None
+
+    @property
+    def emptied(self) -> bool:
+        """Whether the server held operations before and holds none now."""
+        return bool(self.gone) and not self.tracks
 
     @property
     def last_results(self) -> Mapping[str, Track]:

@@ -185,6 +185,7 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
     )
     if isinstance(result, Success):
         return feed
+    held = None if before is None else before.skew
     return replace(
         feed,
         size=0,
@@ -195,7 +196,7 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         since=poll.ended if before is None or before.since is None else before.since,
         gone_since=_gone_since(before, result.reason, poll),
         # A proxy that answers in the server's place has a clock of its own.
-        skew=exchange.skew if result.by_rocketchat else before.skew if before is not None else None,
+        skew=exchange.skew if result.by_rocketchat and exchange.skew is not None else held,
         alone=not any(_is_rocketchats(other) for other in poll.results if other is not result),
     )
 

@@ -196,10 +196,11 @@ def _progress(track: Track) -> str:
 
 
 def _at_least(track: Track) -> str:
-    """What a cut-off operation had done: the counts that it had not written yet are missing."""
+    """What a cut-off operation had done, without the counts that it had not written yet."""
     counts = track.operation.counts
-    short = counts is not None and counts.total is not None and counts.processed < counts.total
-    return f"{'at least ' if short else ''}{_progress(track)}"
+    if counts is None or counts.total is None or counts.processed >= counts.total:
+        return _progress(track)
+    return f"{counts.processed:,} or more of {_records(track)}"
 
 
 def _lasted(track: Track) -> str:
