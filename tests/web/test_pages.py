@@ -13,12 +13,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from rc_import_exporter.web.answers import CONTENT_SECURITY_POLICY
 from rc_import_exporter.web.pages import (
-    CONTENT_SECURITY_POLICY,
     anchor,
     code,
     number,
-    percent,
     render_markdown,
     when,
 )
@@ -288,7 +287,6 @@ def test_headings_of_the_runbook_have_the_anchors_that_alerts_link_to() -> None:
 def test_numbers_and_instants_are_written_for_people() -> None:
     """Thousands apart; a whole only where it is one; ages, with their date to point at."""
     assert [number(each) for each in (0, 0.25, 9.5, 12.4, 15_020)] == ["0", "0.2", "9.5", "12", "15,020"]
-    assert [percent(each) for each in (0.0, 0.299, 0.9999, 1.0)] == ["0 %", "29 %", "99 %", "100 %"]
     assert when(None, NOW) == "never"
     assert ">2 min ago<" in when(NOW - 120, NOW)
     assert ">in 12 s<" in when(NOW + 12, NOW)

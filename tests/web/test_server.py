@@ -462,7 +462,7 @@ async def test_connections_that_find_no_descriptor_are_told_of_once(
             logged = "".join(capsys.readouterr())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert logged.count("\n") == logged.count("no descriptor is left") == 1
+    assert logged.count("\n") == logged.count("no file descriptor is left") == 1
     assert (await exporter.get("/metrics")).status == 200
     for client in clients:
         client.close()

@@ -9,12 +9,12 @@ from typing import Final
 import pytest
 import yaml
 
-from rc_import_exporter.core import advice
+from rc_import_exporter.core import advice, thresholds
 from rc_import_exporter.core.domain import Api, Counts, Expectation, Kind, Outcome, Reason, State, Step
 from rc_import_exporter.core.snapshot import Feed, Record
 from rc_import_exporter.core.store import note_fault
 from rc_import_exporter.web import view
-from rc_import_exporter.web.view import Level, WorkspaceView
+from rc_import_exporter.web.fields import Level, WorkspaceView
 from tests.support.gallery import (
     LATER,
     blinking,
@@ -95,20 +95,19 @@ def test_the_page_s_limits_are_those_of_the_alerts() -> None:
     """A page that is calm while an alert rings, or the other way round, would be mistrusted."""
     found = re.findall(r'label_replace\(vector\(([\d.]+)\), "of", "(\w+)"', RULES.read_text())
     limits = {name: float(value) for value, name in found}
-    assert limits["stalled_seconds"] == view.STALLED_AFTER
-    assert limits["run_seconds"] == view.LONGEST_RUN
-    assert limits["waiting_seconds"] == view.LONGEST_WAIT
-    assert limits["failed_ratio"] == view.FAILED_RATIO
+    assert limits["stalled_seconds"] == thresholds.STALLED_AFTER
+    assert limits["run_seconds"] == thresholds.LONGEST_RUN
+    assert limits["waiting_seconds"] == thresholds.LONGEST_WAIT
+    assert limits["failed_ratio"] == thresholds.FAILED_RATIO
 
 
 def test_a_running_import_shows_rate_and_time_left() -> None:
     """500 records in 15 s, and 3,518 to go."""
-    current = shown(running("acme")).current
-    assert current is not None
-    assert current.operation is not None
-    assert current.operation.records_per_second == pytest.approx(500 / 15)
-    assert current.operation.seconds_left == pytest.approx(3_518 / (500 / 15))
-    assert current.operation.progress == pytest.approx(1_502 / 5_020)
+    operation = shown(running("acme")).operation
+    assert operation is not None
+    assert operation.records_per_second == pytest.approx(500 / 15)
+    assert operation.seconds_left == pytest.approx(3_518 / (500 / 15))
+    assert operation.progress_ratio == pytest.approx(1_502 / 5_020)
 
 
 @pytest.mark.parametrize(
@@ -124,26 +123,23 @@ def test_a_running_import_shows_rate_and_time_left() -> None:
 )
 def test_what_does_not_move_has_no_rate(record: Record, now: float) -> None:
     """A rate of before says nothing about when it will be done."""
-    sight = shown(record, now).shown
-    assert sight is not None
-    assert sight.operation is not None
-    assert (sight.operation.records_per_second, sight.operation.seconds_left) == (None, None)
+    operation = shown(record, now).shown_operation
+    assert operation is not None
+    assert (operation.records_per_second, operation.seconds_left) == (None, None)
 
 
 def test_there_is_no_progress_before_the_total_stands() -> None:
     """While it loads the total grows, and a share would fall."""
-    current = shown(loading("acme")).current
-    assert current is not None
-    assert current.operation is not None
-    assert current.operation.progress is None
+    operation = shown(loading("acme")).operation
+    assert operation is not None
+    assert operation.progress_ratio is None
 
 
 def test_more_than_all_is_all() -> None:
     """Users of a file import are counted twice: 43 of 20 is 100 %, and is explained."""
     seen = shown(finished("acme"))
-    assert seen.current is not None
-    assert seen.current.operation is not None
-    assert seen.current.operation.progress == 1.0
+    assert seen.operation is not None
+    assert seen.operation.progress_ratio == 1.0
     assert "twice" in texts(seen)
 
 
@@ -196,7 +192,7 @@ def test_an_import_in_an_unknown_step_wants_a_look() -> None:
 def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() -> None:
     """What is too old is not shown as if it were of now."""
     seen = shown(lost("acme"))
-    assert (seen.level, seen.title, seen.current) == (Level.CRITICAL, "Lost sight", None)
+    assert (seen.level, seen.title, seen.outcome) == (Level.CRITICAL, "Lost sight", None)
     assert seen.last_known is not None
     assert seen.last_known.outcome is Outcome.RUNNING
     assert seen.sentence.startswith("No connection")
@@ -212,7 +208,7 @@ def test_a_workspace_at_rest_that_cannot_be_reached_is_no_emergency() -> None:
 def test_one_poll_without_an_answer_keeps_the_state_and_says_of_when_it_is() -> None:
     """The state is a minute old at most."""
     seen = shown(blinking("acme"))
-    assert seen.current is not None
+    assert seen.outcome is Outcome.RUNNING
     assert (seen.up, seen.fragile, seen.level) == (False, True, Level.WARNING)
     assert [problem.reason for problem in seen.failures] == [Reason.TIMEOUT]
 
@@ -220,7 +216,8 @@ def test_one_poll_without_an_answer_keeps_the_state_and_says_of_when_it_is() -> 
 def test_a_read_only_token_is_enough() -> None:
     """The refused endpoint is a known limit, with nothing to do about it."""
     seen = shown(finished("acme"))
-    assert "read-only: enough" in seen.source
+    assert seen.source_note is not None
+    assert "read-only: enough" in seen.source_note
     assert [(each.apis, each.known_limit, each.advice) for each in seen.problems] == [((Api.STATUS,), True, ())]
     assert seen.failures == ()
 
@@ -298,6 +295,14 @@ def test_ages_go_by_the_server_s_clock() -> None:
     assert "The server's clock is 1 h behind the exporter's" in texts(seen)
 
 
+@pytest.mark.parametrize(("ahead", "notable"), [(29.9, False), (30.0, True), (-29.9, False), (-30.0, True)])
+def test_a_clock_that_is_off_by_half_a_minute_is_mentioned(ahead: float, *, notable: bool) -> None:
+    """From the same difference on as in `check`; less explains nothing that people see."""
+    record = finished("acme")
+    feeds = {api: replace(feed, skew=ahead) for api, feed in record.feeds.items()}
+    assert ("The server's clock is" in texts(shown(replace(record, feeds=feeds)))) == notable
+
+
 def test_a_fault_of_ours_is_shown_as_ours() -> None:
     """Nobody is sent to look at Rocket.Chat for it."""
     seen = shown(note_fault(running("acme"), NOW))
@@ -325,12 +330,12 @@ def test_the_workspace_nobody_has_asked_yet_is_no_failure() -> None:
 )
 def test_it_says_where_the_state_was_read(record: Record, words: str) -> None:
     """And what that way does not tell."""
-    assert shown(record).source.startswith(words)
+    assert (shown(record).source_note or "").startswith(words)
 
 
 def test_earlier_operations_are_listed_newest_first() -> None:
     """All but the one that the page is about."""
-    earlier = list(view.past(running("acme")))
+    earlier = view.details(running("acme"), LATER).earlier_operations
     assert [each.outcome for each in earlier] == [Outcome.FAILED, Outcome.COMPLETED_WITH_ERRORS]
 
 
