@@ -125,7 +125,7 @@ class Connection(web.RequestHandler):
         if isinstance(exc, ConnectionError):
             raise exc
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            logs.logger().error("a fault of the exporter itself: a request is lost", path=request.path, exc_info=exc)
+            logs.logger().error("a fault of the exporter itself: a request failed", path=request.path, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer that has begun cannot become another one")
         response = answers.refusal(status)

@@ -19,7 +19,7 @@ SUCCESSES: Final = (Outcome.SUCCEEDED, Outcome.COMPLETED_WITH_ERRORS)
 def remarks(record: Record, held: Observation | None, there: float) -> Iterator[Remark]:
     """All remarks on a workspace. `held` is the observation that is not too old, `there` now by the server's clock."""
     if held is None and record.observation is not None and record.observation.fragile:
-        text = "An import was under way when it was last seen"
+        text = "An import was under way when the server last answered"
         yield Remark(level=Level.CRITICAL, title="Lost sight", alert="LostSight", text=text)
     if held is not None and held.track is not None:
         yield from _of_progress(record, held.track, there)
@@ -41,7 +41,7 @@ def _of_progress(record: Record, track: Track, there: float) -> Iterator[Remark]
     if track.outcome is Outcome.RUNNING and track.run_started is not None and there - track.run_started > longest:
         taken = spell(there - track.run_started)
         text = f"It has been running for {taken}, longer than {spell(longest)}"
-        yield Remark(level=Level.WARNING, title="Takes long", alert="RunningTooLong", text=text)
+        yield Remark(level=Level.WARNING, title="Running too long", alert="RunningTooLong", text=text)
     created = track.operation.created
     if track.outcome is Outcome.WAITING and created is not None and there - created > LONGEST_WAIT:
         text = f"It has been waiting to be started for {spell(there - created)}"
@@ -55,16 +55,16 @@ def _of_result(record: Record, track: Track) -> Iterator[Remark]:
         return
     done, total = counts.processed, counts.total or 0
     if total and done > total:
-        yield Remark(level=Level.QUIET, text="More than all: Rocket.Chat counts the users of a file import twice")
+        yield Remark(level=Level.QUIET, text="More than 100 %: Rocket.Chat counts the users of a file import twice")
     if track.outcome not in SUCCESSES:
         return
     if done < total:
-        text = "Fewer than all: records that were deselected stay in the total, and the last counts may be missing"
+        text = "Less than 100 %: the total includes deselected records, and the last counts may be missing"
         yield Remark(level=Level.QUIET, text=text)
     yield from _of_rejections(record, track, counts)
     least = record.target.expect.min_records if _is_expected(record, track) else None
     if least is not None and done < least:
-        text = f"{done:,} records, where at least {least:,} are expected"
+        text = f"{done:,} records, but at least {least:,} are expected"
         yield Remark(level=Level.WARNING, title="Too few records", alert="NothingImported", text=text)
 
 
@@ -110,11 +110,11 @@ def _of_schedule(record: Record, held: Observation | None, there: float) -> Iter
     if not successes:
         # Nothing is wrong yet if the first import runs now or is still to come.
         first = not record.history.last_finished or (held is not None and held.active)
-        text = f"No success is known, and one is expected every {every}"
+        text = f"No success is known, but one is expected every {every}"
         yield Remark(level=Level.QUIET if first else Level.WARNING, text=text)
     elif there - max(successes) > expect.success_every:
         ago = spell(there - max(successes))
-        text = f"The last success is {ago} ago, and one is expected every {every}"
+        text = f"The last success is {ago} ago, but one is expected every {every}"
         yield Remark(level=Level.CRITICAL, title="Overdue", alert="Overdue", text=text)
 
 

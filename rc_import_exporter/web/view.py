@@ -141,10 +141,10 @@ def _told(seen: Observation) -> str:
     if seen.track is not None:
         return _capital(sentence(seen.track))
     if seen.operation is None:
-        return "Nothing was ever imported"
+        return "Nothing was imported yet"
     counts = seen.operation.counts
     done = "" if counts is None or not counts.total else f", {counts.processed:,} of {counts.total:,} records"
-    return f"All that can be told: {advice.STEPS[seen.step]}{done}"
+    return f"Only the step is known: {advice.STEPS[seen.step]}{done}"
 
 
 def _operation(record: Record, seen: Observation, there: float) -> OperationView | None:
@@ -205,11 +205,11 @@ def _headline(record: Record, held: Observation | None, problems: Iterable[Probl
     """The title and the sentence."""
     if held is not None:
         guessed = held.outcome is Outcome.UNKNOWN and _level_seen(held) is Level.ACTIVE
-        return "Seems to import" if guessed else advice.OUTCOMES[held.outcome].title, _told(held)
+        return "Probably importing" if guessed else advice.OUTCOMES[held.outcome].title, _told(held)
     if record.polls == 0:
         return "Not polled yet", "The first poll comes in a moment"
     failing = next((each for each in problems if not each.known_limit), None)
-    return "Cannot tell", "Its answers are too old" if failing is None else f"{failing.title}: {failing.detail}"
+    return "State unknown", "The last answer is too old" if failing is None else f"{failing.title}: {failing.detail}"
 
 
 def _alerts(held: Observation | None, remarked: Iterable[Remark], problems: Iterable[Problem]) -> Iterator[str]:
@@ -232,7 +232,7 @@ def _source_note(record: Record, held: Observation) -> str:
         case _ if listing is not None and listing.ok:
             return "import.status and the list of operations"
         case _:
-            return "import.status; what comes and goes between two polls is not seen"
+            return "import.status; an import that starts and ends between two polls is not seen"
 
 
 def _problems(record: Record, now: float, *, up: bool) -> Iterator[Problem]:
@@ -252,7 +252,7 @@ def _problems(record: Record, now: float, *, up: bool) -> Iterator[Problem]:
             since=record.last_poll,
             failures=record.failures[Api.STATUS, Reason.INTERNAL],
         )
-        yield _problem(Reason.INTERNAL, "the last poll was lost", [lost], known_limit=False)
+        yield _problem(Reason.INTERNAL, "the last poll ended with an error", [lost], known_limit=False)
 
 
 def _problem(reason: Reason, detail: str, feeds: Sequence[Feed], *, known_limit: bool) -> Problem:
