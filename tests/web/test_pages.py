@@ -244,7 +244,7 @@ async def test_pages_are_compressed() -> None:
     ],
 )
 async def test_pages_come_in_the_encoding_that_was_asked_for(path: str, accepted: str, encoding: str | None) -> None:
-    """aiohttp itself ignores weights and would send gzip to a client that refuses it."""
+    """By itself aiohttp ignores weights and would send gzip to a client that refuses it."""
     headers = {"Accept-Encoding": accepted}
     async with (
         showing(picture([running("acme"), untouched("beta")])) as shown,

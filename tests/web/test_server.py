@@ -296,7 +296,7 @@ async def test_what_is_not_served_is_refused(
 
 
 async def test_a_fault_in_a_handler_shows_nothing_of_the_program(exporter: Exporter) -> None:
-    """aiohttp would answer in HTML to a client that accepts it. The next request is answered."""
+    """By itself aiohttp answers in HTML to a client that accepts it. The next request is answered."""
     answer = await exporter.get("/faulty", Accept="text/html")
     assert (answer.status, answer.body) == (500, b"500 Internal Server Error\n")
     assert answer.headers["Connection"] == "close"
@@ -447,7 +447,7 @@ async def test_a_new_connection_is_cut_if_all_others_are_busy(monkeypatch: pytes
 async def test_a_lack_of_file_descriptors_is_logged_once(
     exporter: Exporter, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """asyncio would log hundreds of tracebacks. The connections are accepted later."""
+    """By itself asyncio logs hundreds of tracebacks. The connections are accepted later."""
     clients = [socket.socket() for _ in range(20)]
     for client in clients:
         client.setblocking(False)
