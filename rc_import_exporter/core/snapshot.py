@@ -27,14 +27,13 @@ from rc_import_exporter.core.domain import (
     Target,
     known_importer,
 )
+from rc_import_exporter.core.thresholds import CLOCKS_AGREE
 
 LARGE_LIST: Final = 256 * 1024
 """Bytes from which on the list is asked for rarely: it then carries old `fileData`, megabytes at worst."""
 LARGE_LIST_INTERVAL: Final = 300.0
 LEAST_STALE_AFTER: Final = 90.0
 INTERVALS_UNTIL_STALE: Final = 3
-SETTLED_OFFSET: Final = 2.0
-"""Seconds that a server's clock may differ from ours without a correction."""
 
 
 @unique
@@ -269,13 +268,13 @@ class Record:
     def clock_offset(self) -> float | None:
         """Seconds that the server's clock is ahead of ours, by the `Date` of its latest answer; `None` before any.
 
-        0 within `SETTLED_OFFSET`, because `Date` has whole seconds.
+        0 within `CLOCKS_AGREE`, because `Date` has whole seconds.
         """
         told = [feed for feed in self.feeds.values() if feed.skew is not None]
         if not told:
             return None
         offset = max(told, key=lambda feed: (feed.ok, feed.at)).skew or 0.0
-        return 0.0 if abs(offset) < SETTLED_OFFSET else offset
+        return 0.0 if abs(offset) <= CLOCKS_AGREE else offset
 
     def server_time(self, now: float) -> float:
         """`now` by the server's clock, which dates the operations."""

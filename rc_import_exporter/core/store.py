@@ -30,10 +30,9 @@ from rc_import_exporter.core.domain import (
 )
 from rc_import_exporter.core.history import Look, Sighting
 from rc_import_exporter.core.snapshot import DURATION_BUCKETS, Feed, Histogram, History, Observation, Record, Snapshot
+from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
 from rc_import_exporter.core.verdict import state_of, told_by_progress
 
-WINDOW: Final = 60.0
-"""The rate limiter's window, seconds: the wait where its headers tell no other."""
 RUNS: Final = LOADING_STEPS | IMPORTING_STEPS
 """The steps of an operation that a server which starts would end."""
 
@@ -212,7 +211,7 @@ def _blocked_until(result: Result, now: float) -> float | None:
     if budget is not None and budget.remaining == 0:
         return now + budget.wait
     limited = isinstance(result, Failure) and result.reason is Reason.RATE_LIMITED
-    return now + (WINDOW if budget is None else budget.wait) if limited else None
+    return now + (RATE_LIMIT_WINDOW if budget is None else budget.wait) if limited else None
 
 
 def _is_rocketchats(result: Result) -> bool:
