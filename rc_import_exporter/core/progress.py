@@ -3,7 +3,7 @@
 from math import floor
 from typing import Final
 
-from rc_import_exporter.core.domain import LOADING_STEPS, Operation, Outcome, Step
+from rc_import_exporter.core.domain import LOADING_STEPS, Counts, Kind, Operation, Outcome, Step
 from rc_import_exporter.core.snapshot import Track
 
 STILL_AFTER: Final = 60.0
@@ -42,7 +42,30 @@ def rate(track: Track, now: float) -> float | None:
 
 
 def seconds_left(track: Track, now: float) -> float | None:
-    """How long the import still takes at this rate; `None` without a rate."""
+    """How long the import still takes at this rate; `None` without a rate.
+
+    Where users count twice, there is more to do than the total says.
+    """
     counts, speed = track.operation.counts, rate(track, now)
-    left = 0 if counts is None else (counts.total or 0) - counts.processed
-    return left / speed if speed is not None and left > 0 else None
+    if counts is None or speed is None:
+        return None
+    twice = counts.staged.get(Kind.USERS, 0) if track.evidence.doubles else 0
+    left = (counts.total or 0) + twice - counts.processed
+    return left / speed if left > 0 else None
+
+
+def people(counts: Counts) -> int:
+    """The people among the records, as far as they were counted."""
+    return counts.staged.get(Kind.USERS, 0) + counts.staged.get(Kind.CONTACTS, 0)
+
+
+def failed_ratio(counts: Counts | None) -> float | None:
+    """The share that was rejected, 0 to 1: of the people if they were counted, for Rocket.Chat rejects nothing else.
+
+    Records that were deselected are in the total and never processed, so it is never a share of more than was processed.
+    `None` before anything is counted.
+    """
+    if counts is None:
+        return None
+    parts = [each for each in (counts.processed, counts.total or 0, people(counts)) if each > 0]
+    return min(1.0, (counts.failed or 0) / min(parts)) if parts else None

@@ -254,6 +254,7 @@ class Record:
     observation: Observation | None = None
     told: bool = False
     polls: int = 0
+    first_poll: float | None = None
     last_poll: float | None = None
     last_success: float | None = None
     requests: Mapping[tuple[Api, str], int] = field(default_factory=lambda: MappingProxyType({}))

@@ -74,6 +74,7 @@ def fold(record: Record, poll: Poll) -> Record:
         observation=observation if told else record.observation,
         told=told,
         polls=record.polls + 1,
+        first_poll=poll.ended if record.first_poll is None else record.first_poll,
         last_poll=poll.ended,
         last_success=poll.ended if told else record.last_success,
         requests=_add(record.requests, ((each.api, _code(each)) for each in poll.exchanges)),

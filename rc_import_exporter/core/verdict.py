@@ -19,12 +19,8 @@ from rc_import_exporter.core.domain import (
     Step,
 )
 from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
+from rc_import_exporter.core.thresholds import SLACK, SLACK_OF_USERS
 
-SLACK: Final = 500
-"""Records by which a finished operation's counts may be short of what it did: the last write of a message import, and
-of every import before 6.3, can be missing, and those write every 500."""
-SLACK_OF_USERS: Final = 50
-"""The same for an import without messages since 6.3, which writes every 50."""
 DOUBLING_SINCE: Final = 7
 """The major release from which on file imports count their users twice."""
 NEARLY_THE_SAME: Final = 1.25

@@ -97,4 +97,4 @@ def test_the_time_left_is_what_is_left_at_the_rate() -> None:
 def test_dates_are_compared_with_the_server_s_clock(ahead: float | None, there: float) -> None:
     """Within two seconds the `Date` header cannot tell a difference."""
     feeds = {Api.STATUS: Feed(api=Api.STATUS, at=NOW, answered=NOW, skew=ahead)}
-    assert server_time(replace(running("acme"), feeds=feeds), NOW) == pytest.approx(there)
+    assert replace(running("acme"), feeds=feeds).server_time(NOW) == pytest.approx(there)

@@ -226,7 +226,7 @@ def dated(api: Api, skew: float | None) -> Success:
     ("skew", "offset"), [(None, None), (1.9, 0.0), (-1.9, 0.0), (2.0, 0.0), (2.1, 2.1), (-3600.0, -3600.0)]
 )
 def test_the_clock_offset_is_that_of_the_date_header(skew: float | None, offset: float | None) -> None:
-    """`Date` has whole seconds, so less than two are none."""
+    """`Date` has whole seconds, so up to two are none."""
     assert NEW.clock_offset is None
     record = after([dated(Api.STATUS, skew)])
     assert record.clock_offset == offset
