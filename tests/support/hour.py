@@ -1,4 +1,4 @@
-"""An hour in the life of fifteen workspaces, each with a story of its own, played once for all tests that look."""
+"""One hour of fifteen simulated workspaces, played once for all tests that use it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -19,7 +19,7 @@ Telling = Callable[[Stage], None]
 
 
 def _then_lost(spoil: Callable[[Stage], None]) -> Telling:
-    """An import that has run for a while when something happens from which there is no way back within the hour."""
+    """An import that runs for 25 min until `spoil` stops it for the rest of the hour."""
 
     def tell(stage: Stage) -> None:
         stage.wait(2 * MINUTE)
@@ -42,7 +42,7 @@ def _limited(telling: Telling) -> Telling:
 
 
 def _slow(seconds: float, telling: Telling) -> Telling:
-    """A workspace whose server takes its time over each answer."""
+    """A workspace whose server answers slowly."""
 
     def tell(stage: Stage) -> None:
         stage.fault(faults.slow(seconds))
@@ -52,7 +52,7 @@ def _slow(seconds: float, telling: Telling) -> Telling:
 
 
 def _remembering(telling: Telling) -> Telling:
-    """A workspace with a past."""
+    """A workspace with three past imports."""
 
     def tell(stage: Stage) -> None:
         stage.remember("slack", age=3 * stories.DAY, total=5000, completed=4988, error=12, messages=4900, users=100)
@@ -109,5 +109,5 @@ OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
 
 @cache
 def scrapes() -> Sequence[Scrape]:
-    """What a scrape every 15 s saw."""
+    """The scrapes of the hour, one every 15 s."""
     return play(SCRIPTS, interval=SCRAPE, duration=LENGTH, **OPTIONS)
