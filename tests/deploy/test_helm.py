@@ -190,7 +190,7 @@ def test_a_wrong_value_is_refused_by_its_name(values: Object, named: str) -> Non
     ("values", "said"),
     [
         ({}, "No workspace is set"),
-        ({**ACME, "existingConfigMap": "mine"}, "set either"),
+        ({**ACME, "existingConfigMap": "mine"}, "set one or the other"),
         ({**ACME, "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "scrape everything twice"),
         ({"existingConfigMap": "mine", "networkPolicy": {"enabled": True}}, "set networkPolicy.to"),
     ],
@@ -403,7 +403,7 @@ def test_the_notes_say_how_to_make_the_secret_that_the_pod_waits_for(tmp_path: P
 
 def test_the_notes_tell_that_nothing_scrapes_the_exporter(tmp_path: Path) -> None:
     """Until something does."""
-    assert "Nothing scrapes it yet" in _notes(ACME, tmp_path)
-    assert "Nothing scrapes it yet" not in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
+    assert "Prometheus does not scrape it yet" in _notes(ACME, tmp_path)
+    assert "Prometheus does not scrape it yet" not in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
     assert "has no labels" in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
     assert "has no labels" not in _notes({**ACME, **MONITORED}, tmp_path)
