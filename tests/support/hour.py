@@ -41,16 +41,6 @@ def _limited(telling: Telling) -> Telling:
     return tell
 
 
-def _slow(seconds: float, telling: Telling) -> Telling:
-    """A workspace whose server answers slowly."""
-
-    def tell(stage: Stage) -> None:
-        stage.fault(faults.slow(seconds))
-        telling(stage)
-
-    return tell
-
-
 def _remembering(telling: Telling) -> Telling:
     """A workspace with three past imports."""
 
@@ -72,7 +62,7 @@ SCRIPTS: Final[Mapping[str, Story]] = MappingProxyType(
             "nightly-again": stories.read_only(
                 stories.nightly_sync(users=8000, existing=7995, waiting=MINUTE, running=_RUN)
             ),
-            "csv-migration": _slow(0.08, stories.csv_migration(messages=60_000, waiting=MINUTE, running=_RUN)),
+            "csv-migration": stories.csv_migration(messages=60_000, waiting=MINUTE, running=_RUN),
             "slack-move": _remembering(
                 stories.csv_migration(users=900, rejected=12, messages=90_000, waiting=2 * MINUTE, running=80 * MINUTE)
             ),
@@ -80,9 +70,9 @@ SCRIPTS: Final[Mapping[str, Story]] = MappingProxyType(
             "crash": stories.crash(waiting=MINUTE, running=40 * MINUTE, killed_after=20 * MINUTE, away=5 * MINUTE),
             "phase-throws": stories.phase_throws(waiting=2 * MINUTE, running=40 * MINUTE),
             "cleared": stories.cleared_by_admin(waiting=MINUTE, running=20 * MINUTE),
-            "stalled": _slow(0.9, stories.stalls(running=LENGTH)),
-            "waiting": _slow(0.2, stories.waits_for_start()),
-            "untouched": _slow(0.03, stories.idle()),
+            "stalled": stories.stalls(running=LENGTH),
+            "waiting": stories.waits_for_start(),
+            "untouched": stories.idle(),
             "odd-words": stories.odd_words(waiting=5 * MINUTE),
             "locked-out": _then_lost(Stage.revoke_token),
             "gone": _then_lost(Stage.go_down),

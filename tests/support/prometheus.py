@@ -43,8 +43,6 @@ class Prometheus:
     def instant(self, query: str, at: float) -> Sequence[Series]:
         """The result of a query at one time; raises `QueryError`."""
         found = cast("dict[str, object]", self._get("query", query=query, time=f"{at:.3f}"))
-        if found["resultType"] == "scalar":
-            return [Series(labels={}, points=[_point(found["result"])])]
         rows = cast("list[dict[str, object]]", found["result"])
         return [Series(labels=cast("Labels", row["metric"]), points=[_point(row["value"])]) for row in rows]
 
