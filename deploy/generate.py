@@ -41,6 +41,10 @@ Tree = dict[str, object]
 
 def files(helm: Path) -> dict[Path, str]:
     """The path and content of each generated file."""
+    return _chart_files() | dict(_manifests(helm))
+
+
+def _chart_files() -> dict[Path, str]:
     made = {
         CHART / "Chart.yaml": _chart((CHART / "Chart.yaml").read_text()),
         CHART / "values.schema.json": _schema((CHART / "values.schema.json").read_text()),
@@ -53,7 +57,7 @@ def files(helm: Path) -> dict[Path, str]:
     made[KUBERNETES / "components" / "grafana-dashboards" / "dashboards.yaml"] = _references(
         [path.stem for path in dashboards]
     )
-    return made | dict(_manifests(helm))
+    return made
 
 
 def render(helm: Path, values: Mapping[str, object], *arguments: str) -> str:
@@ -248,12 +252,18 @@ def _yaml(document: object) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def main() -> None:
-    """Write all generated files, and delete others in the folders of generated files."""
-    made = files(HELM)
+def _write(made: Mapping[Path, str]) -> None:
     for path, content in made.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+
+
+def main() -> None:
+    """Write all generated files, and delete others in the folders of generated files."""
+    # The manifests are rendered from the chart, so the chart's files have to be written first.
+    made = _chart_files()
+    _write(made)
+    _write(dict(_manifests(HELM)))
     for folder in GENERATED_FOLDERS:
         for path in folder.rglob("*"):
             if path.is_file() and path not in made:
