@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a program beside the package, not a part of it
-"""Writes what follows from the rules: the PrometheusRule resource, Grafana's own alerts, the README's table of alerts.
+"""Writes what follows from the rules: the PrometheusRule resource and Grafana's own alerts.
 
 Run as `python -m deploy.prometheus.generate` from the top of the checkout. Tests compare what is committed with what
 `files` returns.
@@ -16,11 +16,8 @@ from typing import Final
 
 import yaml
 
-from rc_import_exporter.commands.documentation import renewed
-
 ROOT: Final = Path(__file__).parent.parent.parent
 RULES: Final = ROOT / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
-README: Final = ROOT / "README.md"
 RESOURCE: Final = ROOT / "deploy" / "prometheus" / "prometheusrule.yml"
 GRAFANA: Final = ROOT / "grafana" / "provisioning" / "alerting" / "rocketchat-import.yml"
 PREFIX: Final = "RocketChatImport"
@@ -67,8 +64,7 @@ class Alert:
 
 def files() -> dict[Path, str]:
     """Every generated file with its content."""
-    readme = renewed(README.read_text(encoding="utf-8"), {"alerts": table})
-    return {RESOURCE: resource(), GRAFANA: grafana(), README: readme}
+    return {RESOURCE: resource(), GRAFANA: grafana()}
 
 
 @cache
@@ -132,7 +128,7 @@ def grafana() -> str:
 
 
 def table() -> str:
-    """The alerts as a table in Markdown, for the README."""
+    """The alerts as a table in Markdown."""
     lines = ["| alert | severity | after | fires when |", "|---|---|---|---|"]
     for alert in alerts():
         summary = _ACTION.sub(lambda action: _placeholder(action.group()), alert.summary)
