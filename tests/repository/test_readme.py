@@ -13,7 +13,8 @@ from rc_import_exporter.config import settings
 from rc_import_exporter.config.settings import OPTIONS
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "rc_import_exporter").rglob("*.md"))]
+FOLDERS = (ROOT / "rc_import_exporter", ROOT / "deploy", ROOT / "grafana")
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(path for folder in FOLDERS for path in folder.rglob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ALL = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
 FENCED = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
