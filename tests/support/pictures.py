@@ -1,6 +1,6 @@
 """Snapshots that tests and the benchmark look at, made the way the exporter makes them: by folding polls.
 
-`python -m tests.support.pictures` writes the golden pages anew.
+`python -m tests.support.pictures` writes the golden pages.
 """
 
 from collections.abc import Iterable, Mapping
