@@ -1,4 +1,4 @@
-"""What changed from one record to the next is a line each, and what stayed is none."""
+"""Tests of `journal`: each change is one line of the log, and what stays the same is none."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -42,7 +42,7 @@ def operation(step: Step, *, at: float, name: str = "a", valid: bool = True, fai
 
 
 def showing(*seen: Operation) -> Sequence[Result]:
-    """Both feeds, about these operations, the first of which is the newest."""
+    """Both feeds show these operations, the newest first."""
     status = StatusAnswer(state=state_of(seen[0]), operation=seen[0])
     return [
         Success(exchange=Exchange(api=Api.STATUS, code=200, seconds=0.1), answer=status),
@@ -51,7 +51,7 @@ def showing(*seen: Operation) -> Sequence[Result]:
 
 
 def failing(*apis: Api, reason: Reason = Reason.CONNECTION) -> Sequence[Result]:
-    """These endpoints, failing alike."""
+    """These endpoints fail for one reason."""
     return [
         Failure(exchange=Exchange(api=api, code=None, seconds=0.1), reason=reason, detail="made for a test")
         for api in apis
@@ -70,7 +70,6 @@ def told(*polls: Sequence[Result]) -> list[list[Entry]]:
 
 
 def events(written: list[Entry]) -> list[tuple[Level, str]]:
-    """How loud and what."""
     return [(entry.level, entry.event) for entry in written]
 
 
@@ -78,15 +77,14 @@ RUNS: Final = showing(operation(Step.IMPORTING_USERS, at=150))
 GONE: Final = failing(Api.STATUS, Api.LIST)
 
 
-def test_a_state_that_stays_is_no_line() -> None:
-    """Nor are counts that grow."""
+def test_a_state_is_logged_when_it_changes_and_not_again() -> None:
     first, second = told(RUNS, RUNS)
     assert events(first) == [(Level.INFO, "import state")]
     assert second == []
 
 
-def test_endpoints_that_fail_alike_are_one_line() -> None:
-    """And one more when they are back."""
+def test_endpoints_that_fail_for_the_same_reason_share_one_line() -> None:
+    """A server that is down for a night must not fill the log."""
     _, lost, still, back = told(RUNS, GONE, GONE, RUNS)
     assert events(lost) == [(Level.WARNING, "poll failed")]
     assert lost[0].fields["api"] == "import.status,getLatestImportOperations"
@@ -94,14 +92,13 @@ def test_endpoints_that_fail_alike_are_one_line() -> None:
     assert events(back) == [(Level.INFO, "poll succeeds again")]
 
 
-def test_another_reason_is_another_line() -> None:
-    """Someone may have half mended it."""
+def test_a_new_reason_is_logged() -> None:
+    """Someone may have repaired one problem and now meets the next."""
     _, other = told(GONE, failing(Api.STATUS, Api.LIST, reason=Reason.UNAUTHORIZED))
     assert [entry.fields["reason"] for entry in other] == [Reason.UNAUTHORIZED]
 
 
-def test_an_end_is_as_loud_as_it_is_bad() -> None:
-    """With what it came to in a sentence."""
+def test_the_log_level_follows_from_the_outcome() -> None:
     ends = {
         (Step.DONE, True, 0): Level.INFO,
         (Step.DONE, True, 3): Level.WARNING,
@@ -115,8 +112,8 @@ def test_an_end_is_as_loud_as_it_is_bad() -> None:
         assert written[0].event.startswith("import ")
 
 
-def test_an_operation_that_came_and_went_is_told() -> None:
-    """And those that were there at the start are not."""
+def test_an_import_that_came_and_went_between_two_polls_is_logged() -> None:
+    """Operations of the first poll are not logged: they ended before the exporter looked."""
     old = operation(Step.DONE, at=100, name="a")
     first, second = told(showing(old), showing(operation(Step.DONE, at=210, name="b"), old))
     assert [entry.event for entry in first] == ["import state"]
