@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+import pytest
+
 from rc_import_exporter.core.domain import (
+    FEEDS,
     Api,
     Counts,
     Exchange,
@@ -11,6 +14,7 @@ from rc_import_exporter.core.domain import (
     ListAnswer,
     Operation,
     Poll,
+    ProgressAnswer,
     Reason,
     Result,
     StatusAnswer,
@@ -81,6 +85,58 @@ def test_a_state_is_logged_when_it_changes_and_not_again() -> None:
     first, second = told(RUNS, RUNS)
     assert events(first) == [(Level.INFO, "import state")]
     assert second == []
+
+
+def test_a_change_of_state_is_logged_with_the_state_before() -> None:
+    _, changed = told(RUNS, showing(operation(Step.DONE, at=190)))
+    assert dict(changed[-1].fields) == {
+        "state": "done",
+        "was": "importing",
+        "step": "done",
+        "source": "import.status",
+        "outcome": "succeeded",
+        "importer": "csv",
+        "operation_id": "a",
+    }
+
+
+def test_the_state_told_by_progress_is_logged_without_an_operation() -> None:
+    """`getImportProgress` names none."""
+    seen = Operation(id="", importer="csv", step=Step.IMPORTING_USERS, valid=None)
+    progress = Success(
+        exchange=Exchange(api=Api.PROGRESS, code=200, seconds=0.1), answer=ProgressAnswer(operation=seen)
+    )
+    (written,) = told([*failing(*FEEDS, reason=Reason.FORBIDDEN), progress])
+    assert dict(written[-1].fields) == {
+        "state": "importing",
+        "step": "importing_users",
+        "source": "getImportProgress",
+    }
+
+
+def test_an_import_that_starts_is_logged_only_as_a_change_of_state() -> None:
+    ended = operation(Step.DONE, at=100, name="a")
+    _, started = told(showing(ended), showing(operation(Step.IMPORTING_USERS, at=210, name="b"), ended))
+    assert events(started) == [(Level.INFO, "import state")]
+
+
+@pytest.mark.parametrize(
+    ("results", "entry"),
+    [
+        (
+            [*failing(Api.STATUS, reason=Reason.FORBIDDEN), RUNS[1]],
+            (Level.INFO, "endpoint refused, another one is enough"),
+        ),
+        ([*failing(Api.STATUS, reason=Reason.TIMEOUT), RUNS[1]], (Level.WARNING, "poll failed")),
+        (failing(*FEEDS, reason=Reason.FORBIDDEN), (Level.WARNING, "poll failed")),
+    ],
+)
+def test_a_refused_endpoint_is_a_warning_only_if_no_other_one_tells_the_state(
+    results: Sequence[Result], entry: tuple[Level, str]
+) -> None:
+    """A token without one of the permissions is a supported setup, and its log must not look like a problem."""
+    (written,) = told(results)
+    assert events(written)[0] == entry
 
 
 def test_endpoints_that_fail_for_the_same_reason_share_one_line() -> None:
