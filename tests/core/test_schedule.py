@@ -313,6 +313,35 @@ def test_progress_replaces_the_only_configured_feed_if_that_is_refused() -> None
     assert of(calls, Api.PROGRESS)[:2] == [0, 15]
 
 
+def test_the_fallback_is_not_asked_once_progress_has_told_the_state() -> None:
+    refused = [bad(api, Reason.FORBIDDEN, ours=True) for api in sorted(FEEDS)]
+    target = Target(name="acme", url="u")
+    undecided = fold(Record(target=target), polled(refused, START, 0.1))
+    assert schedule.fallback_due(undecided, START)
+    told = fold(Record(target=target), polled([*refused, good(Api.PROGRESS, operation())], START, 0.1))
+    assert not schedule.fallback_due(told, START + 15)
+
+
+def test_a_fallback_that_is_refused_rests_five_minutes() -> None:
+    results = [bad(api, Reason.FORBIDDEN, ours=True) for api in (Api.STATUS, Api.LIST, Api.PROGRESS)]
+    record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
+    assert not schedule.fallback_due(record, START + 285)
+    assert schedule.fallback_due(record, START + 300)
+
+
+def test_an_endpoint_is_due_also_if_the_timer_fires_a_moment_early() -> None:
+    """Timers and the wall clock differ by milliseconds. Without this, a poll would come a whole interval late."""
+    results = [bad(Api.STATUS, Reason.FORBIDDEN), good(Api.LIST, operation())]
+    record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
+    assert Api.STATUS not in schedule.due(record, START + 299.98)
+    assert Api.STATUS in schedule.due(record, START + 299.995)
+
+
+def test_the_version_is_asked_only_if_configured() -> None:
+    apis = frozenset({Api.STATUS})
+    assert schedule.due(Record(target=Target(name="acme", url="u", apis=apis)), START) == apis
+
+
 def test_the_version_is_asked_for_hourly_and_only_together_with_a_feed() -> None:
     record = Record(target=Target(name="acme", url="u"))
     assert schedule.due(record, START) == FEEDS | {Api.INFO}
@@ -337,6 +366,7 @@ def test_first_polls_are_spread_by_name() -> None:
     delays = [schedule.first_poll(name, 1000, 15) for name in names]
     assert 0 <= min(delays) < 1
     assert 14 < max(delays) < 15
+    assert 1.4 < max(schedule.first_poll(name, 100, 15) for name in names) <= 1.5
     assert max(schedule.first_poll(name, 1000, 1) for name in names) < 1
     assert schedule.first_poll("acme", 1, 15) <= 0.015
     assert schedule.first_poll("acme", 9, 15) == schedule.first_poll("acme", 9, 15)
