@@ -1,6 +1,6 @@
 """Snapshots for tests and the benchmark, made as the exporter makes them: by folding polls.
 
-`python -m tests.support.pictures` writes the golden pages again.
+`python -m tests.support.pictures` writes the golden pages.
 """
 
 from collections.abc import Iterable, Mapping
