@@ -16,12 +16,16 @@ from rc_import_exporter.web.fields import Level, Remark
 
 def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], there: float) -> Iterator[Remark]:
     """All remarks on a workspace. `held` is the observation that is not too old, `there` now by the server's clock."""
+    named = {each.alert for each in raised}
     for each in raised:
-        if (remark := _of_alert(record, each)) is not None:
+        if (remark := _of_alert(record, held, each)) is not None:
             yield remark
     if held is not None and held.track is not None:
         yield from _of_counts(record, held.track)
-    yield from _of_schedule(record, held, there)
+        if Alert.NOTHING_IMPORTED not in named:
+            yield from _of_number(record, held.track)
+    if Alert.OVERDUE not in named:
+        yield from _of_schedule(record, held, there)
     if held is not None and held.source is Api.LIST and record.history.current not in (record.history.listed or ()):
         text = "The server's list of 20 operations lacks the newest one: its state may have changed"
         yield Remark(level=Level.WARNING, text=text)
@@ -31,11 +35,11 @@ def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], 
         yield Remark(level=Level.QUIET, text=f"The server's clock is {spell(abs(ahead))} {way} the exporter's")
 
 
-def _of_alert(record: Record, raised: Raised) -> Remark | None:
+def _of_alert(record: Record, held: Observation | None, raised: Raised) -> Remark | None:
     """The alert in a sentence; `None` for one that the outcome or the failing endpoints already tell."""
     level, title, text = Level.WARNING, "", ""
     match raised.alert:
-        case Alert.LOST_SIGHT:
+        case Alert.LOST_SIGHT if held is None:
             level, title, text = Level.CRITICAL, "Lost sight", "An import was under way when the server last answered"
         case Alert.STALLED:
             level, title, text = Level.CRITICAL, "Stalled", f"It has not moved for {spell(raised.value)}"
@@ -48,7 +52,7 @@ def _of_alert(record: Record, raised: Raised) -> Remark | None:
         case Alert.NOTHING_IMPORTED:
             title, text = "Too few records", _too_few(record, raised)
         case Alert.OVERDUE:
-            level, title, text = Level.CRITICAL, "Overdue", _overdue(record, raised)
+            level, title, text = Level.CRITICAL, "Overdue", _overdue(record, raised.value)
         case _:
             return None
     return Remark(level=level, title=title, alert=raised.alert, text=text)
@@ -71,15 +75,19 @@ def _what(record: Record, importer: str) -> str:
 def _too_few(record: Record, raised: Raised) -> str:
     least = record.target.expect.min_records if concerns(record.target.expect, raised.importer) else None
     if least is not None and raised.value < least:
-        return f"{raised.value:,.0f} records, but at least {least:,} are expected"
+        return _fewer(raised.value, least)
     return "No record was imported"
 
 
-def _overdue(record: Record, raised: Raised) -> str:
+def _fewer(done: float, least: int) -> str:
+    return f"{done:,.0f} records, but at least {least:,} are expected"
+
+
+def _overdue(record: Record, missing: float) -> str:
     every = spell(record.target.expect.success_every or 0.0)
     if not _successes(record):
         return f"No success is known, but one is expected every {every}"
-    return f"The last success is {_at_most(record)}{spell(raised.value)} ago, but one is expected every {every}"
+    return f"The last success is {_at_most(record)}{spell(missing)} ago, but one is expected every {every}"
 
 
 def _successes(record: Record) -> Sequence[float]:
@@ -101,8 +109,9 @@ def _of_counts(record: Record, track: Track) -> Iterator[Remark]:
     if counts is None or track.outcome not in (*SUCCESSES, Outcome.RUNNING):
         return
     done, total = counts.processed, counts.total or 0
-    twice = total + people(counts) if counts_twice(track.operation, record.version) else total
-    if total < done <= twice:
+    # Rejected users of a file import are counted as completed, too.
+    most = total + people(counts) + (counts.failed or 0) if counts_twice(track.operation, record.version) else total
+    if total < done <= most:
         yield Remark(level=Level.QUIET, text="More than 100 %: Rocket.Chat counts the users of a file import twice")
     elif total and done > total:
         yield Remark(level=Level.QUIET, text="More than 100 %: attachments are not in the total")
@@ -113,12 +122,22 @@ def _of_counts(record: Record, track: Track) -> Iterator[Remark]:
         yield Remark(level=Level.QUIET, text="An API import counts everyone who already exists as rejected")
 
 
+def _of_number(record: Record, track: Track) -> Iterator[Remark]:
+    """That there were fewer records than expected, though that is no news any more."""
+    expect, counts = record.target.expect, track.operation.counts
+    if expect.min_records is None or counts is None or not concerns(expect, track.operation.importer):
+        return
+    if track.outcome in SUCCESSES and counts.processed < expect.min_records:
+        yield Remark(level=Level.QUIET, text=_fewer(counts.processed, expect.min_records))
+
+
 def _of_schedule(record: Record, held: Observation | None, there: float) -> Iterator[Remark]:
-    """That no success is known yet although one is expected."""
-    expect = record.target.expect
-    if expect.success_every is None or record.history.horizon is None or _successes(record):
+    """That a success is missing, where the alert does not say so: it waits for one interval, and for what runs."""
+    every, dates = record.target.expect.success_every, _successes(record)
+    if every is None or record.history.horizon is None:
         return
     # Nothing is wrong yet if the first import runs now or is still to come.
     first = not record.history.last_finished or (held is not None and held.active)
-    text = f"No success is known, but one is expected every {spell(expect.success_every)}"
-    yield Remark(level=Level.QUIET if first else Level.WARNING, text=text)
+    missing = there - max(dates) if dates else 0.0
+    if not dates or missing > every:
+        yield Remark(level=Level.QUIET if first else Level.WARNING, text=_overdue(record, missing))

@@ -414,9 +414,9 @@ def test_dates_are_those_of_the_server_s_writes() -> None:
 
 
 def test_a_run_that_was_there_already_has_no_beginning_that_was_seen() -> None:
-    """Its last write is a bound: it began at that moment or earlier."""
+    """The first poll that saw it is a bound: it began at that moment or earlier."""
     track = told(look(operation("a", Step.IMPORTING_MESSAGES, created=-9000, updated=20))).tracks["a"]
-    assert track.run_start == Moment(earliest=START - 9000, latest=START + 20, seen=False)
+    assert track.run_start == Moment(earliest=START - 9000, latest=START + 25, seen=False)
     assert (track.run_started, track.step_started, track.progressed) == (None, None, START + 20)
 
 

@@ -138,7 +138,7 @@ def synchronised(name: str, *, failed_ratio: float | None = None) -> Record:
 
 def overdue(name: str) -> Record:
     """A workspace whose last success is longer ago than expected."""
-    record = workspace(name, expect=Expectation(success_every=93_600.0))
+    record = replace(workspace(name, expect=Expectation(success_every=93_600.0)), first_poll=NOW - 100_000.0)
     done = operation(
         "h" * 17, Step.DONE, created=200_000.0, updated=199_000.0, counts=Counts(total=40, completed=40, failed=0)
     )
