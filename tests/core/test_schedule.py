@@ -315,7 +315,7 @@ def test_progress_replaces_the_only_configured_feed_if_that_is_refused() -> None
 
 
 def test_the_fallback_is_not_asked_once_progress_has_told_the_state() -> None:
-    refused = [bad(api, Reason.FORBIDDEN, ours=True) for api in sorted(FEEDS)]
+    refused: list[Result] = [bad(api, Reason.FORBIDDEN, ours=True) for api in sorted(FEEDS)]
     target = Target(name="acme", url="u")
     undecided = fold(Record(target=target), polled(refused, START, 0.1))
     assert schedule.fallback_due(undecided, START)
