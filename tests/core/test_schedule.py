@@ -315,7 +315,7 @@ def test_progress_replaces_the_only_configured_feed_if_that_is_refused() -> None
 
 
 def test_the_fallback_is_not_asked_once_progress_has_told_the_state() -> None:
-    refused: list[Result] = [bad(api, Reason.FORBIDDEN, ours=True) for api in sorted(FEEDS)]
+    refused = [bad(api, Reason.FORBIDDEN, ours=True) for api in sorted(FEEDS)]
     target = Target(name="acme", url="u")
     undecided = fold(Record(target=target), polled(refused, START, 0.1))
     assert schedule.fallback_due(undecided, START)
@@ -332,7 +332,7 @@ def test_a_fallback_that_is_refused_rests_five_minutes() -> None:
 
 def test_an_endpoint_is_due_also_if_the_timer_fires_a_moment_early() -> None:
     """Timers and the wall clock differ by milliseconds. Without this, a poll would come a whole interval late."""
-    results = [bad(Api.STATUS, Reason.FORBIDDEN), good(Api.LIST, operation())]
+    results: list[Result] = [bad(Api.STATUS, Reason.FORBIDDEN), good(Api.LIST, operation())]
     record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
     assert Api.STATUS not in schedule.due(record, START + 299.98)
     assert Api.STATUS in schedule.due(record, START + 299.995)
