@@ -332,7 +332,7 @@ def test_a_fallback_that_is_refused_rests_five_minutes() -> None:
 
 def test_an_endpoint_is_due_also_if_the_timer_fires_a_moment_early() -> None:
     """Timers and the wall clock differ by milliseconds. Without this, a poll would come a whole interval late."""
-    results = [bad(Api.STATUS, Reason.FORBIDDEN), good(Api.LIST, operation())]
+    results: list[Result] = [bad(Api.STATUS, Reason.FORBIDDEN), good(Api.LIST, operation())]
     record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
     assert Api.STATUS not in schedule.due(record, START + 299.98)
     assert Api.STATUS in schedule.due(record, START + 299.995)
