@@ -378,7 +378,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="operation_progress_timestamp_seconds",
         kind=_GAUGE,
-        help="When the operation last moved: its step, its counts, anything but its validity; absent if that was not seen.",
+        help="When the operation last changed its step, its counts or anything but its validity; absent if not seen.",
         read=_track(lambda track: track.progressed),
     ),
     WorkspaceMetric(
@@ -404,7 +404,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="last_finished_records",
         kind=_GAUGE,
-        help="Records to import of the newest finished operation of each importer; one that was discarded does not count.",
+        help="Records to import of the newest finished operation of each importer, discarded ones left out.",
         labels=(_KNOWN_IMPORTER,),
         read=_last_result(lambda counts: counts.total),
     ),
@@ -433,8 +433,8 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="server_clock_offset_seconds",
         kind=_GAUGE,
-        help="Seconds that Rocket.Chat's clock is ahead of the exporter's, by its Date header; 0 within 2 s, absent before "
-        "the first answer.",
+        help="Seconds that Rocket.Chat's clock is ahead of the exporter's, by its Date header; 0 within 2 s, absent "
+        "before the first answer.",
         read=_value(lambda record: record.clock_offset),
     ),
     WorkspaceMetric(
