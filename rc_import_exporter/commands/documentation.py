@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from rc_import_exporter.config.options import ANY, DOTTED, Group, Option
-from rc_import_exporter.config.settings import OPTIONS
+from rc_import_exporter.config.notation import DOTTED
+from rc_import_exporter.config.options import ANY, OPTIONS, Group, Option
 from rc_import_exporter.metrics.catalogue import METRICS, WORKSPACE, Label, Metric, WorkspaceMetric
 from rc_import_exporter.web import api as report
 
@@ -33,7 +33,7 @@ def metrics_table() -> str:
 def options_table() -> str:
     """The options in Markdown, by group."""
     rows = [
-        (f"`{_path(option)}`", option.help, option.allowed, f"`{option.default}`" if option.default else "")
+        (f"`{_path(option)}`", option.help, option.value.allowed, f"`{option.default}`" if option.default else "")
         for group in Group
         for option in OPTIONS
         if option.group is group
@@ -141,7 +141,7 @@ def _marked_label(label: Label) -> str:
     return f"`{label.name}` ({', '.join(label.values)})"
 
 
-def _path(option: Option) -> str:
+def _path(option: Option[object]) -> str:
     return DOTTED.write(tuple("NAME" if key == ANY else key for key in option.path))
 
 

@@ -8,8 +8,8 @@ import pytest
 from rc_import_exporter import cli
 from rc_import_exporter.commands import documentation
 from rc_import_exporter.commands.documentation import TABLES, metric_rows, metrics_table, options_table, renewed
-from rc_import_exporter.config.options import DOTTED
-from rc_import_exporter.config.settings import OPTIONS
+from rc_import_exporter.config.notation import DOTTED
+from rc_import_exporter.config.options import OPTIONS
 from rc_import_exporter.metrics.catalogue import METRICS, PREFIX
 
 README = Path(__file__).parents[2] / "README.md"
@@ -57,7 +57,7 @@ def test_every_option_has_one_row() -> None:
         written = DOTTED.write(option.path).replace("*", "NAME")
         (row,) = [line for line in table.splitlines() if line.startswith(f"| `{written}` |")]
         assert option.help in row
-        assert option.allowed in row.replace("&#124;", "|")
+        assert option.value.allowed in row.replace("&#124;", "|")
         assert f"`{option.default}`" in row or not option.default
 
 
