@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from rc_import_exporter.config.layer import Layer, plant
+from rc_import_exporter.config.layer import Layer
 from rc_import_exporter.config.notation import VARIABLE
 from rc_import_exporter.config.options import OPTIONS, WORKSPACES, Path
 
@@ -22,7 +22,7 @@ _PORT_VALUE: Final = re.compile(r"(?:tcp|udp|sctp)://")
 
 def read(environ: Mapping[str, str]) -> Layer:
     """The options in the environment. Upper and lower case in the names of variables are the same."""
-    values: dict[str, object] = {}
+    values: dict[Path, object] = {}
     origins: dict[Path, str] = {}
     mistakes = []
     for variable, value in sorted(environ.items()):
@@ -35,7 +35,7 @@ def read(environ: Mapping[str, str]) -> Layer:
         elif path in origins:
             mistakes.append(f"environment variable {variable}: is also set in another spelling")
         elif value:
-            plant(values, path, value)
+            values[path] = value
             origins[path] = f"environment variable {variable}"
     return Layer(values=values, origins=origins, mistakes=mistakes)
 

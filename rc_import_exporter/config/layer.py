@@ -1,9 +1,9 @@
 """What one source (flags, environment, file) sets, before any value is checked."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from rc_import_exporter.config.options import Path
 
@@ -13,28 +13,11 @@ _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_. -]{1,40}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A tree of texts, `None` and lists, as in YAML; where each path was set; the mistakes found so far."""
+    """Values by path (texts, lists, `None`), where each path was set, and the mistakes found so far."""
 
-    values: dict[str, object] = field(default_factory=dict)
+    values: Mapping[Path, object] = field(default_factory=dict)
     origins: Mapping[Path, str] = field(default_factory=dict)
     mistakes: Sequence[str] = ()
-
-
-def plant(values: dict[str, object], path: Path, value: object) -> None:
-    """Put a value at its path, and make the mappings above it."""
-    *above, last = path
-    for key in above:
-        values = cast(dict[str, object], values.setdefault(key, {}))
-    values[last] = value
-
-
-def leaves(values: Mapping[str, object], above: Path = ()) -> Iterator[Path]:
-    """The paths that have a value."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, (*above, key))
-        elif value is not None:
-            yield (*above, key)
 
 
 def name(path: Path) -> str:

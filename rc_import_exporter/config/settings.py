@@ -23,7 +23,6 @@ from rc_import_exporter.core.domain import Api, Expectation, Target
 from rc_import_exporter.errors import ConfigurationError
 
 _SECRETS: Final = ((options.USER_ID, options.USER_ID_FILE), (options.AUTH_TOKEN, options.AUTH_TOKEN_FILE))
-_NO_MAPPING: Final = "must be a mapping of options"
 _HOW_TO_START: Final = (
     f"for one server set {VARIABLE.write(options.URL.path)}, {VARIABLE.write(options.USER_ID.path)} and "
     f"{VARIABLE.write(options.AUTH_TOKEN.path)} (or {VARIABLE.write(options.AUTH_TOKEN_FILE.path)}); for several, "
@@ -107,9 +106,9 @@ class _Values:
 
 
 class _Merged(BaseSettings):
-    """The options of all layers, merged key by key by pydantic-settings; the first layer wins."""
+    """The options of all layers by path. pydantic-settings merges the layers; the first has precedence."""
 
-    options: dict[str, object] = {}
+    options: dict[Path, object] = {}
 
     @classmethod
     def settings_customise_sources(
@@ -119,7 +118,7 @@ class _Merged(BaseSettings):
         *_: PydanticBaseSettingsSource,
         **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """One source for each layer; the environment has been read already, with its mistakes."""
+        """One source for each layer. They replace pydantic-settings' own, which would not report mistakes as we do."""
         layers = cast(InitSettingsSource, init_settings).init_kwargs["layers"]
         return tuple(InitSettingsSource(settings_cls, {"options": one.values}) for one in layers)
 
@@ -130,15 +129,18 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     Raises `ConfigurationError` with every mistake: the option, what is wrong with it, and where it was set.
     """
     above = (_flag_layer(flags), environment.read(environ))
-    path = _config_file(above)
-    file = Layer() if path is None else yaml_file.read(path)
+    config_file = next((path for one in above if (path := one.values.get(options.CONFIG_FILE.path))), None)
+    file = Layer() if config_file is None else yaml_file.read(str(config_file))
     layers = (*above, file)
+    texts = _Merged(layers=layers).options  # type: ignore[call-arg]  # which the sources take
     origins = {path: origin for one in reversed(layers) for path, origin in one.origins.items()}
     mistakes = [mistake for one in layers for mistake in one.mistakes]
+    if ("config",) in file.origins:
+        mistakes.append(layer.mistake(("config",), "cannot be set in the file itself", file.origins["config",]))
     if file.values or not file.mistakes:
-        mistakes += _Presence(above, file, origins).mistakes()
+        mistakes += _Presence(texts, origins).mistakes()
     found: dict[Path, object] = {}
-    wrong = _read(_Merged(layers=layers).options, (), found)  # type: ignore[call-arg]  # read by the sources
+    wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
     mistakes += [layer.mistake(path, text, _origin(path, origins)) for path, text in wrong]
     if mistakes:
         raise ConfigurationError(list(dict.fromkeys(mistakes)))
@@ -153,53 +155,25 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
 
 
 def _flag_layer(flags: Mapping[str, str]) -> Layer:
-    set_by_flags: dict[str, object] = {}
-    origins: dict[Path, str] = {}
-    mistakes = []
-    for written, text in flags.items():
-        if (path := DOTTED.read(written)) is None:
-            path = tuple(written.split("."))
-            mistakes.append(layer.mistake(path, _unknown(path)))
-        else:
-            layer.plant(set_by_flags, path, text)
-            origins[path] = f"flag {notation.flag(path)}"
-    return Layer(values=set_by_flags, origins=origins, mistakes=mistakes)
+    found = {DOTTED.read(written) or tuple(written.split(".")): text for written, text in flags.items()}
+    return Layer(values=found, origins={path: f"flag {notation.flag(path)}" for path in found})
 
 
-def _config_file(layers: Sequence[Layer]) -> str | None:
-    group, key = options.CONFIG_FILE.path
-    groups = (one.values.get(group) for one in layers)
-    return next((str(keys[key]) for keys in groups if isinstance(keys, dict)), None)
-
-
-def _read(value: object, path: Path, found: dict[Path, object]) -> Iterator[tuple[Path, str]]:
-    """Reads the options at a path and below it into `found`; yields each mistake with its path."""
+def _read(path: Path, text: object, found: dict[Path, object]) -> Iterator[tuple[Path, str]]:
+    """Reads the value at a path into `found`, or yields the path of a mistake and what is wrong there."""
     option = options.option_at(path)
-    if path[:-1] == (WORKSPACES,) and not _is_name(path[-1]):
-        yield path, f"must be {values.WORKSPACE_NAME.allowed}"
-    if option is None and not options.is_group(path):
-        yield path, _unknown(path)
-    elif value is None and option is not options.LABEL:
-        return
-    elif option is not None:
+    wrong_place = next((path[:end] for end in range(1, len(path) + 1) if not options.is_group(path[:end])), None)
+    if option is options.LABEL and not values.LABEL_NAME.accepts(path[-1]):
+        yield path, f"must have {values.LABEL_NAME.allowed}"
+    elif option is not None and (text is not None or option is options.LABEL):
         try:
-            if option is options.LABEL:
-                values.LABEL_NAME.read(path[-1])
-            found[path] = option.value.read(value)
+            found[path] = option.value.read(text)
         except ValueError as error:
             yield path, str(error)
-    elif isinstance(value, Mapping):
-        for key, below in value.items():
-            yield from _read(below, (*path, key), found)
-    else:
-        yield path, _NO_MAPPING
-
-
-def _is_name(name: str) -> bool:
-    try:
-        return bool(values.WORKSPACE_NAME.read(name))
-    except ValueError:
-        return False
+    elif option is None and wrong_place is not None:
+        yield wrong_place, values.NOT_ONE_VALUE if options.option_at(wrong_place) else _unknown(wrong_place)
+    elif text is not None:
+        yield path, "must be a mapping of options"
 
 
 def _unknown(path: Path) -> str:
@@ -217,60 +191,51 @@ def _origin(path: Path, origins: Mapping[Path, str]) -> str | None:
 class _Presence:
     """Finds options that are missing or that exclude each other, whatever their values are."""
 
-    def __init__(self, above: Sequence[Layer], file: Layer, origins: Mapping[Path, str]) -> None:
-        self._above = {path for one in above for path in layer.leaves(one.values)}
-        self._in_file = set(layer.leaves(file.values))
-        self._present = self._above | self._in_file
-        self._layers = (*above, file)
-        self._file = file
+    def __init__(self, texts: Mapping[Path, object], origins: Mapping[Path, str]) -> None:
+        self._present = {path for path, text in texts.items() if text is not None}
+        self._names = sorted({path[1] for path in texts if path[0] == WORKSPACES and len(path) > 1})
         self._origins = origins
 
     def mistakes(self) -> Iterator[str]:
         """A line for each."""
-        yield from self._hidden_groups()
-        if "config" in self._file.values:
-            yield self._line(("config",), "cannot be set in the file itself", self._file.origins.get(("config",)))
-        groups = [one.values.get(WORKSPACES) for one in self._layers]
-        names = sorted({name for group in groups if isinstance(group, Mapping) for name in group})
         single = [one.path for one in OPTIONS if one.group is Group.SINGLE and one.path in self._present]
-        for path in single if names else ():
-            wrong = f"belongs to one workspace; unset it, or set {WORKSPACES}.NAME.{path[0]} instead"
-            yield self._line(path, wrong)
-        for name in filter(_is_name, names):
-            yield from self._of_workspace((WORKSPACES, name))
-        if single and not names:
+        for path in single if self._names else ():
+            yield self._line(path, f"belongs to one workspace; unset it, or set {WORKSPACES}.NAME.{path[0]} instead")
+        for name in self._names:
+            if values.WORKSPACE_NAME.accepts(name):
+                yield from self._of_workspace((WORKSPACES, name))
+            else:
+                yield self._line((WORKSPACES, name), f"must be {values.WORKSPACE_NAME.allowed}")
+        if single and not self._names:
             yield from self._of_workspace(())
-        if not names and not single and (WORKSPACES,) not in self._present:
+        if not self._names and not single and (WORKSPACES,) not in self._present:
             yield f"{WORKSPACES}: none is configured; {_HOW_TO_START}"
 
-    def _hidden_groups(self) -> Iterator[str]:
-        """A list or one value where the file needs a mapping. A layer over the file would hide it."""
-        groups = {path[:end] for path in self._above for end in range(1, len(path))}
-        for path in sorted(groups & self._in_file):
-            yield self._line(path, _NO_MAPPING, self._file.origins.get(path))
-
     def _of_workspace(self, above: Path) -> Iterator[str]:
-        if (*above, *options.URL.path) not in self._present:
+        if not self._has(above, options.URL):
             yield self._missing((*above, *options.URL.path))
         for secret, file in _SECRETS:
-            given = [path for one in (secret, file) if (path := (*above, *one.path)) in self._present]
-            if not given:
-                yield self._missing((*above, *secret.path), f" or {DOTTED.write((*above, *file.path))}")
-            if len(given) > 1:
-                first = f"{layer.name(given[0])} ({_origin(given[0], self._origins)})"
-                yield self._line(given[1], f"is set beside {first}; set only one of them")
-        if self._has(above, options.KEY_FILE) and not self._has(above, options.CERT_FILE):
+            path, path_of_file = (*above, *secret.path), (*above, *file.path)
+            if not self._has(above, secret) and not self._has(above, file):
+                yield self._missing(path, f" or {DOTTED.write(path_of_file)}")
+            if self._has(above, secret) and self._has(above, file):
+                beside = f"{layer.name(path)} ({_origin(path, self._origins)})"
+                yield self._line(path_of_file, f"is set beside {beside}; set only one of them")
+        key, certificate = (
+            self._has(above, one) or self._has((), one) for one in (options.KEY_FILE, options.CERT_FILE)
+        )
+        if key and not certificate:
             yield self._line((*above, *options.KEY_FILE.path), "needs tls.cert_file, the certificate of this key")
 
-    def _has(self, above: Path, option: Option[str]) -> bool:
-        return not {(*above, *option.path), option.path}.isdisjoint(self._present)
+    def _has(self, above: Path, option: Option[object]) -> bool:
+        return (*above, *option.path) in self._present
 
     def _missing(self, path: Path, alternative: str = "") -> str:
         variable = f"{VARIABLE.write(path)}{'[_FILE]' if alternative else ''}"
         return self._line(path, f"is missing; set it{alternative} in the file, or {variable} in the environment")
 
-    def _line(self, path: Path, wrong: str, origin: str | None = None) -> str:
-        return layer.mistake(path, wrong, origin or _origin(path, self._origins))
+    def _line(self, path: Path, wrong: str) -> str:
+        return layer.mistake(path, wrong, _origin(path, self._origins))
 
 
 def _by_workspace(found: Mapping[Path, object]) -> tuple[dict[Path, object], dict[str, dict[Path, object]]]:
@@ -325,7 +290,7 @@ def _target(name: str, url: str, read: _Values) -> Target:
         labels=MappingProxyType({label: value for label, value in labels.items() if value}),
         expect=Expectation(
             success_every=read.get(options.SUCCESS_EVERY),
-            importer=read.get(options.EXPECTED_IMPORTER) or "",
+            importer=read.get(options.IMPORTER) or "",
             longest_run=read.get(options.LONGEST_RUN),
             failed_ratio=read.get(options.FAILED_RATIO),
             min_records=read.get(options.MIN_RECORDS),

@@ -4,7 +4,6 @@
 that says what the value must be and never shows the value.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,42 +11,30 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from rc_import_exporter.config import address, credentials, duration, files
-from rc_import_exporter.config.address import Listen
 from rc_import_exporter.core.domain import Api
 
 KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
 GIBIBYTE: Final = 1024 * MEBIBYTE
 _SIZES: Final = {"GiB": GIBIBYTE, "MiB": MEBIBYTE, "KiB": KIBIBYTE, "": 1}
-_SIZE: Final = re.compile(r"([0-9]{1,18}) ?(|KiB|MiB|GiB)")
-_COUNT: Final = re.compile(r"[0-9]{1,18}")
-_RATIO: Final = re.compile(r"[0-9]{0,3}\.?[0-9]{1,18}|[0-9]\.")
 _BOOLEANS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
-_LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _LARGEST_PEM: Final = 4 * MEBIBYTE
+_SCHEMA_OF_URLS: Final = {"type": "string", "pattern": r"^https?://[^@\s]+$"}
+"""The Helm chart takes no name and password in a URL, because it writes the URL into a ConfigMap."""
+
+NOT_ONE_VALUE: Final = "must be one value, not a list or a mapping"
 
 RESERVED_LABELS: Final = frozenset(
-    [
-        "job",
-        "instance",
-        "endpoint",
-        "namespace",
-        "pod",
-        "container",
-        "service",
-        "node",
-        "workspace",
-        "url",
-        "le",
-        "quantile",
-    ]
+    "job instance endpoint namespace pod container service node workspace url le quantile".split()  # noqa: SIM905 - shorter
 )
 """Labels that scrape configurations attach, and labels that the exporter's own series have."""
 
 T_co = TypeVar("T_co", covariant=True)
+ReadT = TypeVar("ReadT")
+NumberT = TypeVar("NumberT", int, float)
 EnumT = TypeVar("EnumT", bound=StrEnum)
 
 
@@ -56,8 +43,8 @@ class Value(Generic[T_co]):
     """A type of value.
 
     `read` makes the value, `write` makes a text of it that may be shown. `allowed` ends the sentence "must be …".
-    `metavar` stands for the value in help texts. `schema` is the JSON schema of the value in the Helm chart. `is_file`
-    says that the value is the path of a file.
+    `metavar` stands for the value in help texts. `schema` is the value's JSON schema in the Helm chart. `is_file` says
+    that the value is the path of a file.
     """
 
     read: Callable[[object], T_co]
@@ -68,58 +55,84 @@ class Value(Generic[T_co]):
     is_secret: bool = False
     is_file: bool = False
 
+    def accepts(self, value: object) -> bool:
+        """Whether `read` accepts the value."""
+        try:
+            self.read(value)
+        except ValueError:
+            return False
+        return True
+
 
 def one_text(value: object) -> str:
     """The value as text; raises `ValueError` for a list, a mapping, and bytes that are not UTF-8."""
     if not isinstance(value, str):
-        raise ValueError("must be one value, not a list or a mapping")
+        raise ValueError(NOT_ONE_VALUE)
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise ValueError("must be UTF-8")
     return value
 
 
+def _reader(parse: Callable[[str], ReadT], allowed: str) -> Callable[[object], ReadT]:
+    """A `read` that parses a text, and says what is allowed if that fails."""
+
+    def read(value: object) -> ReadT:
+        given = one_text(value)
+        try:
+            return parse(given)
+        except (ValueError, KeyError):
+            raise ValueError(f"must be {allowed}") from None
+
+    return read
+
+
+def _matched(pattern: str, given: str) -> re.Match[str]:
+    if (found := re.fullmatch(pattern, given)) is None:
+        raise ValueError
+    return found
+
+
+def _within(least: NumberT, number: NumberT, most: NumberT) -> NumberT:
+    if not least <= number <= most:
+        raise ValueError
+    return number
+
+
 def text(pattern: str, allowed: str, metavar: str = "TEXT") -> Value[str]:
     """A text that matches a pattern."""
-
-    def read(value: object) -> str:
-        if not re.fullmatch(pattern, given := one_text(value)):
-            raise ValueError(f"must be {allowed}")
-        return given
-
-    return Value(read=read, allowed=allowed, metavar=metavar)
+    return Value(read=_reader(lambda given: _matched(pattern, given)[0], allowed), allowed=allowed, metavar=metavar)
 
 
 def seconds(least: float, most: float) -> Value[float]:
     """A duration between two bounds, read as seconds."""
     allowed = f"a duration from {duration.write(least)} to {duration.write(most)}"
-
-    def read(value: object) -> float:
-        given = one_text(value)
-        try:
-            found = duration.parse(given)
-        except ValueError:
-            found = math.nan
-        if not least <= found <= most:
-            raise ValueError(f"must be {allowed}, written like 15s, 1m30s or plain seconds")
-        return found
-
-    schema = {"type": ["string", "number"], "pattern": "^[0-9][0-9.ywdhms]*$"}
-    return Value(read=read, write=duration.write, allowed=allowed, metavar="DURATION", schema=schema)
+    hint = f"{allowed}, written like 15s, 1m30s or plain seconds"
+    return Value(
+        read=_reader(lambda given: _within(least, duration.parse(given), most), hint),
+        write=duration.write,
+        allowed=allowed,
+        metavar="DURATION",
+        schema={"type": ["string", "number"], "pattern": "^[0-9][0-9.ywdhms]*$"},
+    )
 
 
 def size(least: int, most: int) -> Value[int]:
     """A number of bytes between two bounds."""
     allowed = f"bytes from {_write_size(least)} to {_write_size(most)}"
+    return Value(
+        read=_reader(
+            lambda given: _within(least, _read_size(given), most), f"{allowed}, written like 8MiB or a plain number"
+        ),
+        write=_write_size,
+        allowed=allowed,
+        metavar="BYTES",
+        schema={"type": ["string", "integer"], "pattern": "^[0-9]+ ?(KiB|MiB|GiB)?$"},
+    )
 
-    def read(value: object) -> int:
-        found = _SIZE.fullmatch(one_text(value))
-        read = int(found[1]) * _SIZES[found[2]] if found else -1
-        if not least <= read <= most:
-            raise ValueError(f"must be {allowed}, written like 8MiB or a plain number")
-        return read
 
-    schema = {"type": ["string", "integer"], "pattern": "^[0-9]+ ?(KiB|MiB|GiB)?$"}
-    return Value(read=read, write=_write_size, allowed=allowed, metavar="BYTES", schema=schema)
+def _read_size(given: str) -> int:
+    found = _matched("([0-9]{1,18}) ?(|KiB|MiB|GiB)", given)
+    return int(found[1]) * _SIZES[found[2]]
 
 
 def _write_size(size: int) -> str:
@@ -131,63 +144,41 @@ def _write_size(size: int) -> str:
 def count(most: int) -> Value[int]:
     """A whole number from 0 to `most`."""
     allowed = f"a whole number from 0 to {most}"
-
-    def read(value: object) -> int:
-        given = one_text(value)
-        if not _COUNT.fullmatch(given) or int(given) > most:
-            raise ValueError(f"must be {allowed}")
-        return int(given)
-
-    return Value(read=read, allowed=allowed, metavar="NUMBER", schema={"type": "integer", "minimum": 0})
+    return Value(
+        read=_reader(lambda given: _within(0, int(_matched("[0-9]{1,18}", given)[0]), most), allowed),
+        allowed=allowed,
+        metavar="NUMBER",
+        schema={"type": "integer", "minimum": 0},
+    )
 
 
 def choice(words: type[EnumT]) -> Value[EnumT]:
     """One of a closed set of words."""
     allowed = f"one of {', '.join(words)}"
-
-    def read(value: object) -> EnumT:
-        given = one_text(value)
-        try:
-            return words(given)
-        except ValueError:
-            raise ValueError(f"must be {allowed}") from None
-
-    return Value(read=read, allowed=allowed, metavar="WORD", schema={"enum": [word.value for word in words]})
-
-
-def _read_ratio(value: object) -> float:
-    given = one_text(value)
-    if not _RATIO.fullmatch(given) or float(given) > 1:
-        raise ValueError(f"must be {RATIO.allowed}, written like 0.05")
-    return float(given)
+    schema = {"enum": [word.value for word in words]}
+    return Value(read=_reader(words, allowed), allowed=allowed, metavar="WORD", schema=schema)
 
 
 RATIO: Final = Value(
-    read=_read_ratio,
+    read=_reader(
+        lambda given: _within(0.0, float(_matched(r"[0-9]{0,3}\.?[0-9]{1,18}|[0-9]\.", given)[0]), 1.0),
+        "a number from 0 to 1, written like 0.05",
+    ),
     allowed="a number from 0 to 1",
     metavar="RATIO",
     schema={"type": "number", "minimum": 0, "maximum": 1},
 )
-
-
-def _read_boolean(value: object) -> bool:
-    answer = _BOOLEANS.get(one_text(value).lower())
-    if answer is None:
-        raise ValueError(f"must be {BOOLEAN.allowed}")
-    return answer
-
-
 BOOLEAN: Final = Value(
-    read=_read_boolean,
+    read=_reader(lambda given: _BOOLEANS[given.lower()], "true or false"),
     write=lambda answer: str(answer).lower(),
     allowed="true or false",
     metavar="BOOLEAN",
     schema={"type": "boolean"},
 )
-"""Also read: the other words that YAML has for the two."""
 
 
 def _read_apis(value: object) -> frozenset[Api]:
+    """A list in YAML, or words with commas between them."""
     words = map(one_text, value) if isinstance(value, list) else one_text(value).split(",")
     try:
         apis = frozenset(Api(word.strip()) for word in words)
@@ -205,32 +196,25 @@ APIS: Final = Value(
     metavar="API,…",
     schema={"type": "array", "items": {"enum": [api.value for api in Api]}, "minItems": 1},
 )
-"""Endpoints that may be called: a list in YAML, or words with commas between them."""
-
-LISTEN_ADDRESS: Final[Value[Listen]] = Value(
+LISTEN_ADDRESS: Final = Value(
     read=lambda value: address.listen(one_text(value)),
     allowed="HOST:PORT, :PORT for every address, [IPv6]:PORT",
     metavar="HOST:PORT",
 )
-
-_URL_SCHEMA: Final = {"type": "string", "pattern": r"^https?://[^@\s]+$"}
-"""The chart takes no name and password in a URL, because it writes the URL into a ConfigMap."""
-
 WORKSPACE_URL: Final = Value(
     read=lambda value: address.workspace_url(one_text(value)),
     write=address.public,
     allowed="http:// or https://, a host, perhaps a path",
     metavar="URL",
-    schema=_URL_SCHEMA,
+    schema=_SCHEMA_OF_URLS,
 )
 PROXY_URL: Final = Value(
     read=lambda value: address.proxy_url(one_text(value)),
     write=address.public,
     allowed="http:// or https://, perhaps USER:PASSWORD@, a host, a port",
     metavar="URL",
-    schema=_URL_SCHEMA,
+    schema=_SCHEMA_OF_URLS,
 )
-
 SECRET: Final = Value(
     read=lambda value: credentials.check(one_text(value)),
     write=lambda secret: "********",
@@ -240,46 +224,28 @@ SECRET: Final = Value(
 )
 
 
-def _read_path(value: object) -> str:
-    path = one_text(value)
-    if not path or "\0" in path:
-        raise ValueError("must be the path of a file")
-    return path
-
-
 def _file(allowed: str, check: Callable[[str], object]) -> Value[str]:
     """The path of a file; `check` raises `ValueError` if the file cannot be used."""
 
     def read(value: object) -> str:
-        path = _read_path(value)
+        path = one_text(value)
+        if not path or "\0" in path:
+            raise ValueError("must be the path of a file")
         check(path)
         return path
 
     return Value(read=read, write=files.shown, allowed=allowed, metavar="FILE", is_file=True)
 
 
-ANY_FILE: Final = _file("a readable file", lambda path: None)
+ANY_FILE: Final = _file("a readable file", str)
 """The file is read later."""
 SECRET_FILE: Final = _file("a readable file of one line", credentials.read)
 PEM_FILE: Final = _file("a readable file in PEM form", lambda path: files.read(path, _LARGEST_PEM))
 """`tls` checks what the file holds."""
 
 
-def _read_label_name(value: object) -> str:
-    name = one_text(value)
-    if not _LABEL_NAME.fullmatch(name) or name in RESERVED_LABELS:
-        raise ValueError(f"must have a label's name: {LABEL_NAME.allowed}")
-    return name
-
-
-LABEL_NAME: Final = Value(
-    read=_read_label_name,
-    allowed=f"[a-zA-Z_][a-zA-Z0-9_]*, not beginning with __, none of {', '.join(sorted(RESERVED_LABELS))}",
-    metavar="NAME",
-)
-
-
 def _read_label_value(value: object) -> str:
+    """An empty value removes the label, as in Prometheus."""
     given = "" if value is None else one_text(value)
     if not given.isprintable():
         raise ValueError("must be one line without control characters")
@@ -292,8 +258,10 @@ LABEL_VALUE: Final = Value(
     metavar="TEXT",
     schema={"type": ["string", "number", "boolean"]},
 )
-"""An empty value removes the label, as in Prometheus."""
-
-IMPORTER: Final = text("[A-Za-z0-9._-]{1,64}", "an importer's key, like api, csv or slack", metavar="KEY")
-HOST: Final = text("[A-Za-z0-9][A-Za-z0-9._-]{0,252}", "a host's name", metavar="HOST")
+LABEL_NAME: Final = text(
+    f"(?!__)(?!({'|'.join(RESERVED_LABELS)})$)[a-zA-Z_][a-zA-Z0-9_]*",
+    f"a label's name: [a-zA-Z_][a-zA-Z0-9_]*, not beginning with __, none of {', '.join(sorted(RESERVED_LABELS))}",
+)
+IMPORTER: Final = text("[A-Za-z0-9._-]{1,64}", "an importer's key, like api, csv or slack", "KEY")
+HOST: Final = text("[A-Za-z0-9][A-Za-z0-9._-]{0,252}", "a host's name", "HOST")
 WORKSPACE_NAME: Final = text("[a-z0-9][a-z0-9._-]*", "a workspace's name: [a-z0-9][a-z0-9._-]*")

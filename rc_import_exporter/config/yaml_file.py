@@ -4,7 +4,6 @@ Every value stays the text that it is written as, so `yes`, `0123` and `1e5` mea
 decides. A key without a value counts as unset. No message quotes the file.
 """
 
-from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -59,21 +58,21 @@ class _Reader:
     def __init__(self, shown: str, folder: FilePath, most: int) -> None:
         self._shown = shown
         self._folder = folder
+        self._values: dict[Path, object] = {}
         self._origins: dict[Path, str] = {}
         self._mistakes: list[str] = []
         self._nodes_left = most
 
     def layer(self, root: yaml.Node | None) -> Layer:
         """The whole document. An empty document sets nothing."""
-        values = None if root is None else self._value(root, ())
-        if values is None:
-            values = {}
-        if not isinstance(values, dict):
+        if isinstance(root, yaml.MappingNode):
+            self._mapping(root, ())
+        elif root is not None and self._value(root, ()) is not None:
             self._mistakes.append(f"config.file: {self._shown} must hold a mapping of options, not a list or one value")
-            values = {}
-        return Layer(values=values, origins=self._origins, mistakes=self._mistakes)
+        return Layer(values=self._values, origins=self._origins, mistakes=self._mistakes)
 
     def _value(self, node: yaml.Node, path: Path) -> object:
+        """A text, a list, or `None`. The values in a mapping are put at their own paths."""
         self._nodes_left -= 1
         if len(path) > _DEEPEST or self._nodes_left == 0:
             self._refuse(path, "is nested too deeply or repeated too often", node)
@@ -81,23 +80,26 @@ class _Reader:
             return None
         match node:
             case yaml.MappingNode():
-                return self._mapping(node, path)
+                self._mapping(node, path)
+                return None
             case yaml.SequenceNode():
                 return [self._value(item, (*path, str(index))) for index, item in enumerate(node.value)]
             case _:
                 return self._scalar(node, path)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> Mapping[str, object]:
-        values: dict[str, object] = {}
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> None:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._refuse(path, "has a key that is a list or a mapping", key)
-            elif key.value in values:
-                self._refuse((*path, key.value), "is set twice", key)
-            else:
-                self._origins[(*path, key.value)] = self._line(key)
-                values[key.value] = self._value(value, (*path, key.value))
-        return values
+                continue
+            below = (*path, key.value)
+            if below in self._origins:
+                self._refuse(below, "is set twice", key)
+                continue
+            self._origins[below] = self._line(key)
+            found = self._value(value, below)
+            if not isinstance(value, yaml.MappingNode) or not value.value:
+                self._values[below] = found
 
     def _scalar(self, node: yaml.Node, path: Path) -> str | None:
         if node.tag != _TEXT:

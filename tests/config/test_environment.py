@@ -45,7 +45,7 @@ def test_what_only_resembles_a_service_s_variable_is_a_mistake(name: str, value:
 def test_a_label_may_be_named_like_a_service_s_variable() -> None:
     """An option comes first."""
     layer = environment.read({f"{PREFIX}LABELS__SERVICE_HOST": "x"})
-    assert layer.values == {"labels": {"service_host": "x"}}
+    assert layer.values == {("labels", "service_host"): "x"}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_secret_behind_a_name_is_not_shown() -> None:
 
 def test_the_case_of_a_variable_s_name_does_not_matter() -> None:
     """But one option in two spellings is a mistake."""
-    assert environment.read({"rc_import_exporter_log__level": "info"}).values == {"log": {"level": "info"}}
+    assert environment.read({"rc_import_exporter_log__level": "info"}).values == {("log", "level"): "info"}
     both = {"rc_import_exporter_log__level": "info", f"{PREFIX}LOG__LEVEL": "info"}
     assert len(environment.read(both).mistakes) == 1
 

@@ -24,7 +24,8 @@ def read(file: Path, content: str | bytes) -> Layer:
 def test_every_value_stays_the_text_that_it_is(file: Path) -> None:
     """What it means is decided by its option."""
     layer = read(file, "a: yes\nb: 012\nc: '~'\nd: ~\ne:\nf: [1, null]\ng: !!str 5\n")
-    assert layer.values == {"a": "yes", "b": "012", "c": "~", "d": None, "e": None, "f": ["1", None], "g": "5"}
+    expected = {"a": "yes", "b": "012", "c": "~", "d": None, "e": None, "f": ["1", None], "g": "5"}
+    assert layer.values == {(key,): value for key, value in expected.items()}
 
 
 def test_every_key_knows_its_line(file: Path) -> None:
@@ -41,13 +42,13 @@ def test_a_key_twice_is_a_mistake(file: Path) -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(file: Path) -> None:
     """Some editors write one."""
-    assert read(file, "\ufefftimeout: 1s\n").values == {"timeout": "1s"}
+    assert read(file, "\ufefftimeout: 1s\n").values == {("timeout",): "1s"}
 
 
 def test_an_alias_means_what_it_points_at(file: Path) -> None:
     """For values that several workspaces share."""
     layer = read(file, "tls: &ours {verify: no}\nworkspaces: {a: {tls: *ours}}\n")
-    assert layer.values["workspaces"] == {"a": {"tls": {"verify": "no"}}}
+    assert layer.values == {("tls", "verify"): "no", ("workspaces", "a", "tls", "verify"): "no"}
 
 
 @pytest.mark.parametrize("content", ["a: ä".encode("latin-1"), "a: b".encode("utf-16"), b"\xff\xfe"])
