@@ -29,11 +29,11 @@ from rc_import_exporter.core.verdict import sentence
 from rc_import_exporter.errors import ConfigurationError, CredentialsError
 
 CLOCKS_AGREE: Final = 2.0
-"""Seconds of difference that the `Date` header, cut to whole seconds, and the way itself explain."""
+"""Seconds of difference that whole seconds in the `Date` header and the network explain."""
 CLOCKS_DISAGREE: Final = 30.0
-"""Seconds from which on ages and durations mislead: two polls."""
+"""Seconds of difference that make ages and durations misleading: two polls."""
 WINDOW: Final = 60.0
-"""The rate limiter's window, seconds."""
+"""Seconds that the rate limiter counts calls in."""
 
 CONFIG_ONLY: Final = Flag(name="--config-only", value=SWITCH, default="false", help="Do not connect to any workspace.")
 FORMAT: Final = Flag(
@@ -45,16 +45,16 @@ FORMAT: Final = Flag(
 
 _SILENT: Final = frozenset({Reason.TIMEOUT, Reason.CONNECTION})
 _WITHOUT: Final = {
-    Api.STATUS: "the list tells the same: read-only is enough",
-    Api.LIST: "what comes and goes between two polls is missed, and how an import ended that another one replaced",
-    Api.PROGRESS: "it is the last resort",
+    Api.STATUS: "the list has the same data: read-only is enough",
+    Api.LIST: "imports that start and end between two polls are missed, and how a replaced import ended",
+    Api.PROGRESS: "it is only needed if the other two do not answer",
 }
-"""What it means to do without an endpoint where another one tells the state."""
+"""What is missing without an endpoint, if another one shows the state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What was found in one workspace."""
+    """The findings of one workspace."""
 
     name: str
     url: str
@@ -62,7 +62,7 @@ class Examination:
 
     @property
     def works(self) -> bool:
-        """Whether nothing was found that has to be mended."""
+        """Whether no problem was found."""
         return all(finding.level is not Severity.PROBLEM for finding in self.findings)
 
 
@@ -85,9 +85,9 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
 
 
 def examine(settings: Settings, snapshot: Snapshot | None) -> list[Examination]:
-    """Every workspace: its options, and what a poll told, where there was one.
+    """The findings of every workspace, from its options, and from a poll if there was one.
 
-    Raises `CredentialsError` where a secret cannot be read.
+    Raises `CredentialsError` if a secret cannot be read.
     """
     return [
         Examination(
@@ -106,7 +106,7 @@ def examine(settings: Settings, snapshot: Snapshot | None) -> list[Examination]:
 
 
 def _without_repetition(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings with each piece of advice where it is given first."""
+    """The findings, with each piece of advice only once."""
     given: set[str] = set()
     kept = []
     for finding in findings:
@@ -116,7 +116,7 @@ def _without_repetition(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def code(examinations: Sequence[Examination]) -> Exit:
-    """Whether all of them work."""
+    """The exit code: whether all of them work."""
     return Exit.DONE if all(each.works for each in examinations) else Exit.FAILED
 
 
@@ -145,7 +145,7 @@ def _show_options(console: Console, settings: Settings, workspace: str) -> None:
 
 
 def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
-    """The same for scripts."""
+    """The JSON for scripts."""
     return json.dumps(
         {
             "exit_code": int(code(examinations)),
@@ -161,7 +161,7 @@ def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
 
 
 def mistakes_as_json(mistakes: Sequence[str]) -> str:
-    """What `as_json` gives where the configuration cannot be used."""
+    """The JSON for a configuration that cannot be used."""
     told = {"exit_code": int(Exit.MISCONFIGURED), "mistakes": list(mistakes), "options": [], "workspaces": []}
     return json.dumps(told, indent=2)
 
@@ -182,8 +182,8 @@ def _row(finding: Finding) -> tuple[Cell, Cell, Cell]:
 def _summary(examinations: Sequence[Examination]) -> str:
     broken = [each.name for each in examinations if not each.works]
     if not broken:
-        return "Nothing was found that has to be mended."
-    return f"To be mended: {', '.join(broken)}. Look for the lines marked problem."
+        return "No problem was found."
+    return f"Problems in: {', '.join(broken)}. See the lines marked problem."
 
 
 def _of_poll(record: Record) -> Iterator[Finding]:
@@ -220,7 +220,7 @@ def _tls(record: Record) -> Iterator[Finding]:
 
 def _version(record: Record) -> Finding:
     if record.version is None:
-        return Finding(topic="version", level=Severity.NOTE, text="not told")
+        return Finding(topic="version", level=Severity.NOTE, text="unknown")
     return Finding(topic="version", level=Severity.OK, text=f"Rocket.Chat {record.version}")
 
 
@@ -235,7 +235,7 @@ def _token(record: Record) -> Iterator[Finding]:
 
 
 def _endpoint(record: Record, feed: Feed) -> Finding:
-    finding = Finding(topic=feed.api, level=Severity.OK, text="allowed, and answers")
+    finding = Finding(topic=feed.api, level=Severity.OK, text="allowed and answers")
     if feed.reason is None:
         return finding
     what = _refusal(feed) if feed.reason in REFUSALS and not feed.alone else feed.detail
@@ -254,12 +254,12 @@ def _endpoint(record: Record, feed: Feed) -> Finding:
 def _refusal(feed: Feed) -> str:
     if feed.reason is Reason.FORBIDDEN:
         return f"the permission {PERMISSIONS[feed.api]} is missing"
-    return "this server has no such endpoint" + (": it came with 6.3" if feed.api is Api.STATUS else "")
+    return "this server has no such endpoint" + (": it needs 6.3 or later" if feed.api is Api.STATUS else "")
 
 
 def _without(record: Record, api: Api) -> str:
     if _is_told_by(record, Api.PROGRESS):
-        return "with getImportProgress alone, an import that a restart killed looks as if it ran for ever"
+        return "with getImportProgress alone, an import that a restart cut off seems to run forever"
     return _WITHOUT[api]
 
 
@@ -268,7 +268,7 @@ def _is_told_by(record: Record, api: Api) -> bool:
 
 
 def _not_asked(api: Api) -> Finding:
-    return Finding(topic=api, level=Severity.NOTE, text="not asked: the option apis leaves it out")
+    return Finding(topic=api, level=Severity.NOTE, text="not called: the option apis excludes it")
 
 
 def _rate_limit(record: Record) -> Iterator[Finding]:
@@ -277,7 +277,7 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
     budgets = [feed.budget for feed in feeds if feed.budget is not None and feed.budget.limit is not None]
     if not budgets:
         if feeds:
-            yield Finding(topic=topic, level=Severity.OK, text="none told: the user is exempt, or the limiter is off")
+            yield Finding(topic=topic, level=Severity.OK, text="none: the user is exempt, or the limiter is off")
         return
     limit = min(budget.limit or 0 for budget in budgets)
     left = min(limit if budget.remaining is None else budget.remaining for budget in budgets)
@@ -287,7 +287,7 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
         enough = f"raise poll_interval to {duration.write(-(-WINDOW // max(1, limit)))} or more"
         yield Finding(topic=topic, level=Severity.WARNING, text=told, advice=enough)
     elif 2 * calls > limit:
-        yield Finding(topic=topic, level=Severity.NOTE, text=f"{told}: no room for a second exporter at this address")
+        yield Finding(topic=topic, level=Severity.NOTE, text=f"{told}: too few for a second exporter at this address")
     else:
         yield Finding(topic=topic, level=Severity.OK, text=told)
 
@@ -298,26 +298,26 @@ def _clock(record: Record) -> Iterator[Finding]:
         return
     skew = min(skews, key=abs)
     if abs(skew) <= CLOCKS_AGREE:
-        yield Finding(topic="clock", level=Severity.OK, text="the server's and ours agree")
+        yield Finding(topic="clock", level=Severity.OK, text="the server's clock and ours agree")
         return
-    told = f"the server's is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
+    told = f"the server's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
     if abs(skew) < CLOCKS_DISAGREE:
         yield Finding(topic="clock", level=Severity.NOTE, text=told)
     else:
-        advice = "let both follow a time server: ages and durations are off by as much"
+        advice = "synchronize both with a time server: ages and durations are wrong by this much"
         yield Finding(topic="clock", level=Severity.WARNING, text=told, advice=advice)
 
 
 def _state(record: Record) -> Finding:
     seen = record.observation
     if not record.told or seen is None:
-        return Finding(topic="state", level=Severity.PROBLEM, text="cannot be told: see above")
-    return Finding(topic="state", level=Severity.OK, text=f"{seen.state}: {_words(seen)} (told by {seen.source})")
+        return Finding(topic="state", level=Severity.PROBLEM, text="unknown: see above")
+    return Finding(topic="state", level=Severity.OK, text=f"{seen.state}: {_words(seen)} (from {seen.source})")
 
 
 def _words(seen: Observation) -> str:
     if seen.outcome is Outcome.NONE:
-        return "nothing was ever imported"
+        return "nothing imported yet"
     return f"step {seen.step}" if seen.track is None else sentence(seen.track)
 
 

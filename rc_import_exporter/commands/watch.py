@@ -218,9 +218,7 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     configured = select(invocation, environ, _NO_LOG)
     if wish.operation_id and len(configured.workspaces) > 1:
         names = ", ".join(sorted(configured.workspaces)[:20])
-        raise ConfigurationError(
-            [f"flag {OPERATION_ID.name}: name the operation's workspace after watch, one of {names}"]
-        )
+        raise ConfigurationError([f"flag {OPERATION_ID.name}: name the workspace of the operation, one of {names}"])
     display = JsonLines(sys.stdout) if invocation[FORMAT] == "json" else _display()
     return asyncio.run(_watch(Watch(configured, wish, display)))
 

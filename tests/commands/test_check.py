@@ -119,7 +119,7 @@ async def test_a_missing_permission_is_named_with_what_works_without_it() -> Non
     assert found.code is Exit.DONE
     listing = found.about(Api.LIST)
     assert listing.level is Severity.WARNING
-    assert "view-import-operations is missing; what comes and goes between two polls is missed" in listing.text
+    assert "view-import-operations is missing; imports that start and end between two polls are missed" in listing.text
     assert "Administration" in listing.advice
 
 
@@ -145,7 +145,7 @@ async def test_the_last_resort_alone_is_told_as_such() -> None:
     """It works, with a limit."""
     found = await checked(amended(lambda stage: stage.fault(faults.refused_permission, Api.STATUS, Api.LIST)))
     assert found.code is Exit.DONE
-    assert "looks as if it ran for ever" in found.about(Api.STATUS).text
+    assert "seems to run forever" in found.about(Api.STATUS).text
 
 
 @virtual
@@ -156,7 +156,7 @@ async def test_every_fault_is_a_problem_with_words_and_advice(fault: str) -> Non
     problems = [finding for finding in found.findings if finding.level is Severity.PROBLEM]
     assert found.code is Exit.FAILED
     assert any(finding.advice for finding in problems)
-    assert found.said("state") == (Severity.PROBLEM, "cannot be told: see above")
+    assert found.said("state") == (Severity.PROBLEM, "unknown: see above")
     assert "nginx" not in found.shown
 
 
@@ -212,8 +212,8 @@ async def test_the_interval_is_held_to_the_rate_limit(interval: str, level: Seve
 async def test_no_limit_is_told_as_that() -> None:
     """The user is exempt, or there is no limiter."""
     found = await checked(lambda stage: stage.wait(3600))
-    assert found.said("rate limit") == (Severity.OK, "none told: the user is exempt, or the limiter is off")
-    assert found.said("state")[1].startswith("none: nothing was ever imported")
+    assert found.said("rate limit") == (Severity.OK, "none: the user is exempt, or the limiter is off")
+    assert found.said("state")[1].startswith("none: nothing imported yet")
 
 
 @virtual
@@ -231,7 +231,7 @@ async def test_clocks_that_differ_are_told(ahead: float, level: Severity, words:
 async def test_an_endpoint_that_is_not_asked_is_told() -> None:
     """Somebody chose that."""
     found = await checked(healthy, {"apis": "getLatestImportOperations"})
-    assert found.said(Api.STATUS) == (Severity.NOTE, "not asked: the option apis leaves it out")
+    assert found.said(Api.STATUS) == (Severity.NOTE, "not called: the option apis excludes it")
 
 
 def suspected(**options: str) -> dict[str, str]:
@@ -344,7 +344,7 @@ def test_a_table_fits_eighty_columns_without_colour(tmp_path: Path) -> None:
     heads = [line for line in ended.stdout.splitlines() if line.startswith(("problem", "ok", "note"))]
     assert heads
     assert max(map(len, heads)) <= 80
-    assert "To be mended: globex." in ended.stdout
+    assert "Problems in: globex." in ended.stdout
 
 
 def test_an_old_terminal_gets_question_marks(tmp_path: Path) -> None:
