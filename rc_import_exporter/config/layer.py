@@ -13,7 +13,7 @@ _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_. -]{1,40}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """Values by path (texts, lists, `None`), where each path was set, and the mistakes found so far."""
+    """Values by path (texts, lists, `None`, empty mappings), where each path was set, and the mistakes found so far."""
 
     values: Mapping[Path, object] = field(default_factory=dict)
     origins: Mapping[Path, str] = field(default_factory=dict)

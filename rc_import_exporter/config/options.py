@@ -193,7 +193,8 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
 """Every option once. One that each workspace may have stands here by its path at the top level."""
 
 _BY_PATH: Final = {option.path: option for option in OPTIONS}
-_GROUPS: Final = frozenset(option.path[:end] for option in OPTIONS for end in range(len(option.path)))
+_GROUPS: Final = {option.path[:end]: option.each for option in OPTIONS for end in range(len(option.path))}
+"""Paths that hold options, and whether every workspace may have them."""
 
 
 def option_at(path: Path) -> Option[object] | None:
@@ -209,4 +210,4 @@ def is_group(path: Path) -> bool:
     """Whether a mapping of options stands at a path, as in YAML."""
     if path[:1] != (WORKSPACES,):
         return path in _GROUPS
-    return len(path) <= 2 or any(option.each and option.path[: len(path) - 2] == path[2:] for option in OPTIONS)
+    return len(path) <= 2 or _GROUPS.get(path[2:], False)

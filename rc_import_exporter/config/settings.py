@@ -172,7 +172,7 @@ def _read(path: Path, text: object, found: dict[Path, object]) -> Iterator[tuple
             yield path, str(error)
     elif option is None and wrong_place is not None:
         yield wrong_place, values.NOT_ONE_VALUE if options.option_at(wrong_place) else _unknown(wrong_place)
-    elif text is not None:
+    elif text not in (None, {}):
         yield path, "must be a mapping of options"
 
 
@@ -192,7 +192,7 @@ class _Presence:
     """Finds options that are missing or that exclude each other, whatever their values are."""
 
     def __init__(self, texts: Mapping[Path, object], origins: Mapping[Path, str]) -> None:
-        self._present = {path for path, text in texts.items() if text is not None}
+        self._present = {path for path, text in texts.items() if text not in (None, {})}
         self._names = sorted({path[1] for path in texts if path[0] == WORKSPACES and len(path) > 1})
         self._origins = origins
 

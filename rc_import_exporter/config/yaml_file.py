@@ -98,8 +98,10 @@ class _Reader:
                 continue
             self._origins[below] = self._line(key)
             found = self._value(value, below)
-            if not isinstance(value, yaml.MappingNode) or not value.value:
+            if not isinstance(value, yaml.MappingNode):
                 self._values[below] = found
+            elif not value.value:
+                self._values[below] = {}
 
     def _scalar(self, node: yaml.Node, path: Path) -> str | None:
         if node.tag != _TEXT:
