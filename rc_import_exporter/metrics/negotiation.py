@@ -37,7 +37,7 @@ _OPENMETRICS: Final = (
 )
 
 # The text up to the next comma or semicolon outside of quotes. `*+` never backtracks, so no header takes long.
-_ELEMENT, _PART = (re.compile(rf'(?:[^"{end}]|"(?:[^"\\]|\\.)*+"?)*+', re.DOTALL) for end in ",;")
+_ELEMENT, _PART = (re.compile(rf'(?:[^"{end}]++|"(?:[^"\\]|\\.)*+"?)*+', re.DOTALL) for end in ",;")
 _QUALITY: Final = re.compile(r"0(\.[0-9]*)?|1(\.0*)?|\.[0-9]+", re.ASCII)
 
 
