@@ -250,9 +250,10 @@ async def test_answers_that_are_none_do_not_go_on_for_ever(pause: float) -> None
         await asyncio.wait_for(cut.wait(), LONG)
 
 
-async def test_a_few_interim_answers_are_waited_through() -> None:
-    """A proxy in front may send hints; and the next answer on the connection may have its own again."""
-    answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 5 + http(GOOD)
+@pytest.mark.parametrize(("interim", "expected"), [(5, None), (8, None), (9, Reason.INVALID)])
+async def test_as_many_interim_answers_as_allowed_may_come_first(interim: int, expected: Reason | None) -> None:
+    """A proxy may send hints. They are counted for each answer: the next one on the connection may have as many."""
+    answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * interim + http(GOOD)
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -263,7 +264,7 @@ async def test_a_few_interim_answers_are_waited_through() -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, open_session() as session:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         client = Client(session, Access(url=url, timeout=LONG, max_bytes=MEBIBYTE), WallClock().now)
-        assert [reason(await client.ask(Api.STATUS, CREDENTIALS)) for _ in range(3)] == [None] * 3
+        assert [reason(await client.ask(Api.STATUS, CREDENTIALS)) for _ in range(3)] == [expected] * 3
 
 
 @pytest.mark.looptime
