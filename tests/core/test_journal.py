@@ -1,6 +1,7 @@
 """What changed from one record to the next is a line each, and what stayed is none."""
 
 from collections.abc import Sequence
+from logging import ERROR, INFO, WARNING
 from typing import Final
 
 from rc_import_exporter.core.domain import (
@@ -18,7 +19,7 @@ from rc_import_exporter.core.domain import (
     Success,
     Target,
 )
-from rc_import_exporter.core.journal import Entry, Level, entries
+from rc_import_exporter.core.journal import LogEntry, entries
 from rc_import_exporter.core.snapshot import Record
 from rc_import_exporter.core.store import fold
 from rc_import_exporter.core.verdict import state_of
@@ -58,7 +59,7 @@ def failing(*apis: Api, reason: Reason = Reason.CONNECTION) -> Sequence[Result]:
     ]
 
 
-def told(*polls: Sequence[Result]) -> list[list[Entry]]:
+def told(*polls: Sequence[Result]) -> list[list[LogEntry]]:
     """The entries after each poll."""
     record, written = Record(target=Target(name="acme", url="u")), []
     for index, results in enumerate(polls):
@@ -69,7 +70,7 @@ def told(*polls: Sequence[Result]) -> list[list[Entry]]:
     return written
 
 
-def events(written: list[Entry]) -> list[tuple[Level, str]]:
+def events(written: list[LogEntry]) -> list[tuple[int, str]]:
     """How loud and what."""
     return [(entry.level, entry.event) for entry in written]
 
@@ -81,17 +82,17 @@ GONE: Final = failing(Api.STATUS, Api.LIST)
 def test_a_state_that_stays_is_no_line() -> None:
     """Nor are counts that grow."""
     first, second = told(RUNS, RUNS)
-    assert events(first) == [(Level.INFO, "import state")]
+    assert events(first) == [(INFO, "import state")]
     assert second == []
 
 
 def test_endpoints_that_fail_alike_are_one_line() -> None:
     """And one more when they are back."""
     _, lost, still, back = told(RUNS, GONE, GONE, RUNS)
-    assert events(lost) == [(Level.WARNING, "poll failed")]
+    assert events(lost) == [(WARNING, "poll failed")]
     assert lost[0].fields["api"] == "import.status,getLatestImportOperations"
     assert still == []
-    assert events(back) == [(Level.INFO, "poll succeeds again")]
+    assert events(back) == [(INFO, "poll succeeds again")]
 
 
 def test_another_reason_is_another_line() -> None:
@@ -103,11 +104,11 @@ def test_another_reason_is_another_line() -> None:
 def test_an_end_is_as_loud_as_it_is_bad() -> None:
     """With what it came to in a sentence."""
     ends = {
-        (Step.DONE, True, 0): Level.INFO,
-        (Step.DONE, True, 3): Level.WARNING,
-        (Step.IMPORT_CANCELLED, True, 0): Level.WARNING,
-        (Step.IMPORT_FAILED, True, 0): Level.ERROR,
-        (Step.IMPORTING_USERS, False, 0): Level.ERROR,
+        (Step.DONE, True, 0): INFO,
+        (Step.DONE, True, 3): WARNING,
+        (Step.IMPORT_CANCELLED, True, 0): WARNING,
+        (Step.IMPORT_FAILED, True, 0): ERROR,
+        (Step.IMPORTING_USERS, False, 0): ERROR,
     }
     for (step, valid, failed), level in ends.items():
         _, written = told(RUNS, showing(operation(step, at=190, valid=valid, failed=failed)))
