@@ -6,7 +6,6 @@ An entry holds nothing that the page does not show.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from logging import ERROR, INFO, WARNING
-from types import MappingProxyType
 from typing import Final
 
 from rc_import_exporter.core.domain import FINISHED, Outcome, Reason
@@ -93,6 +92,4 @@ def _names(track: Track) -> dict[str, str]:
 
 
 def _entry(level: int, event: str, **fields: str) -> LogEntry:
-    return LogEntry(
-        level=level, event=event, fields=MappingProxyType({name: str(text) for name, text in fields.items()})
-    )
+    return LogEntry(level=level, event=event, fields={name: str(text) for name, text in fields.items()})
