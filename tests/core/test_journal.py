@@ -1,4 +1,4 @@
-"""What changed from one record to the next is a line each, and what stayed is none."""
+"""Changes are logged once, and nothing is repeated."""
 
 from collections.abc import Sequence
 from logging import ERROR, INFO, WARNING
@@ -43,7 +43,7 @@ def operation(step: Step, *, at: float, name: str = "a", valid: bool = True, fai
 
 
 def showing(*seen: Operation) -> Sequence[Result]:
-    """Both feeds, about these operations, the first of which is the newest."""
+    """Answers of both feeds about these operations, the newest first."""
     status = StatusAnswer(state=state_of(seen[0]), operation=seen[0])
     return [
         Success(exchange=Exchange(api=Api.STATUS, code=200, seconds=0.1), answer=status),
@@ -52,7 +52,7 @@ def showing(*seen: Operation) -> Sequence[Result]:
 
 
 def failing(*apis: Api, reason: Reason = Reason.CONNECTION) -> Sequence[Result]:
-    """These endpoints, failing alike."""
+    """These endpoints, failing for the same reason."""
     return [
         Failure(exchange=Exchange(api=api, code=None, seconds=0.1), reason=reason, detail="made for a test")
         for api in apis
@@ -71,7 +71,7 @@ def told(*polls: Sequence[Result]) -> list[list[LogEntry]]:
 
 
 def events(written: list[LogEntry]) -> list[tuple[int, str]]:
-    """How loud and what."""
+    """The level and the text of each entry."""
     return [(entry.level, entry.event) for entry in written]
 
 
@@ -80,14 +80,14 @@ GONE: Final = failing(Api.STATUS, Api.LIST)
 
 
 def test_a_state_that_stays_is_no_line() -> None:
-    """Nor are counts that grow."""
+    """An import of a day must not fill the log."""
     first, second = told(RUNS, RUNS)
     assert events(first) == [(INFO, "import state")]
     assert second == []
 
 
 def test_endpoints_that_fail_alike_are_one_line() -> None:
-    """And one more when they are back."""
+    """One outage is one line, and its end is another."""
     _, lost, still, back = told(RUNS, GONE, GONE, RUNS)
     assert events(lost) == [(WARNING, "poll failed")]
     assert lost[0].fields["api"] == "import.status,getLatestImportOperations"
@@ -96,13 +96,13 @@ def test_endpoints_that_fail_alike_are_one_line() -> None:
 
 
 def test_another_reason_is_another_line() -> None:
-    """Someone may have half mended it."""
+    """A new reason can show that a repair worked in part."""
     _, other = told(GONE, failing(Api.STATUS, Api.LIST, reason=Reason.UNAUTHORIZED))
     assert [entry.fields["reason"] for entry in other] == [Reason.UNAUTHORIZED]
 
 
 def test_an_end_is_as_loud_as_it_is_bad() -> None:
-    """With what it came to in a sentence."""
+    """Levels decide which lines wake someone."""
     ends = {
         (Step.DONE, True, 0): INFO,
         (Step.DONE, True, 3): WARNING,
@@ -117,7 +117,7 @@ def test_an_end_is_as_loud_as_it_is_bad() -> None:
 
 
 def test_an_operation_that_came_and_went_is_told() -> None:
-    """And those that were there at the start are not."""
+    """An import can start and end between two polls; those from before the start are not news."""
     old = operation(Step.DONE, at=100, name="a")
     first, second = told(showing(old), showing(operation(Step.DONE, at=210, name="b"), old))
     assert [entry.event for entry in first] == ["import state"]

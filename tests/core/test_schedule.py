@@ -1,4 +1,4 @@
-"""When a workspace is asked what: the rates, the rests and the waits, each by the answers that lead to it."""
+"""When each endpoint is called: the intervals, the rests and the waits after each kind of answer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ def operation(name: str = "a", step: Step = Step.IMPORTING_USERS) -> Operation:
 
 
 def good(api: Api, seen: Operation | None = None, *, size: int = 900, budget: Budget | None = None) -> Success:
-    """The endpoint's right answer about this operation, or about none."""
+    """The endpoint's answer about this operation, or about none."""
     answers: dict[Api, Answer] = {
         Api.STATUS: StatusAnswer(state=State.NONE if seen is None else state_of(seen), operation=seen),
         Api.LIST: ListAnswer(operations=() if seen is None else (seen,)),
@@ -86,13 +86,13 @@ def asked(
 
 
 def polled(results: Sequence[Result], started: float, took: float) -> Poll:
-    """A poll that came to these results."""
+    """A poll with these results."""
     exchanges = tuple(result.exchange for result in results)
     return Poll(started=started, ended=started + took, results=tuple(results), exchanges=exchanges)
 
 
 def of(calls: list[tuple[float, Api]], api: Api) -> list[float]:
-    """The instants of one endpoint's calls."""
+    """The times of one endpoint's calls."""
     return [at for at, each in calls if each is api]
 
 
@@ -102,7 +102,7 @@ def gaps(instants: Sequence[float]) -> list[float]:
 
 
 def importing(api: Api, at: float) -> Result:
-    """All is well, and an import runs."""
+    """Answers of both feeds about a running import."""
     return good(api, operation())
 
 
@@ -120,7 +120,7 @@ def importing(api: Api, at: float) -> Result:
     ],
 )
 def test_an_idle_workspace_is_left_in_peace(step: Step | None, interval: float) -> None:
-    """Both feeds are asked side by side at the interval of an import, or at the idle one."""
+    """Most workspaces have no import most of the time, and need few calls."""
     seen = None if step is None else operation(step=step)
     calls = asked(lambda api, at: good(api, seen), 300)
     assert of(calls, Api.STATUS) == of(calls, Api.LIST)
@@ -129,12 +129,12 @@ def test_an_idle_workspace_is_left_in_peace(step: Step | None, interval: float) 
 
 @pytest.mark.parametrize("took", [0.1, 5.0, 14.9])
 def test_polls_keep_their_rate_whatever_they_take(took: float) -> None:
-    """They start at a fixed rate."""
+    """Slow answers must not make polls rarer."""
     assert set(gaps(of(asked(importing, 300, took=took), Api.STATUS))) == {15}
 
 
 def test_a_poll_that_takes_longer_than_the_interval_is_followed_at_once() -> None:
-    """And never overtaken by the next."""
+    """Two polls of one workspace must not run at the same time."""
     assert set(gaps(of(asked(importing, 300, took=20), Api.STATUS))) == {20}
 
 
@@ -142,7 +142,7 @@ def test_a_poll_that_takes_longer_than_the_interval_is_followed_at_once() -> Non
     "reason", [Reason.CONNECTION, Reason.TIMEOUT, Reason.TLS, Reason.SERVER, Reason.PROXY, Reason.INVALID]
 )
 def test_a_server_that_may_be_back_soon_is_tried_each_minute_at_least(reason: Reason) -> None:
-    """The first retry comes after one interval, then they double, up to a minute, less a spread by the name."""
+    """After a restart of the server the state should be known again within a minute."""
     waits = gaps(of(asked(lambda api, at: bad(api, reason), 900), Api.STATUS))
     assert waits[0] == 15
     assert 27 <= waits[1] <= 30
@@ -151,7 +151,7 @@ def test_a_server_that_may_be_back_soon_is_tried_each_minute_at_least(reason: Re
 
 @pytest.mark.parametrize("reason", [Reason.UNAUTHORIZED, Reason.REDIRECTED, Reason.TOO_LARGE])
 def test_what_somebody_has_to_mend_is_tried_each_five_minutes_at_least(reason: Reason) -> None:
-    """It would only fill the server's log."""
+    """More calls would only fill the server's log."""
     waits = gaps(of(asked(lambda api, at: bad(api, reason), 3600), Api.STATUS))
     assert waits[0] == 15
     assert waits == sorted(waits)
@@ -159,7 +159,7 @@ def test_what_somebody_has_to_mend_is_tried_each_five_minutes_at_least(reason: R
 
 
 def test_workspaces_come_back_at_instants_of_their_own() -> None:
-    """A thousand behind one proxy do not return in step."""
+    """A thousand workspaces behind one proxy must not return at the same time."""
     waits = {
         gaps(of(asked(lambda api, at: bad(api, Reason.CONNECTION), 200, Target(name=name, url="u")), Api.STATUS))[1]
         for name in ("acme", "beta", "gamma", "delta")
@@ -168,7 +168,7 @@ def test_workspaces_come_back_at_instants_of_their_own() -> None:
 
 
 def test_a_failing_feed_does_not_slow_the_other() -> None:
-    """Each has its own failures and rests."""
+    """The other feed still tells the state."""
     calls = asked(lambda api, at: bad(api, Reason.TIMEOUT) if api is Api.LIST else good(api, operation()), 300)
     assert set(gaps(of(calls, Api.STATUS))) == {15}
     assert max(gaps(of(calls, Api.LIST))) == 60
@@ -177,7 +177,7 @@ def test_a_failing_feed_does_not_slow_the_other() -> None:
 @pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.NOT_FOUND])
 @pytest.mark.parametrize("refused", [Api.STATUS, Api.LIST])
 def test_a_refused_feed_rests_five_minutes_while_the_other_goes_on(reason: Reason, refused: Api) -> None:
-    """From its first refusal on; whatever it is then, recovery is noticed."""
+    """A refusal does not go away by itself, but a new permission must be noticed."""
     calls = asked(lambda api, at: bad(api, reason) if api is refused else good(api, operation()), 1000)
     (other,) = FEEDS - {refused}
     assert of(calls, refused) == [0, 300, 600, 900]
@@ -185,13 +185,13 @@ def test_a_refused_feed_rests_five_minutes_while_the_other_goes_on(reason: Reaso
 
 
 def test_a_missing_server_is_tried_as_after_a_lost_connection() -> None:
-    """A 404 for everything is a proxy whose server restarts."""
+    """If everything is a 404, a proxy may answer for a server that restarts."""
     waits = gaps(of(asked(lambda api, at: bad(api, Reason.NOT_FOUND), 600), Api.STATUS))
     assert max(waits) <= 60
 
 
 def test_progress_is_asked_at_the_interval_where_both_feeds_are_refused() -> None:
-    """They rest meanwhile, and are tried again together."""
+    """Then only `getImportProgress` tells the state."""
 
     def answering(api: Api, at: float) -> Result:
         return bad(api, Reason.FORBIDDEN, ours=True) if api in FEEDS else good(api, operation())
@@ -203,12 +203,12 @@ def test_progress_is_asked_at_the_interval_where_both_feeds_are_refused() -> Non
 
 
 def test_progress_is_not_asked_where_the_server_is_gone() -> None:
-    """It would only be one more failure."""
+    """It would fail as well."""
     assert not of(asked(lambda api, at: bad(api, Reason.CONNECTION), 300), Api.PROGRESS)
 
 
 def test_progress_is_left_alone_once_a_feed_is_open_again() -> None:
-    """The permission was granted."""
+    """A feed tells more than `getImportProgress`."""
 
     def answering(api: Api, at: float) -> Result:
         return bad(api, Reason.FORBIDDEN, ours=True) if api in FEEDS and at < 100 else good(api, operation())
@@ -217,14 +217,14 @@ def test_progress_is_left_alone_once_a_feed_is_open_again() -> None:
 
 
 def test_where_everything_is_refused_there_is_peace_for_five_minutes() -> None:
-    """Nothing can be told, and somebody has to grant something."""
+    """Only a new permission can help."""
     calls = asked(lambda api, at: bad(api, Reason.FORBIDDEN, ours=True), 650)
     assert {at for at, _ in calls} == {0, 300, 600}
 
 
 @pytest.mark.parametrize("wait", [42.0, 5.0])
 def test_a_used_up_budget_is_waited_for_by_its_endpoint_alone(wait: float) -> None:
-    """Polls keep to their ticks: the first one after the window."""
+    """The other endpoint still tells the state."""
 
     def answering(api: Api, at: float) -> Result:
         spent = Budget(limit=10, remaining=0, reset=None, wait=wait)
@@ -236,7 +236,7 @@ def test_a_used_up_budget_is_waited_for_by_its_endpoint_alone(wait: float) -> No
 
 
 def test_where_all_budgets_are_used_up_the_first_window_s_end_is_the_next_poll() -> None:
-    """Nothing is asked before."""
+    """A call before that would be refused."""
 
     def answering(api: Api, at: float) -> Result:
         spent = Budget(limit=10, remaining=0, reset=None, wait=30 if api is Api.STATUS else 50)
@@ -248,20 +248,20 @@ def test_where_all_budgets_are_used_up_the_first_window_s_end_is_the_next_poll()
 
 
 def test_a_refusal_by_the_limiter_is_waited_out() -> None:
-    """A minute where it does not tell how long."""
+    """Without a header, the wait is the limiter's minute."""
     calls = asked(lambda api, at: bad(api, Reason.RATE_LIMITED), 300)
     assert gaps(of(calls, Api.STATUS))[0] == 60.1
 
 
 def test_a_large_list_is_asked_for_every_five_minutes() -> None:
-    """It carries megabytes of old documents; the status is asked as ever."""
+    """Such a list has megabytes of old documents, and the status alone tells the state."""
     calls = asked(lambda api, at: good(api, operation(), size=LARGE if api is Api.LIST else 900), 1000)
     assert of(calls, Api.LIST) == [0, 300, 600, 900]
     assert set(gaps(of(calls, Api.STATUS))) == {15}
 
 
 def test_a_large_list_is_asked_for_when_the_status_shows_another_operation() -> None:
-    """What became of the one before is in it."""
+    """Only the list says how the operation before ended."""
 
     def answering(api: Api, at: float) -> Result:
         return good(api, operation("b" if at >= 100 else "a"), size=LARGE if api is Api.LIST else 900)
@@ -270,7 +270,7 @@ def test_a_large_list_is_asked_for_when_the_status_shows_another_operation() -> 
 
 
 def test_a_large_list_is_asked_for_when_the_status_fails() -> None:
-    """Only the list can tell the state then."""
+    """Then only the list tells the state."""
 
     def answering(api: Api, at: float) -> Result:
         if api is Api.STATUS and at >= 60:
@@ -282,7 +282,7 @@ def test_a_large_list_is_asked_for_when_the_status_fails() -> None:
 
 @pytest.mark.parametrize("apis", [frozenset({Api.LIST}), frozenset(Api)])
 def test_a_large_list_that_alone_tells_the_state_sets_the_pace(apis: frozenset[Api]) -> None:
-    """Every five minutes, and stale is three of those."""
+    """Megabytes every 15 seconds would burden the server, and the state must not become stale between polls."""
 
     def answering(api: Api, at: float) -> Result:
         return good(api, operation(), size=LARGE) if api is Api.LIST else bad(api, Reason.FORBIDDEN, ours=True)
@@ -303,7 +303,7 @@ def test_a_large_list_that_alone_tells_the_state_sets_the_pace(apis: frozenset[A
     ],
 )
 def test_only_endpoints_that_may_be_asked_are_asked(apis: set[Api], called: set[Api]) -> None:
-    """Also where something fails."""
+    """An administrator excluded the others, also as a fallback."""
     target = Target(name="acme", url="u", apis=frozenset(apis))
     assert {api for _, api in asked(importing, 100, target)} == called
     for reason in Reason:
@@ -316,7 +316,7 @@ def failing(reason: Reason) -> Answering:
 
 
 def test_progress_stands_in_for_the_one_feed_that_may_be_asked() -> None:
-    """The other one is as good as refused."""
+    """An excluded feed is like a refused one."""
     target = Target(name="acme", url="u", apis=frozenset({Api.STATUS, Api.PROGRESS}))
     calls = asked(
         lambda api, at: bad(api, Reason.FORBIDDEN) if api is Api.STATUS else good(api, operation()), 100, target
@@ -325,7 +325,7 @@ def test_progress_stands_in_for_the_one_feed_that_may_be_asked() -> None:
 
 
 def test_the_version_is_asked_for_hourly_and_never_by_itself() -> None:
-    """With the feeds, not between them."""
+    """The version changes rarely and is not worth a poll of its own."""
     record = Record(target=Target(name="acme", url="u"))
     assert schedule.due(record, START) == FEEDS | {Api.INFO}
     record = fold(record, polled([good(api, operation()) for api in (*FEEDS, Api.INFO)], START, 0.1))
@@ -334,7 +334,7 @@ def test_the_version_is_asked_for_hourly_and_never_by_itself() -> None:
 
 
 def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
-    """Rests and windows that would end in a far future are void."""
+    """After a correction of the machine's clock polls must go on at once."""
     results: list[Result] = [bad(Api.STATUS, Reason.FORBIDDEN), good(Api.LIST, operation(), size=LARGE)]
     record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
     assert schedule.due(record, START + 15) == frozenset()
@@ -344,7 +344,7 @@ def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
 
 
 def test_first_polls_are_spread_by_the_names() -> None:
-    """Over 15 ms a workspace, and never over more than the interval."""
+    """A thousand workspaces must not be called in the same moment at the start."""
     names = [f"w{n}" for n in range(1000)]
     delays = [schedule.first_poll(name, 1000, 15) for name in names]
     assert 0 <= min(delays) < 1
