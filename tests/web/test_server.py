@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from rc_import_exporter import descriptors
 from rc_import_exporter.core.domain import Target
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
