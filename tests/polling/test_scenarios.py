@@ -61,6 +61,12 @@ def die(stage: Stage) -> None:
     stage.crash(15)
 
 
+def unseen(stage: Stage) -> None:
+    """The import is done, and a restart follows before the next poll."""
+    stage.run(seconds=1)
+    stage.restart()
+
+
 ENDS: Final[tuple[Telling, ...]] = (
     lambda stage: stage.run(seconds=60),
     lambda stage: stage.run(seconds=60, rejected=3),
@@ -69,13 +75,15 @@ ENDS: Final[tuple[Telling, ...]] = (
     die,
     lambda stage: stage.clear(),
     lambda stage: stage.set_step("import_cancelled"),
+    unseen,
 )
 
 
 def ending(importer: str, end: Telling) -> Telling:
-    """An import that is loaded and then ends like this."""
+    """An import that is loaded and then ends like this. An older one rejected a user."""
 
     def tell(stage: Stage) -> None:
+        stage.remember(importer, age=9000, total=20, users=20, completed=39, error=1)
         stage.wait(10)
         stage.create(importer)
         stage.load(users=20, channels=3, messages=100, contacts=7, seconds=20)
