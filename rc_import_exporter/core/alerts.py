@@ -191,12 +191,10 @@ def _progress(record: Record, held: Observation, track: Track, there: float) -> 
         ratio, most = failed_ratio(track.operation.counts), failed_ratio_limit(record.target.expect, importer)
         if ratio is not None and most is not None and ratio > most:
             yield Raised(alert=Alert.HIGH_ERROR_RATIO, value=ratio)
-    if (
-        track.outcome is Outcome.WAITING
-        and track.step_started is not None
-        and there - track.step_started > LONGEST_WAIT
-    ):
-        yield Raised(alert=Alert.WAITING_FOR_START, value=there - track.step_started)
+    # Its last write is no earlier than its step, so it waits at least that long.
+    since = track.step_started or track.operation.updated or there
+    if track.outcome is Outcome.WAITING and there - since > LONGEST_WAIT:
+        yield Raised(alert=Alert.WAITING_FOR_START, value=there - since)
 
 
 def _unknown(held: Observation) -> Iterator[Raised]:

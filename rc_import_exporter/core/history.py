@@ -18,7 +18,7 @@ from rc_import_exporter.core.domain import (
     Outcome,
     known_importer,
 )
-from rc_import_exporter.core.snapshot import Cause, History, Track
+from rc_import_exporter.core.snapshot import Cause, History, Moment, Track
 from rc_import_exporter.core.tracking import (
     CLOCK_PRECISION,
     FROZEN,
@@ -155,16 +155,25 @@ def _is_step_back(track: Track, seen: Operation) -> bool:
 
 
 def _explain(history: History, look: Look) -> History:
-    """Names the cause of a cut that time tells: an import whose server lives notices it, and writes its last step."""
+    """Names the cause of a cut that time tells: an import whose server lives notices it, and writes its last step.
+
+    If its server stopped, it ended no later than the moment at which nobody answered any more.
+    """
     frozen = {
-        track.operation.id: replace(track, cause=Cause.RESTARTED)
-        for track in history.tracks.values()
+        id: replace(track, cause=Cause.RESTARTED, end=_end_of_frozen(track, look))
+        for id, track in history.tracks.items()
         if track.outcome is Outcome.INTERRUPTED
-        and track.cause is Cause.UNCERTAIN
+        and (track.cause is Cause.UNCERTAIN or (track.cause is Cause.RESTARTED and track.gone_at is not None))
         and track.operation.step in IMPORTING_STEPS
         and look.ended - (track.operation.updated or look.ended) > FROZEN
     }
     return replace(history, tracks=MappingProxyType({**history.tracks, **frozen})) if frozen else history
+
+
+def _end_of_frozen(track: Track, look: Look) -> Moment | None:
+    if track.end is None or track.gone_at is None:
+        return track.end
+    return look.moment(track.end.earliest, min(track.end.latest, track.gone_at))
 
 
 def _count(history: History, before: Track | None, track: Track) -> History:

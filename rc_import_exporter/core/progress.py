@@ -50,8 +50,19 @@ def seconds_left(track: Track, now: float) -> float | None:
     if counts is None or speed is None:
         return None
     twice = counts.staged.get(Kind.USERS, 0) if track.evidence.doubles else 0
-    left = (counts.total or 0) + twice - counts.processed
+    left = (counts.total or 0) + twice - accounted(track.operation, doubles=track.evidence.doubles)
     return left / speed if left > 0 else None
+
+
+def accounted(operation: Operation, *, doubles: bool) -> int:
+    """Records that were completed or rejected, each counted once, unless users count twice.
+
+    File imports before 7.0 count rejected users as completed, too.
+    """
+    counts = operation.counts or Counts()
+    if operation.importer == "api" or doubles:
+        return counts.processed
+    return counts.completed or 0
 
 
 def people(counts: Counts) -> int:

@@ -89,6 +89,7 @@ class Track:
     `alive_at` is the latest instant at which it was seen valid and unfinished. `step_started` and `progressed` are
     `None` where they were not seen. `run_start` and `end` are bounds, `None` where it has not come to that. `dated` is
     the cautious date of a finished one: never later than it can have ended, where it was finished when first seen.
+    `gone_at` is when its server was found gone before its end.
     """
 
     operation: Operation
@@ -106,6 +107,7 @@ class Track:
     end: Moment | None = None
     dated: float | None = None
     cause: Cause | None = None
+    gone_at: float | None = None
     pace: tuple[tuple[float, int], ...] = ()
 
     @property

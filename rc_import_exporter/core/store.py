@@ -194,17 +194,19 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         detail=result.detail,
         failures=1 if before is None else before.failures + 1,
         since=poll.ended if before is None or before.since is None else before.since,
-        gone_since=_gone_since(before, result.reason, poll),
+        gone_since=_gone_since(before, result, poll),
         # A proxy that answers in the server's place has a clock of its own.
         skew=exchange.skew if result.by_rocketchat and exchange.skew is not None else held,
         alone=not any(_is_rocketchats(other) for other in poll.results if other is not result),
     )
 
 
-def _gone_since(before: Feed | None, reason: Reason, poll: Poll) -> float | None:
+def _gone_since(before: Feed | None, failure: Failure, poll: Poll) -> float | None:
+    if failure.by_rocketchat:
+        return None
     if before is not None and before.gone_since is not None:
         return before.gone_since
-    return poll.ended if reason is Reason.CONNECTION else None
+    return poll.ended if failure.reason is Reason.CONNECTION else None
 
 
 def _blocked_until(result: Result, now: float) -> float | None:

@@ -33,7 +33,7 @@ ABORT: Final = 60.0
 """Seconds within which a running operation notices that another one replaced it, and writes its last step."""
 FROZEN: Final = 30.0
 """Seconds without a last step after which an invalid operation no longer has a server that could write one."""
-ONE_POLL_MORE: Final = 5.0
+ONE_POLL_MORE: Final = 2.5
 """Seconds that two polls may be further apart than their interval: the answer took that long."""
 CLOCK_PRECISION: Final = 2.0
 """Seconds by which our idea of the server's clock may be off: its `Date` has whole ones."""
@@ -130,14 +130,21 @@ def first_sight(history: History, sighting: Sighting, look: Look, starts: Sequen
         high_completed=counts.completed or 0,
         high_failed=counts.failed or 0,
         alive_at=look.began - CLOCK_PRECISION if outcome in UNFINISHED else None,
-        step_started=written if operation.valid and operation.step in WAITING_STEPS | LAST_STEPS else None,
+        step_started=_step_there(operation, written),
         progressed=operation.updated if operation.valid else None,
         run_start=_run_there(operation, written, look) if runs else None,
         end=look.moment(earliest, written) if finished else None,
-        dated=(_start_date(history, operation) if stamped else written) if finished else None,
-        cause=_cause(operation, outcome, written, look, starts),
+        dated=(_start_date(history, operation) if stamped else _date(written, evidence)) if finished else None,
+        cause=_cause(operation, outcome, written, look, starts, None),
         pace=_paced((), operation),
     )
+
+
+def _step_there(operation: Operation, written: float) -> float | None:
+    """When it entered its step, where its last write can only have been that: an API import counts while it waits."""
+    sudden = operation.step in LAST_STEPS or operation.step is Step.NEW
+    ready = operation.step is Step.USER_SELECTION and operation.importer != "api"
+    return written if operation.valid and (sudden or ready) else None
 
 
 def _run_there(operation: Operation, written: float, look: Look) -> Moment:
@@ -186,14 +193,17 @@ def next_sight(track: Track, sighting: Sighting, look: Look, starts: Sequence[fl
         progressed=at if moved else track.progressed,
         run_start=track.run_start or _run_start(track, operation, end, at, look),
         end=end,
-        dated=at if ended else track.dated,
-        cause=_cause(operation, outcome, at, look, starts) if changed else track.cause,
+        dated=_date(at, evidence) if ended else track.dated,
+        cause=_cause(operation, outcome, at, look, starts, track.cause) if changed else track.cause,
+        gone_at=_gone_at(track, operation, look) if ended else track.gone_at,
         pace=_paced(track.pace, operation),
     )
 
 
 def _run_start(track: Track, operation: Operation, end: Moment | None, at: float, look: Look) -> Moment | None:
     """When it began to import: after the last poll that saw it wait or load, and before it wrote that it imports."""
+    if track.operation.step in LAST_STEPS:
+        return None
     ran = operation.step in IMPORTING_STEPS or (operation.step is Step.DONE and processed(operation) > 0)
     return look.moment(track.alive_at, at if end is None else end.latest) if ran else None
 
@@ -202,17 +212,26 @@ def _end(track: Track, operation: Operation, outcome: Outcome, at: float, look: 
     """When it ended.
 
     What a valid operation wrote last is its end. So is what an invalid one writes after it was seen cut off: the
-    server does not write to invalid operations again. An operation whose server has stopped ended between its last
-    write and the moment at which nobody answered any more; if it wrote on since, that was no end.
+    server does not write to invalid operations again. One that was cut off ended between its last write and the stamp.
     """
     if operation.valid or outcome is Outcome.DISCARDED or track.outcome is Outcome.INTERRUPTED:
         return look.moment(at, at)
     if outcome is not Outcome.INTERRUPTED:
         return look.moment(track.alive_at, at)
+    return look.moment(track.operation.updated or track.alive_at, at)
+
+
+def _gone_at(track: Track, operation: Operation, look: Look) -> float | None:
+    """When its server was found gone, after it was last seen alive and before it wrote anything more."""
     held = track.operation
     silent = (operation.step, operation.counts) == (held.step, held.counts)
-    latest = at if look.gone_since is None or not silent else min(at, look.gone_since)
-    return look.moment(held.updated or track.alive_at, latest)
+    later = look.gone_since is not None and look.gone_since > (track.alive_at or NEVER)
+    return look.gone_since if silent and later else None
+
+
+def _date(at: float, evidence: Evidence) -> float:
+    """The date of an end. One that the next operation's creation stamped came before that, by a millisecond here."""
+    return at - 0.001 if evidence.next_at_end else at
 
 
 def _judge_again(track: Track, operation: Operation, evidence: Evidence) -> Outcome:
@@ -251,11 +270,14 @@ def _created_before(starts: Sequence[float], operation: Operation) -> bool:
     return place < len(starts) and 0 < at - starts[place] <= ABORT
 
 
-def _cause(operation: Operation, outcome: Outcome, at: float, look: Look, starts: Sequence[float]) -> Cause | None:
+def _cause(
+    operation: Operation, outcome: Outcome, at: float, look: Look, starts: Sequence[float], held: Cause | None
+) -> Cause | None:
     """Why it ended before its work was done, by the marks in its document."""
     if outcome not in _UNWANTED:
         return None
-    if _created_at(starts, operation) or (outcome is Outcome.INCOMPLETE and _created_before(starts, operation)):
+    replaced = outcome is Outcome.INCOMPLETE and _created_before(starts, operation)
+    if held is Cause.SUPERSEDED or replaced or _created_at(starts, operation):
         return Cause.SUPERSEDED
     if outcome is Outcome.INCOMPLETE:
         # Its server lived on to write the last step.

@@ -18,6 +18,7 @@ from rc_import_exporter.core.domain import (
     State,
     Step,
 )
+from rc_import_exporter.core.progress import accounted
 from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
 from rc_import_exporter.core.thresholds import SLACK, SLACK_OF_USERS
 
@@ -62,7 +63,7 @@ def _judge_done(operation: Operation, evidence: Evidence) -> Outcome:
     if evidence.next_at_end:
         return ended
     if evidence.alive:
-        short = counts.processed + slack_of(operation) < (counts.total or 0)
+        short = accounted(operation, doubles=evidence.doubles) + slack_of(operation) < (counts.total or 0)
         return Outcome.INCOMPLETE if short else Outcome.UNCONFIRMED
     return ended if is_complete(operation, doubles=evidence.doubles) else Outcome.UNCONFIRMED
 
@@ -71,7 +72,7 @@ def is_complete(operation: Operation, *, doubles: bool) -> bool:
     """Whether as many records were processed as there are, even if each staged user counts twice."""
     counts = operation.counts or Counts()
     twice = counts.staged.get(Kind.USERS, 0) if doubles else 0
-    return not counts.total or counts.processed >= counts.total + twice
+    return not counts.total or accounted(operation, doubles=doubles) >= counts.total + twice
 
 
 def counts_twice(operation: Operation, version: str | None) -> bool:

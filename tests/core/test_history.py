@@ -434,9 +434,11 @@ def test_an_import_that_died_with_its_server_ended_before_nobody_answered() -> N
     last = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=590, counts=(1000, 500, 0))
     dead = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=11_400, valid=False, counts=(1000, 500, 0))
     track = told(look(last, at=600), look(dead, gone=615)).tracks["a"]
+    assert track.end == Moment(earliest=START + 590, latest=START + 11_400, seen=False)
+    track = told(look(last, at=600), look(dead, gone=615), look(dead, at=11_431)).tracks["a"]
     assert track.end == Moment(earliest=START + 590, latest=START + 615, seen=False)
     on = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=11_400, valid=False, counts=(1000, 900, 0))
-    track = told(look(last, at=600), look(on, gone=615)).tracks["a"]
+    track = told(look(last, at=600), look(on, gone=615), look(on, at=11_431)).tracks["a"]
     assert track.end == Moment(earliest=START + 590, latest=START + 11_400, seen=False)
 
 

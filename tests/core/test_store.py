@@ -206,9 +206,12 @@ def test_one_failed_poll_does_not_decide_the_cause(reason: Reason) -> None:
 
 def test_an_import_ended_before_its_server_was_found_gone() -> None:
     """The first refused connection is a bound, whatever else fails after it."""
-    slow = failed(Api.STATUS, Reason.TIMEOUT), failed(Api.LIST, Reason.TIMEOUT)
+    slow, gone = (
+        tuple(failed(api, reason, ours=False) for api in (Api.STATUS, Api.LIST))
+        for reason in (Reason.TIMEOUT, Reason.CONNECTION)
+    )
     dead = operation(at=3600, valid=False)
-    record = after([listing(operation(at=-5))], slow, DOWN, slow, DOWN, [listing(dead)])
+    record = after([listing(operation(at=-5))], slow, gone, slow, gone, *[[listing(dead)]] * 240)
     end = record.history.tracks["a"].end
     assert end is not None
     assert (end.earliest, end.latest) == (START - 5, START + 30.1)
