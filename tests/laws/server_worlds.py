@@ -123,7 +123,7 @@ def _preparing(dice: Random, importer: str, full: Counts) -> Sequence[tuple[Step
 
     if importer == "api":
         total, parts = full.total or 0, dice.randint(1, 4)
-        shares = [total * part // parts for part in range(1, parts)]
+        shares = [total * part // parts for part in range(1, parts + 1)]
         return [
             (Step.USER_SELECTION, seconds(), Counts(total=share, staged=staged(share, 0, 0, 0))) for share in shares
         ]
