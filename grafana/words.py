@@ -46,6 +46,7 @@ OUTCOMES: Final = _words(
         Outcome.RUNNING: ("▶ Running", BLUE),
         Outcome.UNKNOWN: ("? Unknown", SLATE),
         Outcome.COMPLETED_WITH_ERRORS: ("⚠ Done, with rejected records", ORANGE),
+        Outcome.UNCONFIRMED: ("? Unconfirmed", ORANGE),
         Outcome.INTERRUPTED: ("✖ Interrupted", VERMILION),
         Outcome.INCOMPLETE: ("✖ Cut off", VERMILION),
         Outcome.FAILED: ("✖ Failed", MAROON),

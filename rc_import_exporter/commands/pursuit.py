@@ -24,7 +24,11 @@ FINAL_REASONS: Final = frozenset(
 )
 """What nobody needs to wait for before the first success: someone has to mend it."""
 
-_EXITS: Final = {Outcome.SUCCEEDED: Exit.DONE, Outcome.COMPLETED_WITH_ERRORS: Exit.WITH_ERRORS}
+_EXITS: Final = {
+    Outcome.SUCCEEDED: Exit.DONE,
+    Outcome.COMPLETED_WITH_ERRORS: Exit.WITH_ERRORS,
+    Outcome.UNCONFIRMED: Exit.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

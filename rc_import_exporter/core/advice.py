@@ -88,6 +88,18 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
             _AGAIN,
         ),
     ),
+    Outcome.UNCONFIRMED: Words(
+        alert="Unconfirmed",
+        title="Unconfirmed",
+        advice=(
+            (
+                "Rocket.Chat calls it done, and a restart came before this exporter could see that it was. Compare the "
+                "number of records in Rocket.Chat with the source, or ask who started the import whether records were "
+                "deselected."
+            ),
+            _AGAIN,
+        ),
+    ),
     Outcome.FAILED: Words(alert="Failed", title="Failed", advice=(_LOG, _SAVE, _AGAIN)),
     Outcome.INTERRUPTED: Words(
         alert="CutOff",

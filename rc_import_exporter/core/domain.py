@@ -106,6 +106,7 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     COMPLETED_WITH_ERRORS = "completed_with_errors"
     INCOMPLETE = "incomplete"
+    UNCONFIRMED = "unconfirmed"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     DISCARDED = "discarded"
@@ -118,6 +119,7 @@ FINISHED: Final = (
     Outcome.SUCCEEDED,
     Outcome.COMPLETED_WITH_ERRORS,
     Outcome.INCOMPLETE,
+    Outcome.UNCONFIRMED,
     Outcome.FAILED,
     Outcome.INTERRUPTED,
     Outcome.DISCARDED,

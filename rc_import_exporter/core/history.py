@@ -1,9 +1,10 @@
-"""Follows a workspace's operations through what the feeds show, judges and counts them. `store` calls it at each poll.
+"""Follows a workspace's operations through what the feeds show, judges and counts them.
 
-The server's list tells of every operation that came and went between two polls; what is counted is counted once for
-each id. Nothing here goes by the order of answers: an older version of an operation changes nothing.
+The server's list shows every operation that came and went between two polls. Each is counted once, by its id. The order
+of answers does not matter: an older version of an operation changes nothing. Instants are by the server's clock.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from rc_import_exporter.core.domain import (
     LAST_STEPS,
     LOADING_STEPS,
     UNFINISHED,
+    WAITING_STEPS,
     Counts,
     Operation,
     Outcome,
@@ -22,14 +24,26 @@ from rc_import_exporter.core.domain import (
     Step,
     known_importer,
 )
-from rc_import_exporter.core.snapshot import Cause, History, Track, Witness
-from rc_import_exporter.core.verdict import judge
+from rc_import_exporter.core.snapshot import Cause, Evidence, History, Moment, Track
+from rc_import_exporter.core.verdict import counts_twice, judge
 
 MOST_TRACKS: Final = 64
 """Operations remembered: three of the server's lists. A forgotten one raises the horizon: it is not counted again."""
 MOST_PACE: Final = 16
 """Movements remembered of an operation, for its rate: eight minutes of them at 30 s each."""
 NEVER: Final = float("-inf")
+FULL_LIST: Final = 20
+"""Operations in a list that may lack others; a shorter one is complete."""
+SAME_INSTANT: Final = 0.02
+"""Seconds: the API writes milliseconds, and one that is created stamps the others with its own `ts`."""
+ABORT: Final = 60.0
+"""Seconds within which a running operation notices that another one replaced it, and writes its last step."""
+FROZEN: Final = 30.0
+"""Seconds without a last step after which an invalid operation no longer has a server that could write one."""
+ONE_POLL_MORE: Final = 5.0
+"""Seconds that two polls may be further apart than their interval: the answer took that long."""
+CLOCK_PRECISION: Final = 2.0
+"""Seconds by which our idea of the server's clock may be off: its `Date` has whole ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +59,24 @@ class Look:
     """What one poll showed of a workspace's operations.
 
     `listed` holds the list's ids, `None` where the list did not answer. `empty` is the server's word that it holds no
-    operation. `silent` says that contact was lost before. `now` is the poll's end.
+    operation. `began` and `ended` are the poll's, by the server's clock; `gone_since` is when the server was first
+    found gone since the last success. `interval` is the time from one poll to the next, seconds. `version` is the
+    server's.
     """
 
     sightings: Sequence[Sighting]
     listed: tuple[str, ...] | None
     empty: bool
-    silent: bool
-    now: float
+    began: float
+    ended: float
+    interval: float
+    gone_since: float | None = None
+    version: str | None = None
+
+    def moment(self, earliest: float | None, latest: float) -> Moment:
+        """The instant between these bounds; seen where they are about one poll apart."""
+        least = latest if earliest is None else min(earliest, latest)
+        return Moment(earliest=least, latest=latest, seen=latest - least <= self.interval + ONE_POLL_MORE)
 
 
 def fold(history: History, look: Look) -> History:
@@ -63,12 +87,38 @@ def fold(history: History, look: Look) -> History:
         expected = frozenset(each.operation.id for each in versions)
     else:
         expected = frozenset()
+    known = history.listed
+    history = _without_gone(history, versions, look)
+    starts = _starts(history, versions)
     current = _newest(history, versions, look)
     for sighting in sorted(versions, key=lambda each: _age_key(each.operation)):
-        history = _follow(history, sighting, look, current, expected=sighting.operation.id in expected)
+        history = _follow(history, sighting, look, starts, known, expected=sighting.operation.id in expected)
     if look.listed is not None:
         history = replace(history, listed=look.listed, listed_for=current)
-    return _forget(replace(history, current=current))
+    return _forget(_explain(replace(history, current=current), look))
+
+
+def _without_gone(history: History, versions: Sequence[Sighting], look: Look) -> History:
+    """Drops what the server no longer holds: its database was restored or emptied.
+
+    A list of fewer than 20 is all that there is. An operation that is missing there, and that `import.status` does not
+    name either, is gone.
+    """
+    if look.listed is None or len(look.listed) >= FULL_LIST:
+        held = history.tracks if not look.empty else {}
+    else:
+        there = {each.operation.id for each in versions}
+        held = {id: track for id, track in history.tracks.items() if id in there}
+    if len(held) == len(history.tracks):
+        return history if look.empty else replace(history, emptied=False)
+    return replace(history, tracks=MappingProxyType(dict(held)), emptied=look.empty)
+
+
+def _starts(history: History, versions: Sequence[Sighting]) -> Sequence[float]:
+    """When each operation known was created, in order."""
+    operations = {id: track.operation for id, track in history.tracks.items()}
+    operations |= {each.operation.id: each.operation for each in versions}
+    return sorted(operation.created for operation in operations.values() if operation.created is not None)
 
 
 def _latest_versions(sightings: Iterable[Sighting]) -> list[Sighting]:
@@ -81,7 +131,12 @@ def _latest_versions(sightings: Iterable[Sighting]) -> list[Sighting]:
 
 
 def _is_later(operation: Operation, other: Operation) -> bool:
-    return (operation.updated or NEVER) > (other.updated or NEVER) or _goes_on(other, operation, _processed(other))
+    """By what they show where that tells, else by date: the servers of a cluster have clocks of their own."""
+    if _goes_on(other, operation, _processed(other)):
+        return True
+    if _goes_on(operation, other, _processed(operation)):
+        return False
+    return (operation.updated or NEVER) > (other.updated or NEVER)
 
 
 def _age_key(operation: Operation) -> float:
@@ -96,17 +151,42 @@ def _newest(history: History, versions: Sequence[Sighting], look: Look) -> str |
     return max(candidates, key=_age_key).id if candidates else None
 
 
-def _follow(history: History, sighting: Sighting, look: Look, current: str | None, *, expected: bool) -> History:
-    before = history.tracks.get(sighting.operation.id)
+def _follow(
+    history: History,
+    sighting: Sighting,
+    look: Look,
+    starts: Sequence[float],
+    known: tuple[str, ...] | None,
+    *,
+    expected: bool,
+) -> History:
+    operation = sighting.operation
+    before = history.tracks.get(operation.id)
     if before is None:
-        horizon = NEVER if history.horizon is None else history.horizon
-        track = _first_sight(sighting, expected=expected or _age_key(sighting.operation) <= horizon)
+        old = expected or not _is_new(history, operation, known)
+        track = _first_sight(history, sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
-    elif before.operation == sighting.operation or _is_step_back(before, sighting.operation):
-        return history
+    elif before.operation == operation or _is_step_back(before, operation):
+        return _still(history, before, look)
     else:
-        track = _next_sight(before, sighting, look, superseded=current != sighting.operation.id)
+        track = _next_sight(before, sighting, look, starts)
     return _count(history, before, track)
+
+
+def _is_new(history: History, operation: Operation, known: tuple[str, ...] | None) -> bool:
+    """Whether it was created since the first poll: its date says so, or that a complete list did not have it before."""
+    horizon = NEVER if history.horizon is None else history.horizon
+    return _age_key(operation) > horizon or (
+        known is not None and 0 < len(known) < FULL_LIST and operation.id not in known
+    )
+
+
+def _still(history: History, track: Track, look: Look) -> History:
+    """An operation that is as it was: while it is alive, the time at which it was is kept."""
+    if track.outcome not in UNFINISHED:
+        return history
+    kept = replace(track, alive_at=look.began - CLOCK_PRECISION)
+    return replace(history, tracks=MappingProxyType({**history.tracks, track.operation.id: kept}))
 
 
 def _is_step_back(track: Track, seen: Operation) -> bool:
@@ -143,72 +223,174 @@ def _phase(operation: Operation) -> int | None:
 _PHASES: Final = {Step.NEW}, LOADING_STEPS, {Step.USER_SELECTION}, IMPORTING_STEPS, LAST_STEPS
 
 
-def _first_sight(sighting: Sighting, *, expected: bool) -> Track:
+def _first_sight(history: History, sighting: Sighting, look: Look, starts: Sequence[float], *, expected: bool) -> Track:
+    """An operation seen for the first time. What it did before is known only as far as its document tells.
+
+    A valid one was last written by its import, so `_updatedAt` is the time of that. An invalid one may have been
+    stamped by a restart long after its end: then only bounds are known, from its creation to that stamp.
+    """
     operation = sighting.operation
-    witness = _witness(Witness(), operation)
-    outcome = judge(operation, Witness(sealed=witness.sealed))
+    evidence = _evidence(Evidence(), operation, look, starts)
+    outcome = judge(operation, replace(evidence, alive=False))
     counts = operation.counts if expected and operation.counts is not None else Counts()
     finished = outcome in FINISHED
-    dated_by_start = finished and operation.step in LAST_STEPS and not operation.valid
+    written = look.ended if operation.updated is None else operation.updated
+    stamped = operation.step in LAST_STEPS and not operation.valid
+    exact = bool(operation.valid) or outcome is Outcome.DISCARDED
+    earliest = written if exact else operation.created
+    runs = operation.step in IMPORTING_STEPS
     return Track(
         operation=operation,
         state=sighting.state,
         outcome=outcome,
-        witness=witness,
+        evidence=evidence,
         expected=expected,
         counted=frozenset(FINISHED) if expected and finished else frozenset(),
         high_completed=counts.completed or 0,
         high_failed=counts.failed or 0,
-        step_started=operation.updated,
-        run_started=operation.updated if outcome is Outcome.RUNNING else None,
-        progressed=operation.updated,
-        finished=(operation.created if dated_by_start else operation.updated) if finished else None,
-        dated_by_start=dated_by_start,
-        cause=Cause.FOUND if outcome in _UNWANTED else None,
+        alive_at=look.began - CLOCK_PRECISION if outcome in UNFINISHED else None,
+        step_started=written if operation.valid and operation.step in WAITING_STEPS | LAST_STEPS else None,
+        progressed=operation.updated if operation.valid else None,
+        run_start=look.moment(operation.created or NEVER, written) if runs else None,
+        end=look.moment(earliest, written) if finished else None,
+        dated=(_start_date(history, operation) if stamped else written) if finished else None,
+        cause=_cause(operation, outcome, written, look, starts),
         pace=_paced((), operation),
     )
+
+
+def _start_date(history: History, operation: Operation) -> float | None:
+    """The earliest date at which it can have ended: not before it began, nor before the one before it had ended."""
+    if operation.created is None:
+        return None
+    before = [
+        track.dated
+        for track in history.tracks.values()
+        if track.dated is not None and (track.operation.created or NEVER) < operation.created
+    ]
+    return max([operation.created, *(at for at in before if operation.updated is None or at <= operation.updated)])
 
 
 _UNWANTED: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE, Outcome.DISCARDED})
 
 
-def _next_sight(track: Track, sighting: Sighting, look: Look, *, superseded: bool) -> Track:
+def _next_sight(track: Track, sighting: Sighting, look: Look, starts: Sequence[float]) -> Track:
+    """An operation that has changed since it was last seen. What changed lies between the two polls."""
     operation = sighting.operation
-    at = look.now if operation.updated is None else operation.updated
-    outcome = _judge_again(track, operation)
+    at = look.ended if operation.updated is None else operation.updated
+    evidence = _evidence(track.evidence, operation, look, starts)
+    outcome = _judge_again(track, operation, evidence)
     ended = outcome in FINISHED and track.outcome not in FINISHED
+    changed = ended or outcome is not track.outcome
+    end = _end(track, operation, outcome, at, look) if changed and outcome in FINISHED else track.end
     stepped = operation.step is not track.operation.step
-    runs = outcome is Outcome.RUNNING and track.run_started is None
+    sudden = operation.step in WAITING_STEPS | LAST_STEPS and operation.valid is not False
+    entered = at if sudden or look.moment(track.alive_at, at).seen else None
+    certain = operation.valid is not False or (end is not None and end.seen)
+    moved = certain and _has_moved(track.operation, operation)
     return replace(
         track,
         operation=operation,
         state=sighting.state,
         outcome=outcome,
-        witness=_witness(track.witness, operation),
-        step_started=at if stepped else track.step_started,
-        run_started=at if runs else track.run_started,
-        progressed=at if _has_moved(track.operation, operation) else track.progressed,
-        finished=at if ended else track.finished,
-        cause=_cause(look, superseded=superseded) if ended and outcome in _UNWANTED else track.cause,
+        evidence=evidence,
+        alive_at=look.began - CLOCK_PRECISION if outcome in UNFINISHED else track.alive_at,
+        step_started=entered if stepped else track.step_started,
+        progressed=at if moved else track.progressed,
+        run_start=track.run_start or _run_start(track, operation, end, at, look),
+        end=end,
+        dated=at if ended else track.dated,
+        cause=_cause(operation, outcome, at, look, starts) if changed else track.cause,
         pace=_paced(track.pace, operation),
     )
 
 
-def _judge_again(track: Track, operation: Operation) -> Outcome:
-    """A verdict on a finished operation stays; only an interrupted one may yet come to its last step."""
+def _run_start(track: Track, operation: Operation, end: Moment | None, at: float, look: Look) -> Moment | None:
+    """When it began to import: after the last poll that saw it wait or load, and before it wrote that it imports."""
+    ran = operation.step in IMPORTING_STEPS or (operation.step is Step.DONE and _processed(operation) > 0)
+    return look.moment(track.alive_at, at if end is None else end.latest) if ran else None
+
+
+def _end(track: Track, operation: Operation, outcome: Outcome, at: float, look: Look) -> Moment:
+    """When it ended.
+
+    What a valid operation wrote last is its end. So is what an invalid one writes after it was seen cut off: the
+    server does not write to invalid operations again. An operation whose server has stopped ended between its last
+    write and the moment at which nobody answered any more; if it wrote on since, that was no end.
+    """
+    if operation.valid or outcome is Outcome.DISCARDED or track.outcome is Outcome.INTERRUPTED:
+        return look.moment(at, at)
+    if outcome is not Outcome.INTERRUPTED:
+        return look.moment(track.alive_at, at)
+    held = track.operation
+    silent = (operation.step, operation.counts) == (held.step, held.counts)
+    latest = at if look.gone_since is None or not silent else min(at, look.gone_since)
+    return look.moment(held.updated or track.alive_at, latest)
+
+
+def _judge_again(track: Track, operation: Operation, evidence: Evidence) -> Outcome:
+    """A verdict on a finished operation stays; only an interrupted one may still reach its last step."""
     final = track.outcome in FINISHED
     if final and not (track.outcome is Outcome.INTERRUPTED and operation.step in LAST_STEPS):
         return track.outcome
-    return judge(operation, _witness(track.witness, operation))
+    return judge(operation, evidence)
 
 
-def _witness(witness: Witness, operation: Operation) -> Witness:
-    unsealed = judge(operation, Witness())
-    return Witness(
-        alive=witness.alive or unsealed in UNFINISHED,
-        cut=witness.cut or unsealed is Outcome.INTERRUPTED,
-        sealed=witness.sealed or (operation.step is Step.DONE and operation.valid is True),
+def _evidence(held: Evidence, operation: Operation, look: Look, starts: Sequence[float]) -> Evidence:
+    alone = judge(operation, Evidence())
+    invalid = operation.valid is False and operation.updated is not None
+    last = operation.step in LAST_STEPS
+    return Evidence(
+        alive=held.alive or alone in UNFINISHED,
+        # In `finishing` everything is imported already.
+        cut=held.cut or (alone is Outcome.INTERRUPTED and operation.step is not Step.FINISHING),
+        sealed=held.sealed or (operation.valid is True and operation.step in (Step.FINISHING, Step.DONE)),
+        next_at_end=invalid and last and _created_at(starts, operation),
+        next_before_end=invalid and last and not _created_at(starts, operation) and _created_before(starts, operation),
+        doubles=counts_twice(operation, look.version),
     )
+
+
+def _created_at(starts: Sequence[float], operation: Operation) -> bool:
+    """Whether another operation was created at the instant of this one's last write."""
+    at = NEVER if operation.updated is None else operation.updated
+    return any(abs(at - start) <= SAME_INSTANT for start in starts if start != operation.created)
+
+
+def _created_before(starts: Sequence[float], operation: Operation) -> bool:
+    """Whether the next operation was created shortly before this one's last write."""
+    place = bisect_right(starts, _age_key(operation))
+    at = NEVER if operation.updated is None else operation.updated
+    return place < len(starts) and 0 < at - starts[place] <= ABORT
+
+
+def _cause(operation: Operation, outcome: Outcome, at: float, look: Look, starts: Sequence[float]) -> Cause | None:
+    """Why it ended before its work was done, by the marks in its document."""
+    if outcome not in _UNWANTED:
+        return None
+    if _created_at(starts, operation) or (outcome is Outcome.INCOMPLETE and _created_before(starts, operation)):
+        return Cause.SUPERSEDED
+    if outcome is Outcome.INCOMPLETE:
+        # Its server lived on to write the last step.
+        return Cause.INVALIDATED
+    if operation.step is Step.USER_SELECTION:
+        # A restart spares what is ready to start.
+        return Cause.CLEARED
+    frozen = operation.step in IMPORTING_STEPS and look.ended - at > FROZEN
+    return Cause.RESTARTED if frozen else Cause.UNCERTAIN
+
+
+def _explain(history: History, look: Look) -> History:
+    """Names the cause of a cut that time tells: an import whose server lives notices it, and writes its last step."""
+    frozen = {
+        track.operation.id: replace(track, cause=Cause.RESTARTED)
+        for track in history.tracks.values()
+        if track.outcome is Outcome.INTERRUPTED
+        and track.cause is Cause.UNCERTAIN
+        and track.operation.step in IMPORTING_STEPS
+        and look.ended - (track.operation.updated or look.ended) > FROZEN
+    }
+    return replace(history, tracks=MappingProxyType({**history.tracks, **frozen})) if frozen else history
 
 
 def _has_moved(held: Operation, seen: Operation) -> bool:
@@ -216,12 +398,6 @@ def _has_moved(held: Operation, seen: Operation) -> bool:
     if (seen.step, seen.counts) != (held.step, held.counts):
         return True
     return seen.updated != held.updated and seen.valid == held.valid
-
-
-def _cause(look: Look, *, superseded: bool) -> Cause:
-    if look.silent:
-        return Cause.RESTARTED
-    return Cause.SUPERSEDED if superseded else Cause.INVALIDATED
 
 
 def _paced(pace: tuple[tuple[float, int], ...], operation: Operation) -> tuple[tuple[float, int], ...]:
@@ -257,17 +433,17 @@ def _count(history: History, before: Track | None, track: Track) -> History:
 
 
 def _date(history: History, before: Track | None, track: Track) -> History:
-    if track.finished is None or track.outcome not in FINISHED:
+    if track.dated is None or track.outcome not in FINISHED:
         return history
     importer = known_importer(track.operation.importer)
     dates = dict(history.last_finished)
     if before is not None and before.outcome is Outcome.INTERRUPTED and track.outcome is not Outcome.INTERRUPTED:
         _take_back(dates, importer, before, history.tracks)
     key = importer, track.outcome
-    dates[key] = max(track.finished, dates.get(key, NEVER))
+    dates[key] = max(track.dated, dates.get(key, NEVER))
     durations = dict(history.last_duration)
-    if track.finished >= durations.get(importer, (NEVER, None))[0]:
-        durations[importer] = track.finished, _duration(track)
+    if track.dated >= durations.get(importer, (NEVER, None))[0]:
+        durations[importer] = track.dated, _duration(track)
     return replace(history, last_finished=MappingProxyType(dates), last_duration=MappingProxyType(durations))
 
 
@@ -276,19 +452,17 @@ def _take_back(
 ) -> None:
     """Dates the interruption that has become something else back to the one before it, if there was one."""
     key = importer, Outcome.INTERRUPTED
-    if dates.get(key) != before.finished:
+    if dates.get(key) != before.dated:
         return
     del dates[key]
     others = (track for track in tracks.values() if track.outcome is Outcome.INTERRUPTED)
-    earlier = [
-        each.finished for each in others if each.finished and known_importer(each.operation.importer) == importer
-    ]
+    earlier = [each.dated for each in others if each.dated and known_importer(each.operation.importer) == importer]
     if earlier:
         dates[key] = max(earlier)
 
 
 def _duration(track: Track) -> float | None:
-    if track.finished is None or track.operation.created is None or track.dated_by_start:
+    if track.finished is None or track.operation.created is None:
         return None
     return max(0.0, track.finished - track.operation.created)
 

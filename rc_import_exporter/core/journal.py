@@ -37,10 +37,13 @@ _LEVELS: Final = {
     Outcome.COMPLETED_WITH_ERRORS: Level.WARNING,
     Outcome.DISCARDED: Level.WARNING,
     Outcome.CANCELED: Level.WARNING,
+    Outcome.UNCONFIRMED: Level.WARNING,
     Outcome.INCOMPLETE: Level.ERROR,
     Outcome.FAILED: Level.ERROR,
     Outcome.INTERRUPTED: Level.ERROR,
 }
+
+_CUTS: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE})
 
 
 def entries(before: Record, after: Record) -> Iterator[Entry]:
@@ -81,7 +84,9 @@ def _finishes(before: Record, after: Record) -> Iterator[Entry]:
     for id, track in after.history.tracks.items():
         held = before.history.tracks.get(id)
         known = held is None and track.expected
-        if track.outcome in FINISHED and not known and (held is None or held.outcome is not track.outcome):
+        # An import that was cut off is told once, and not again when the server writes its last step.
+        told = held is not None and (held.outcome is track.outcome or {held.outcome, track.outcome} <= _CUTS)
+        if track.outcome in FINISHED and not known and not told:
             yield _entry(_LEVELS[track.outcome], f"import {sentence(track)}", **_names(track))
 
 

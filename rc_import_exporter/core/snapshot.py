@@ -12,6 +12,7 @@ from typing import Final
 
 from rc_import_exporter.core.domain import (
     FEEDS,
+    FINISHED,
     IMPORTING_STEPS,
     LAST_STEPS,
     LOADING_STEPS,
@@ -24,6 +25,7 @@ from rc_import_exporter.core.domain import (
     State,
     Step,
     Target,
+    known_importer,
 )
 
 LARGE_LIST: Final = 256 * 1024
@@ -31,64 +33,101 @@ LARGE_LIST: Final = 256 * 1024
 LARGE_LIST_INTERVAL: Final = 300.0
 LEAST_STALE_AFTER: Final = 90.0
 INTERVALS_UNTIL_STALE: Final = 3
+SETTLED_OFFSET: Final = 2.0
+"""Seconds that a server's clock may differ from ours without a correction."""
 
 
 @unique
 class Cause(StrEnum):
-    """What was seen around the end of an operation that did not end well."""
+    """Why an operation ended before its work was done, as far as the evidence goes."""
 
-    FOUND = "found"
+    UNCERTAIN = "uncertain"
     RESTARTED = "restarted"
     SUPERSEDED = "superseded"
     INVALIDATED = "invalidated"
+    CLEARED = "cleared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Witness:
-    """What was seen of an operation before: enough, with the operation itself, to judge it.
+class Moment:
+    """An instant that lies between two bounds, Unix seconds by the server's clock.
 
-    `alive`: valid and unfinished. `cut`: interrupted. `sealed`: done while valid, so never cut off.
+    `seen` is true where the bounds are no further apart than two polls are: `latest` is then good enough to state.
+    """
+
+    earliest: float
+    latest: float
+    seen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was seen of an operation, beside its latest version, that its verdict rests on.
+
+    `alive`: it was seen valid and unfinished. `cut`: it was seen invalid while it still loaded or imported. `sealed`:
+    it was seen done or finishing while valid, so it was never cut off. `next_at_end`: another operation was created at
+    the very instant of its last write, which invalidated it when it was done already. `next_before_end`: it was last
+    written shortly after another one was created, so it still ran then. `doubles`: users may count twice.
     """
 
     alive: bool = False
     cut: bool = False
     sealed: bool = False
+    next_at_end: bool = False
+    next_before_end: bool = False
+    doubles: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One operation as it has been followed.
+    """One operation as it has been followed. Instants are Unix seconds by the server's clock.
 
-    `state` is the server's word for the version held; `expected` says that it was there at the baseline or is older
-    than it, so that its start and whatever it had finished by then are not counted. `counted` holds the finished
+    `state` is the server's word for the version held. `expected` is true for an operation that was there at the first
+    poll or is older: its start, and whatever it had finished by then, are not counted. `counted` holds the finished
     outcomes already counted. `high_completed` and `high_failed` are the greatest counts seen. `pace` holds the latest
     instants at which the processed records moved, with their number, oldest first.
+
+    `alive_at` is the latest instant at which it was seen valid and unfinished. `step_started` and `progressed` are
+    `None` where they were not seen. `run_start` and `end` are bounds, `None` where it has not come to that. `dated` is
+    the cautious date of a finished one: never later than it can have ended, where it was finished when first seen.
     """
 
     operation: Operation
     state: State
     outcome: Outcome
-    witness: Witness
+    evidence: Evidence
     expected: bool
     counted: frozenset[Outcome]
     high_completed: int = 0
     high_failed: int = 0
+    alive_at: float | None = None
     step_started: float | None = None
-    run_started: float | None = None
     progressed: float | None = None
-    finished: float | None = None
-    dated_by_start: bool = False
+    run_start: Moment | None = None
+    end: Moment | None = None
+    dated: float | None = None
     cause: Cause | None = None
     pace: tuple[tuple[float, int], ...] = ()
+
+    @property
+    def run_started(self) -> float | None:
+        """When it began to import; `None` where that was not seen."""
+        return self.run_start.latest if self.run_start is not None and self.run_start.seen else None
+
+    @property
+    def finished(self) -> float | None:
+        """When it ended; `None` where that was not seen."""
+        return self.end.latest if self.end is not None and self.end.seen else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The operations of a workspace, and what was counted over them.
 
-    `horizon` is the greatest `ts` known at the baseline, or forgotten since: only a later operation is new. It is
-    `None` until the first successful poll of either feed. `listed` holds the ids of the latest list, `None` before any,
-    and `listed_for` the operation that was the newest then.
+    `horizon` is the greatest `ts` known at the first poll, or forgotten since: a later operation is new. It is `None`
+    until the first successful poll of either feed. `listed` holds the ids of the latest list, `None` before any, and
+    `listed_for` the operation that was the newest then. `emptied` is true where the server held operations before and
+    holds none now.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
@@ -96,6 +135,7 @@ class History:
     listed: tuple[str, ...] | None = None
     listed_for: str | None = None
     current: str | None = None
+    emptied: bool = False
     started: int = 0
     finished: Mapping[Outcome, int] = field(default_factory=lambda: MappingProxyType({}))
     completed: int = 0
@@ -108,6 +148,15 @@ class History:
         """The operation that the workspace's state is about, by its greatest `ts`."""
         return self.tracks.get(self.current) if self.current is not None else None
 
+    @property
+    def last_results(self) -> Mapping[str, Track]:
+        """The newest finished operation of each importer; one that was discarded before it ran is no result."""
+        results: dict[str, Track] = {}
+        for track in sorted(self.tracks.values(), key=lambda each: each.operation.created or 0.0):
+            if track.outcome in FINISHED and track.outcome is not Outcome.DISCARDED:
+                results[known_importer(track.operation.importer)] = track
+        return results
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
@@ -116,7 +165,8 @@ class Feed:
     `at` is the start of that poll, `answered` its end. `failures` counts the calls that failed since the last success,
     `since` is when the first of them ended. `alone` says that nothing else of that server answered as Rocket.Chat in
     the same poll. `size` is the last good body's, bytes. `budget` is the latest that was told, and `blocked_until` the
-    instant until which the last answer asked for patience.
+    instant until which the last answer asked for patience. `gone_since` is when a connection first failed since
+    the last success: the server was not there then.
     """
 
     api: Api
@@ -130,6 +180,7 @@ class Feed:
     size: int = 0
     budget: Budget | None = None
     blocked_until: float | None = None
+    gone_since: float | None = None
     skew: float | None = None
 
     @property
@@ -147,8 +198,9 @@ class Feed:
 class Observation:
     """What the last poll that could tell the state told.
 
-    `operation` is `None` where nothing was ever imported; `track` is `None` there, and where only `getImportProgress`
-    answered, which names no operation.
+    `operation` is `None` where the server holds none; `track` is `None` there, and where only `getImportProgress`
+    answered, which names no operation. `others_run` says that another operation of the latest list loads or runs: the
+    servers of a cluster have clocks of their own, so the one with the greatest `ts` may not be the one that runs.
     """
 
     source: Api
@@ -156,6 +208,7 @@ class Observation:
     outcome: Outcome
     operation: Operation | None
     track: Track | None
+    others_run: bool = False
 
     @property
     def step(self) -> Step:
@@ -173,7 +226,7 @@ class Observation:
     @property
     def fragile(self) -> bool:
         """Whether an operation loads or runs, so that a server that starts now would kill it."""
-        return self.active and self.step in LOADING_STEPS | IMPORTING_STEPS
+        return self.others_run or (self.active and self.step in LOADING_STEPS | IMPORTING_STEPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,12 +261,28 @@ class Record:
     plan: Plan | None = None
 
     @property
+    def clock_offset(self) -> float | None:
+        """Seconds that the server's clock is ahead of ours, by the `Date` of its latest answer; `None` before any.
+
+        0 within `SETTLED_OFFSET`, because `Date` has whole seconds.
+        """
+        told = [feed for feed in self.feeds.values() if feed.skew is not None]
+        if not told:
+            return None
+        offset = max(told, key=lambda feed: (feed.ok, feed.at)).skew or 0.0
+        return 0.0 if abs(offset) < SETTLED_OFFSET else offset
+
+    def server_time(self, now: float) -> float:
+        """`now` by the server's clock, which dates the operations."""
+        return now + (self.clock_offset or 0.0)
+
+    @property
     def interval(self) -> float:
         """Seconds from one poll to the next as long as nothing fails: the interval in force.
 
         A workspace is idle once it is known to be. Where only a large list answers, it is asked for every 5 minutes.
         """
-        if self.observation is None or self.observation.active:
+        if self.observation is None or self.observation.active or self.observation.fragile:
             interval = self.target.poll_interval
         else:
             interval = self.target.poll_interval_idle

@@ -11,6 +11,8 @@ from typing import Final, TypeVar
 from rc_import_exporter.core import history as histories
 from rc_import_exporter.core.domain import (
     FEEDS,
+    IMPORTING_STEPS,
+    LOADING_STEPS,
     REFUSALS,
     Api,
     Exchange,
@@ -32,9 +34,8 @@ from rc_import_exporter.core.verdict import state_of, told_by_progress
 
 WINDOW: Final = 60.0
 """The rate limiter's window, seconds: the wait where its headers tell no other."""
-SILENCES: Final = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.PROXY, Reason.SERVER})
-"""Failures that a server shows while it goes down and comes up again."""
-
+RUNS: Final = LOADING_STEPS | IMPORTING_STEPS
+"""The steps of an operation that a server which starts would end."""
 
 _Key = TypeVar("_Key")
 
@@ -57,15 +58,19 @@ class Store:
 def fold(record: Record, poll: Poll) -> Record:
     """The record with what one poll came to."""
     answers = {result.exchange.api: result.answer for result in poll.results if isinstance(result, Success)}
-    look = _look(record, answers, poll.ended)
+    info = answers.get(Api.INFO)
+    asked = replace(
+        record,
+        feeds=_fold_feeds(record.feeds, poll),
+        version=info.version if isinstance(info, InfoAnswer) else record.version,
+    )
+    look = _look(record, asked, answers, poll)
     history = record.history if look is None else histories.fold(record.history, look)
     observation = _observe(answers, history)
     told = observation is not None
     state = observation.state if observation is not None and look is not None else record.last_state
-    info = answers.get(Api.INFO)
     return replace(
-        record,
-        feeds=_fold_feeds(record.feeds, poll),
+        asked,
         history=history,
         observation=observation if told else record.observation,
         told=told,
@@ -76,7 +81,6 @@ def fold(record: Record, poll: Poll) -> Record:
         failures=_add(record.failures, _counted_failures(record, poll, told=told)),
         last_state=state,
         transitions=_add(record.transitions, _transition(record.last_state, state)),
-        version=info.version if isinstance(info, InfoAnswer) else record.version,
     )
 
 
@@ -92,7 +96,8 @@ def note_fault(record: Record, now: float) -> Record:
     )
 
 
-def _look(record: Record, answers: Mapping[Api, object], now: float) -> Look | None:
+def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Poll) -> Look | None:
+    """What the poll showed of operations, dated by the server's clock; `None` where neither feed answered."""
     status, listing = answers.get(Api.STATUS), answers.get(Api.LIST)
     sightings: list[Sighting] = []
     if isinstance(status, StatusAnswer) and status.operation is not None:
@@ -101,12 +106,16 @@ def _look(record: Record, answers: Mapping[Api, object], now: float) -> Look | N
         sightings.extend(Sighting(operation=each, state=state_of(each)) for each in listing.operations)
     elif not isinstance(status, StatusAnswer):
         return None
+    gone = [feed.gone_since for api, feed in before.feeds.items() if api in FEEDS and feed.gone_since is not None]
     return Look(
         sightings=sightings,
         listed=_listed(listing),
         empty=not sightings,
-        silent=_is_silent(record),
-        now=now,
+        began=after.server_time(poll.started),
+        ended=after.server_time(poll.ended),
+        gone_since=after.server_time(min(gone)) if gone else None,
+        interval=before.interval,
+        version=after.version,
     )
 
 
@@ -116,11 +125,6 @@ def _listed(listing: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(operation.id for operation in listing.operations))
 
 
-def _is_silent(record: Record) -> bool:
-    """Whether the poll before this one found the server gone."""
-    return not record.told and any(feed.reason in SILENCES for api, feed in record.feeds.items() if api in FEEDS)
-
-
 def _observe(answers: Mapping[Api, object], history: History) -> Observation | None:
     """What the poll tells: by `import.status` where it answered, else by the list, else by `getImportProgress`."""
     source = next((api for api in FEEDS if api in answers), None)
@@ -128,8 +132,14 @@ def _observe(answers: Mapping[Api, object], history: History) -> Observation | N
         track = history.newest
         if track is None:
             return _nothing(source)
+        listed = [history.tracks[id] for id in history.listed or () if id in history.tracks and id != history.current]
         return Observation(
-            source=source, state=track.state, outcome=track.outcome, operation=track.operation, track=track
+            source=source,
+            state=track.state,
+            outcome=track.outcome,
+            operation=track.operation,
+            track=track,
+            others_run=any(other.operation.valid and other.operation.step in RUNS for other in listed),
         )
     progress = answers.get(Api.PROGRESS)
     if not isinstance(progress, ProgressAnswer):
@@ -183,8 +193,17 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         detail=result.detail,
         failures=1 if before is None else before.failures + 1,
         since=poll.ended if before is None or before.since is None else before.since,
+        gone_since=_gone_since(before, result.reason, poll),
+        # A proxy that answers in the server's place has a clock of its own.
+        skew=exchange.skew if result.by_rocketchat else before.skew if before is not None else None,
         alone=not any(_is_rocketchats(other) for other in poll.results if other is not result),
     )
+
+
+def _gone_since(before: Feed | None, reason: Reason, poll: Poll) -> float | None:
+    if before is not None and before.gone_since is not None:
+        return before.gone_since
+    return poll.ended if reason is Reason.CONNECTION else None
 
 
 def _blocked_until(result: Result, now: float) -> float | None:

@@ -1,10 +1,9 @@
-"""What an operation has come to, and the sentence that says why.
+"""The outcome of an operation, and the sentence that says why.
 
-The heart of the exporter: `judge` is total over everything a server can send and everything that can have been seen
-of it before. `history` calls it with each sighting; `state_of` and `told_by_progress` serve the feeds that do not say
-the state, or not whether the operation is valid.
+`judge` is total: it has an answer for everything a server can send and everything that can have been seen before.
 """
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -12,26 +11,33 @@ from rc_import_exporter.core.domain import (
     IMPORTING_STEPS,
     LOADING_STEPS,
     WAITING_STEPS,
+    Counts,
     Kind,
     Operation,
     Outcome,
     State,
     Step,
 )
-from rc_import_exporter.core.snapshot import Cause, Track, Witness
+from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
 
 SLACK: Final = 500
-"""Records by which a finished operation's counts may stay short of what it did: the last write of a message import,
-and of every import before 6.3, can be missing, and those write every 500."""
+"""Records by which a finished operation's counts may be short of what it did: the last write of a message import, and
+of every import before 6.3, can be missing, and those write every 500."""
 SLACK_OF_USERS: Final = 50
 """The same for an import without messages since 6.3, which writes every 50."""
+DOUBLING_SINCE: Final = 7
+"""The major release from which on file imports count their users twice."""
+NEARLY_THE_SAME: Final = 1.25
+"""Two bounds of a duration that differ by less than this factor are one duration, told as "about"."""
+
+_MAJOR: Final = re.compile(r"\d+")
 
 
-def judge(operation: Operation, witness: Witness) -> Outcome:
+def judge(operation: Operation, evidence: Evidence) -> Outcome:
     """The outcome by the first row that matches; an absent `valid` is false, an absent count 0."""
     step = operation.step
     if step is Step.DONE:
-        return _judge_done(operation, witness)
+        return _judge_done(operation, evidence)
     if step is Step.IMPORT_FAILED:
         return Outcome.FAILED
     if step is Step.IMPORT_CANCELLED:
@@ -45,17 +51,39 @@ def judge(operation: Operation, witness: Witness) -> Outcome:
     return Outcome.UNKNOWN
 
 
-def _judge_done(operation: Operation, witness: Witness) -> Outcome:
-    if not operation.valid and not witness.sealed and _cut_short(operation, witness):
+def _judge_done(operation: Operation, evidence: Evidence) -> Outcome:
+    """Done is the server's word for "stopped": only a valid one says that nothing cut it off.
+
+    Counts cannot prove that an import ended well (users count twice, attachments are in no total), and too few of them
+    prove a cut only where the import was followed: records that were deselected stay in the total.
+    """
+    counts = operation.counts or Counts()
+    ended = Outcome.COMPLETED_WITH_ERRORS if counts.failed else Outcome.SUCCEEDED
+    if operation.valid or evidence.sealed:
+        return ended
+    if evidence.cut or evidence.next_before_end:
         return Outcome.INCOMPLETE
-    if operation.counts is not None and operation.counts.failed:
-        return Outcome.COMPLETED_WITH_ERRORS
-    return Outcome.SUCCEEDED
+    if evidence.next_at_end:
+        return ended
+    if evidence.alive:
+        short = counts.processed + slack_of(operation) < (counts.total or 0)
+        return Outcome.INCOMPLETE if short else Outcome.UNCONFIRMED
+    return ended if is_complete(operation, doubles=evidence.doubles) else Outcome.UNCONFIRMED
 
 
-def _cut_short(operation: Operation, witness: Witness) -> bool:
-    slack = 0 if witness.alive or witness.cut else slack_of(operation)
-    return operation.counts is not None and operation.counts.processed + slack < (operation.counts.total or 0)
+def is_complete(operation: Operation, *, doubles: bool) -> bool:
+    """Whether as many records were processed as there are, even if each staged user counts twice."""
+    counts = operation.counts or Counts()
+    twice = counts.staged.get(Kind.USERS, 0) if doubles else 0
+    return not counts.total or counts.processed >= counts.total + twice
+
+
+def counts_twice(operation: Operation, version: str | None) -> bool:
+    """Whether this import may count its users twice: file imports do since 7.0; an unknown version may be one."""
+    if operation.importer == "api" or not operation.dated_as_text:
+        return False
+    major = _MAJOR.match(version or "")
+    return major is None or int(major[0]) >= DOUBLING_SINCE
 
 
 def slack_of(operation: Operation) -> int:
@@ -69,8 +97,8 @@ def told_by_progress(operation: Operation) -> Outcome:
     """The outcome where only `getImportProgress` answers: what would hold whether the operation is valid or not."""
     if operation.step is Step.DONE and operation.counts is None:
         return Outcome.UNKNOWN
-    if_valid = judge(replace(operation, valid=True), Witness())
-    if_not = judge(replace(operation, valid=False), Witness(alive=True))
+    if_valid = judge(replace(operation, valid=True), Evidence())
+    if_not = judge(replace(operation, valid=False), Evidence(doubles=operation.importer != "api"))
     return if_valid if if_valid is if_not else Outcome.UNKNOWN
 
 
@@ -93,7 +121,7 @@ def state_of(operation: Operation) -> State:
 
 
 def sentence(track: Track) -> str:
-    """What the operation has come to and, where it ended badly, the cause, for people: one sentence, no full stop."""
+    """The outcome and, where the operation ended badly, the cause, for people: one sentence, no full stop."""
     match track.outcome:
         case Outcome.NONE:
             return "nothing was ever imported"
@@ -104,31 +132,43 @@ def sentence(track: Track) -> str:
         case Outcome.RUNNING:
             return f"imports: {_progress(track)}"
         case Outcome.SUCCEEDED:
-            return f"succeeded: {_progress(track)}{_after(track)}"
+            return f"succeeded: {_progress(track)}{_lasted(track)}"
         case Outcome.COMPLETED_WITH_ERRORS:
-            return f"completed with errors: {_failed(track):,} of {_total(track):,} {_rejected(track)}{_after(track)}"
+            return f"completed with errors: {_failed(track):,} of {_total(track):,} {_rejected(track)}{_lasted(track)}"
+        case Outcome.UNCONFIRMED:
+            return f"done by its own word, {_progress(track)}{_lasted(track)}; {_doubt(track)}"
         case Outcome.FAILED:
-            return f"failed at {_progress(track)}{_after(track)}: a phase of the import threw an error"
+            return f"failed at {_progress(track)}{_lasted(track)}: a phase of the import threw an error"
         case Outcome.INTERRUPTED | Outcome.INCOMPLETE:
-            return f"cut off at {_progress(track)}{_after(track)}: {_why(track)}"
+            return f"cut off at {_at_least(track)}{_lasted(track)}: {_why(track)}"
         case Outcome.DISCARDED:
             return f"discarded before it ran: {_why(track)}"
         case Outcome.CANCELED:
-            return f"canceled at {_progress(track)}{_after(track)}"
+            return f"canceled at {_progress(track)}{_lasted(track)}"
         case Outcome.UNKNOWN:
-            return "its step is none that this release knows"
+            return "its step is not known to this release"
 
 
 _WHY: Final = {
-    Cause.FOUND: "it was so when this exporter first saw it",
-    Cause.RESTARTED: "contact was lost before, so the server restarted",
+    Cause.RESTARTED: "the server that ran it stopped or crashed",
     Cause.SUPERSEDED: "another import took its place",
     Cause.INVALIDATED: "an administrator cleared it, or another server of the cluster started",
+    Cause.CLEARED: "an administrator cleared it",
 }
 
 
 def _why(track: Track) -> str:
-    return _WHY[track.cause or Cause.FOUND]
+    if track.cause is not None and track.cause is not Cause.UNCERTAIN:
+        return _WHY[track.cause]
+    if track.operation.step in WAITING_STEPS:
+        return "the server restarted, or an administrator cleared it"
+    return "the server restarted, another server of the cluster started, or an administrator cleared it"
+
+
+def _doubt(track: Track) -> str:
+    if is_complete(track.operation, doubles=False):
+        return "it cannot be told whether it was cut off"
+    return "it cannot be told whether it was cut off or records were deselected"
 
 
 def _rejected(track: Track) -> str:
@@ -155,11 +195,36 @@ def _progress(track: Track) -> str:
     return f"{counts.processed:,} of {_records(track)}" if counts.total is not None else f"{counts.processed:,} records"
 
 
-def _after(track: Track) -> str:
-    begun = track.run_started if track.run_started is not None else track.operation.created
-    if begun is None or track.finished is None or track.dated_by_start or track.finished <= begun:
+def _at_least(track: Track) -> str:
+    """What a cut-off operation had done: the counts that it had not written yet are missing."""
+    counts = track.operation.counts
+    short = counts is not None and counts.total is not None and counts.processed < counts.total
+    return f"{'at least ' if short else ''}{_progress(track)}"
+
+
+def _lasted(track: Track) -> str:
+    """How long it took, from the start of the run where that was seen, else from the creation; or nothing."""
+    if track.end is None:
         return ""
-    return f" after {spell(track.finished - begun)}"
+    if track.run_start is not None and track.run_start.seen:
+        ran = _between(track.run_start, track.end)
+        return f", ran {ran}" if ran else ""
+    least = 0.0 if track.run_start is None else track.end.earliest - track.run_start.latest
+    if least >= 1:
+        return f", ran at least {spell(least)}"
+    created = track.operation.created
+    after = 0.0 if created is None or not track.end.seen else track.end.latest - created
+    return f", {spell(after)} after it was created" if after >= 1 else ""
+
+
+def _between(start: Moment, end: Moment) -> str:
+    """The duration between two moments, with the bound that it is; empty where nothing is known of it."""
+    least, most = max(0.0, end.earliest - start.latest), max(0.0, end.latest - start.earliest)
+    if start.seen and end.seen:
+        return spell(max(0.0, end.latest - start.latest))
+    if most <= least * NEARLY_THE_SAME:
+        return f"about {spell((least + most) / 2)}"
+    return f"at most {spell(most)}" if most > 0 else ""
 
 
 def spell(seconds: float) -> str:

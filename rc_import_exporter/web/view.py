@@ -60,6 +60,7 @@ _LEVELS: Final[Mapping[Outcome, Level]] = {
     Outcome.SUCCEEDED: Level.QUIET,
     Outcome.COMPLETED_WITH_ERRORS: Level.WARNING,
     Outcome.INCOMPLETE: Level.CRITICAL,
+    Outcome.UNCONFIRMED: Level.WARNING,
     Outcome.FAILED: Level.CRITICAL,
     Outcome.INTERRUPTED: Level.CRITICAL,
     Outcome.DISCARDED: Level.QUIET,
