@@ -173,7 +173,7 @@ class Oracle:
                 Ending.DISCARDED: {Outcome.DISCARDED},
             }
             # An operation that was invalid and went on is still open: what it will come to is not known yet.
-            yield Row.OUTCOME, outcome not in right.get(ending, FINISHED), False
+            yield Row.OUTCOME, outcome not in right.get(ending, FINISHED), seen.cut
 
     def _could_be_cut(self, seen: Seen) -> bool:
         """Whether what ended well looked like one that was cut off."""
@@ -233,8 +233,6 @@ class Oracle:
 
     def _spans(self, span: Span, earliest: float | None, latest: float | None) -> bool:
         if earliest is None or latest is None:
-            return False
-        if span.seen and span.latest - span.earliest > self._poll_gap + self._slack:
             return False
         earliest, latest = earliest + self._clock, latest + self._clock
         return span.earliest - self._slack <= latest and earliest <= span.latest + self._slack

@@ -318,7 +318,7 @@ class Servers:
     def _killed(self, truth: Truth) -> None:
         truth.dead = self.now
         truth.ended = (self.now, self.now)
-        truth.blames = {Blame.CRASH}
+        truth.blames.add(Blame.CRASH)
         truth.ending = Ending.CUT_LOADING if truth.run_started is None else Ending.CUT
         self._stop(truth)
 
