@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a program beside the package, not a part of it
-"""Writes what the Helm chart and the plain manifests repeat: rules, dashboards, options, values, objects.
+"""Generates the parts of the Helm chart and the plain manifests that come from elsewhere: rules, dashboards, options.
 
-Run as `python -m deploy.generate` from the top of the checkout, after `make tools`, which brings helm. Tests compare
-what is committed with what `files` returns.
+Run `python -m deploy.generate` in the repository's root directory, after `make tools`, which installs helm. Tests
+compare the committed files with what `files` returns.
 """
 
 import itertools
@@ -28,19 +28,23 @@ KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 RULES: Final = ROOT / "deploy" / "prometheus"
 DASHBOARDS: Final = ROOT / "grafana" / "dashboards"
 GENERATED_FOLDERS: Final = (CHART / "files",)
-"""Nothing else lies in them: what is not generated any more is removed."""
+"""Folders with generated files only. Other files in them are deleted."""
 
 _FROM_HELM: Final = frozenset({"helm.sh/chart", "app.kubernetes.io/managed-by"})
 _NOT_IN_VALUES: Final = frozenset(
     {"config", "web", "user_id", "user_id_file", "auth_token", "auth_token_file", "url", "workspaces"}
 )
-"""What the chart itself sets, what it takes from Secrets alone, and what only a workspace has."""
+"""Options that the chart sets itself, that come only from Secrets, or that only a workspace has."""
 
 Tree = dict[str, object]
 
 
 def files(helm: Path) -> dict[Path, str]:
-    """Every generated file with its content."""
+    """The path and content of each generated file."""
+    return _chart_files() | dict(_manifests(helm))
+
+
+def _chart_files() -> dict[Path, str]:
     made = {
         CHART / "Chart.yaml": _chart((CHART / "Chart.yaml").read_text()),
         CHART / "values.schema.json": _schema((CHART / "values.schema.json").read_text()),
@@ -53,11 +57,11 @@ def files(helm: Path) -> dict[Path, str]:
     made[KUBERNETES / "components" / "grafana-dashboards" / "dashboards.yaml"] = _references(
         [path.stem for path in dashboards]
     )
-    return made | dict(_manifests(helm))
+    return made
 
 
 def render(helm: Path, values: Mapping[str, object], *arguments: str) -> str:
-    """What the chart makes of these values, for a release that is called like the chart."""
+    """The manifests that the chart renders from these values, for a release with the chart's name."""
     command = [str(helm), "template", NAME, str(CHART), "--values", "-", *arguments]
     ran = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)  # noqa: S603 - the caller's own helm
     if ran.returncode:
@@ -66,7 +70,7 @@ def render(helm: Path, values: Mapping[str, object], *arguments: str) -> str:
 
 
 BASE: Final[Mapping[str, object]] = {"existingConfigMap": NAME}
-"""The values of the plain manifests: whoever uses them has a ConfigMap and a Secret of these names."""
+"""The values of the plain manifests. Their users create a ConfigMap and a Secret with these names."""
 
 ROCKETCHAT: Final[list[object]] = [
     {"ports": [{"port": 443, "protocol": "TCP"}]},
@@ -75,7 +79,7 @@ ROCKETCHAT: Final[list[object]] = [
         "ports": [{"port": 3000, "protocol": "TCP"}],
     },
 ]
-"""Any Rocket.Chat behind HTTPS, and the pods of its chart in this cluster."""
+"""Any Rocket.Chat with HTTPS, and the pods of its Helm chart in this cluster."""
 
 COMPONENTS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "service-monitor": ("servicemonitor.yaml", {"serviceMonitor": {"enabled": True}}),
@@ -83,7 +87,7 @@ COMPONENTS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "prometheus-rule": ("prometheusrule.yaml", {"prometheusRule": {"enabled": True}}),
     "network-policy": ("networkpolicy.yaml", {"networkPolicy": {"enabled": True, "to": ROCKETCHAT}}),
 }
-"""The folder of a component that is rendered, the template and the values it comes from."""
+"""The folder of each rendered component, its template and its values."""
 
 
 def _manifests(helm: Path) -> Iterator[tuple[Path, str]]:
@@ -95,7 +99,7 @@ def _manifests(helm: Path) -> Iterator[tuple[Path, str]]:
 
 
 def plain(rendered: str) -> str:
-    """A manifest without what only Helm says: where it comes from, and the namespace."""
+    """A manifest without Helm's comments, labels and namespace."""
     lines = [
         line
         for line in rendered.splitlines()
@@ -109,14 +113,14 @@ def _key(line: str) -> str:
 
 
 def _chart(written: str) -> str:
-    """The chart has the exporter's own version."""
+    """The chart's metadata with the exporter's version."""
     return re.sub(
         r'^(version: |appVersion: )("?)[^"\n]*("?)$', rf"\g<1>\g<2>{__version__}\g<3>", written, flags=re.MULTILINE
     )
 
 
 def _schema(written: str) -> str:
-    """The schema of the values with the exporter's options in it."""
+    """The schema of the values, with the exporter's options."""
     schema = json.loads(written)
     usable = [option for option in OPTIONS if option.in_file and option.path[0] not in _NOT_IN_VALUES]
     config, workspace = schema["$defs"]["config"], schema["$defs"]["workspace"]
@@ -130,7 +134,7 @@ def _schema(written: str) -> str:
 
 
 def _properties(options: Iterable[Option], depth: int = 0) -> Tree:
-    """A tree of options; those of one branch stand beside each other."""
+    """The options as a schema's properties. Options of one branch must follow each other."""
     made: Tree = {}
     for key, group in itertools.groupby(options, key=lambda option: option.path[depth]):
         members = list(group)
@@ -149,7 +153,7 @@ def _closed(properties: Tree) -> Tree:
 
 
 def _value(option: Option) -> Tree:
-    """What one option's value may be; bounds are the exporter's own to check."""
+    """The schema of one option's value. The exporter itself checks the bounds."""
     default = f" Default: {option.default}." if option.default else ""
     kind = {"enum": _members(option)} if option.metavar == "WORD" else _KINDS.get(option.metavar, {"type": "string"})
     return {**kind, "description": option.help + default}
@@ -169,12 +173,12 @@ _KINDS: Final[Mapping[str, Tree]] = {
     "TEXT": {"type": ["string", "number", "boolean"]},
     "URL": {"type": "string", "pattern": r"^https?://[^@\s]+$"},
 }
-"""By what stands for the value in help. A URL has no name and password here: a ConfigMap is no place for them."""
+"""The schema by the option's placeholder in help. A URL must not contain credentials, as a ConfigMap is not secret."""
 
 
 def _readme(written: str, values: str) -> str:
-    """The chart's README with the table of its values."""
-    rows = ["| value | default | what |", "|---|---|---|"]
+    """The chart's README with the table of values."""
+    rows = ["| value | default | description |", "|---|---|---|"]
     rows += [f"| `{path}` | {_shown(default)} | {text} |" for path, text, default in documented(values)]
     table = "\n".join(rows)
     before, start, rest = written.partition("<!-- values -->\n")
@@ -187,7 +191,7 @@ def _shown(default: object) -> str:
 
 
 def documented(values: str) -> Iterator[tuple[str, str, object]]:
-    """Each key of a values file that has a comment `# -- …` above it: its path, that comment, its default."""
+    """The path, comment and default of each key of a values file with a comment `# -- …` above it."""
     tree: object = yaml.safe_load(values)
     above: list[tuple[int, str]] = []
     comment: list[str] = []
@@ -209,7 +213,7 @@ def _at(tree: object, path: list[str]) -> object:
 
 
 def _config_maps(stems: list[str]) -> str:
-    """A kustomization that makes a ConfigMap of each dashboard, used by two components."""
+    """A kustomization with a ConfigMap for each dashboard."""
     maps = [{"name": _config_map(stem), "files": [f"{stem}.json"]} for stem in stems]
     return _yaml(
         {
@@ -222,7 +226,7 @@ def _config_maps(stems: list[str]) -> str:
 
 
 def _references(stems: list[str]) -> str:
-    """A GrafanaDashboard for each of these ConfigMaps."""
+    """A GrafanaDashboard for each ConfigMap."""
     return "---\n".join(
         _yaml(
             {
@@ -248,12 +252,18 @@ def _yaml(document: object) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def main() -> None:
-    """Write them all."""
-    made = files(HELM)
+def _write(made: Mapping[Path, str]) -> None:
     for path, content in made.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+
+
+def main() -> None:
+    """Write all generated files, and delete others in the folders of generated files."""
+    # The manifests are rendered from the chart, so the chart's files have to be written first.
+    made = _chart_files()
+    _write(made)
+    _write(dict(_manifests(HELM)))
     for folder in GENERATED_FOLDERS:
         for path in folder.rglob("*"):
             if path.is_file() and path not in made:

@@ -1,4 +1,5 @@
-"""The dashboards: their source, and in `dashboards/` the JSON that `python -m grafana.generate` makes of it.
+"""The source of the Grafana dashboards. `python -m grafana.generate` writes their JSON to `dashboards/`.
 
-Nothing of the exporter imports this. It reads the words of the API from the package, so that no dashboard can lack one.
+The exporter does not import this package. The dashboards take words and metric names from the exporter, so that they
+cannot lack one.
 """

@@ -1,4 +1,4 @@
-"""The board "Rocket.Chat imports, all workspaces": one row a workspace, the worst first, made for hundreds."""
+"""The dashboard "Rocket.Chat imports, all workspaces": one row for each of many workspaces, the worst first."""
 
 from typing import Final
 
@@ -35,27 +35,27 @@ from grafana.queries import (
 from grafana.words import (
     BLUE,
     ORANGE,
-    OUT_OF_SIGHT_TEXT,
     OUTCOME_NUMBERS,
     OUTCOMES,
     SLATE,
     VERMILION,
     YELLOW,
 )
+from rc_import_exporter.core import advice
 from rc_import_exporter.core.domain import Outcome
 
 _INFRASTRUCTURE: Final = "__name__|job|instance|url|endpoint|namespace|pod|container|service|node|prometheus"
 _LABEL: Final = chosen(
     "label",
     "Filter by label",
-    "A label of the workspaces, as configured (team, tenant, …).",
+    "A label from the workspaces' configuration, such as team or tenant.",
     f"label_names({series('workspace_info', selector=SCRAPED)})",
     multi=False,
     regex=f"/^(?!(?:{_INFRASTRUCTURE})$).*$/",
 )
 _VALUE: Final = chosen(
     "value",
-    "that is",
+    "Label value",
     "The values of that label to show.",
     f"label_values({series('workspace_info', selector=SCRAPED)}, $label)",
 )
@@ -65,7 +65,7 @@ _FILTER: Final = "max by (workspace) (" + series("workspace_info", '$label=~"$va
 
 
 def _filtered(expr: str) -> str:
-    """Only the workspaces whose label has one of the chosen values; label names have no place in other metrics."""
+    """Only the workspaces whose label has a selected value. Only `workspace_info` has the configured labels."""
     return f"({expr})\nand on (workspace) {_FILTER}"
 
 
@@ -87,36 +87,36 @@ def _stat(title: str, description: str, condition: str, color: str) -> Panel:
 _COUNTS: Final = Section(
     panels=[
         _stat(
-            "Need someone",
-            "Workspaces whose newest import failed, was interrupted or was cut off.",
+            "Need attention",
+            "Workspaces whose newest import failed, was cut off or is incomplete.",
             TROUBLED,
             VERMILION,
         ),
         _stat(
-            "Out of sight",
-            "Workspaces of whose state nothing is known any more: an import may be running there.",
+            advice.UNSEEN,
+            "Workspaces whose state is not known: an import may be running there.",
             _LOST,
             SLATE,
         ),
         _stat(
-            "Rejected records",
-            "Workspaces whose newest import is done and rejected records; API imports reject whoever exists already.",
+            advice.OUTCOMES[Outcome.COMPLETED_WITH_ERRORS].title,
+            "Workspaces whose newest import is done but rejected records. API imports reject users who already exist.",
             is_one_of("outcome", [Outcome.COMPLETED_WITH_ERRORS]),
             ORANGE,
         ),
         _stat(
-            "Must not be restarted",
-            "Workspaces where an import loads or runs: a server that starts there cuts it off.",
+            "Do not restart",
+            "Workspaces where an import loads or runs. Any server that starts there cuts it off.",
             FRAGILE,
             BLUE,
         ),
         _stat(
-            "Wait for their start",
-            "Workspaces with an import that is new or ready, and that somebody has to start.",
+            advice.OUTCOMES[Outcome.WAITING].title,
+            "Workspaces with a new or ready import that someone has to start.",
             is_one_of("outcome", [Outcome.WAITING]),
             YELLOW,
         ),
-        _stat("Workspaces", "All that are configured and match the filters.", each("workspace_info"), "transparent"),
+        _stat("Workspaces", "All configured workspaces that match the filters.", each("workspace_info"), "transparent"),
     ]
 )
 
@@ -134,12 +134,12 @@ _LAST_SUCCESS: Final = "last_finished_timestamp_seconds", one_of("outcome", list
 
 
 def _table(*parts: tuple[Column, str]) -> tuple[list[Column], list[Query]]:
-    """Columns with their queries, which the columns name by letter."""
+    """The columns and their queries. Each column names its query by letter."""
     return [column for column, _ in parts], [Query(expr=_filtered(expr), table=True) for _, expr in parts]
 
 
 _COLUMNS, _QUERIES = _table(
-    (Column(source="A", title="Verdict", words=OUTCOME_NUMBERS, width=230), OUTCOME),
+    (Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=230), OUTCOME),
     (
         Column(
             source="B",
@@ -159,7 +159,7 @@ _COLUMNS, _QUERIES = _table(
         each("operation_records_failed"),
     ),
     (
-        Column(source="E", title="Last moved", unit="dateTimeFromNow", width=130),
+        Column(source="E", title="Last progress", unit="dateTimeFromNow", width=130),
         f"{each('operation_progress_timestamp_seconds')} * 1000",
     ),
     (
@@ -194,26 +194,23 @@ _WORKSPACES: Final = Section(
     panels=[
         Panel(
             kind="table",
-            title="How is each workspace doing?",
+            title="Newest import of each workspace",
             description=(
-                "The worst first. A workspace's name leads to its own dashboard; a column's funnel narrows the list. "
-                "An empty cell is something that there rightly is not: no progress before an import is loaded, no "
-                "success ever seen."
+                "The worst outcome first. A workspace's name links to its own dashboard. The funnel of a column "
+                "filters the list. A cell is empty if there is no value: no progress before an import is loaded, or no "
+                "success yet."
             ),
             size=(24, 15),
             queries=_QUERIES,
             columns=[Column(source="workspace", title="Workspace", link=_TO_ONE, cell="color-text"), *_COLUMNS],
             custom={"filterable": True},
-            sort="Verdict",
-            nothing="No workspace matches the filters, or no exporter is scraped",
+            sort="Outcome",
+            nothing="No workspace matches the filters, or Prometheus scrapes no exporter",
         ),
         Panel(
             kind="timeseries",
-            title="How many workspaces were doing what?",
-            description=(
-                "Workspaces by the outcome of their newest import, over time; all that are configured and match the "
-                "filters."
-            ),
+            title="Workspaces by outcome",
+            description=("The number of workspaces by the outcome of their newest import over time."),
             size=(24, 8),
             queries=[
                 Query(
@@ -221,7 +218,7 @@ _WORKSPACES: Final = Section(
                     legend="{{outcome}}",
                     range=True,
                 ),
-                Query(expr=f"count({_filtered(_LOST)})", legend="out_of_sight", range=True),
+                Query(expr=f"count({_filtered(_LOST)})", legend="unseen", range=True),
             ],
             unit="none",
             decimals=0,
@@ -235,24 +232,24 @@ _WORKSPACES: Final = Section(
                 renamed(value, text, color)
                 for value, text, color in [
                     *((word.value.value, word.text, word.color) for word in OUTCOMES),
-                    ("out_of_sight", OUT_OF_SIGHT_TEXT, SLATE),
+                    ("unseen", advice.UNSEEN, SLATE),
                 ]
             ],
-            nothing="No exporter was scraped in this time",
+            nothing="Prometheus scraped no exporter in this time range",
         ),
     ]
 )
 
 
 def _expected(name: str) -> str:
-    """What is expected of a workspace's newest import: of any, or of its importer."""
+    """The expectation for the newest import of a workspace: one for any importer, or for the import's own importer."""
     by_importer = each(name, "importer", matchers=[_SOME])
     of_this = f"{by_importer} and on (workspace, importer) {each('operation_info', 'importer')}"
     return f"({each(name, matchers=[_ANY])} or max by (workspace) ({of_this}))"
 
 
 def _since_success() -> str:
-    """Seconds since the last success, as a share of the interval in which one is expected."""
+    """The time since the last success as a share of the interval in which one is expected."""
     name, matcher = _LAST_SUCCESS
     interval = "expected_success_interval_seconds"
     every = each(interval, matchers=[_ANY])
@@ -277,12 +274,12 @@ def _share(title: str, letter: str) -> Column:
 _EXPECTING: Final = " or ".join(
     each(f"expected_{limit}") for limit in ("success_interval_seconds", "run_seconds", "failed_ratio", "records")
 )
-"""The workspaces of which anything is expected."""
+"""The workspaces with an expectation."""
 
 _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
-    (Column(source="A", title="Verdict", words=OUTCOME_NUMBERS, width=230), where(OUTCOME, _EXPECTING)),
+    (Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=230), where(OUTCOME, _EXPECTING)),
     (Column(source="B", title="Data age", unit="dtdurations", decimals=0, width=105), where(DATA_AGE, _EXPECTING)),
-    (_share("Time since the last success", "C"), _since_success()),
+    (_share("Time since success", "C"), _since_success()),
     (
         _share("Running time", "D"),
         (
@@ -291,7 +288,7 @@ _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
         ),
     ),
     (
-        _share("Share of rejected records", "E"),
+        _share("Rejected", "E"),
         (
             f"{each('operation_records_failed')} / ({each('operation_records')} > 0) / "
             f"({_expected('expected_failed_ratio')} > 0)"
@@ -300,7 +297,7 @@ _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
     (
         Column(
             source="F",
-            title="Records, at least",
+            title="Least records",
             unit="percentunit",
             decimals=0,
             steps=[(None, VERMILION), (1, DEFAULT)],
@@ -310,15 +307,15 @@ _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
 )
 
 _EXPECTATIONS: Final = Section(
-    title="What is expected",
+    title="Expectations",
     panels=[
         Panel(
             kind="table",
-            title="Are the expectations met?",
+            title="Share of each limit",
             description=(
-                "Each as a share of what the configuration expects of the workspace: from 100 % on, the last success "
-                "is overdue, the run too long, the rejected too many. Records should reach 100 % when an import has "
-                "ended."
+                "Each value as a share of the configured limit. At 100 % or more the next success is overdue, the run "
+                "takes too long, or too many records are rejected. Records should be at 100 % or more after an import "
+                "has ended."
             ),
             size=(24, 8),
             queries=_EXPECTED_QUERIES,
@@ -326,8 +323,8 @@ _EXPECTATIONS: Final = Section(
                 Column(source="workspace", title="Workspace", link=_TO_ONE, cell="color-text"),
                 *_EXPECTED_COLUMNS,
             ],
-            sort="Time since the last success",
-            nothing="Nothing is expected: set expect.success_every and the like for a workspace",
+            sort="Time since success",
+            nothing="No expectations: set options such as expect.success_every for a workspace",
         )
     ],
 )
@@ -335,7 +332,7 @@ _EXPECTATIONS: Final = Section(
 BOARD: Final = Board(
     uid=IMPORTS,
     title="Rocket.Chat imports, all workspaces",
-    description="Which workspace needs me?",
+    description="Which workspace needs attention?",
     since="24h",
     variables=[DATA_SOURCE_VARIABLE, JOB, INSTANCE, WORKSPACE, _LABEL, _VALUE, EXPORTER_VARIABLE],
     links=[TO_IMPORT, TO_EXPORTER, *OUTWARD],

@@ -1,4 +1,4 @@
-"""The board "Rocket.Chat import exporter": how the exporter itself is doing."""
+"""The dashboard "Rocket.Chat import exporter": the health of the exporter itself."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ from grafana.panels import DEFAULT, Board, Column, Panel, Query, Section, colore
 from grafana.queries import DATA_AGE, SCRAPED, each, series
 from grafana.words import BLUE, DEEP_BLUE, GREY, ORANGE, REASONS, SKY, VERMILION, values
 
-_NO_EXPORTER: Final = "No exporter is scraped"
+_NO_EXPORTER: Final = "Prometheus scrapes no exporter"
 _BUCKETS: Final = f"rate({series('exporter_request_duration_seconds_bucket', selector=SCRAPED)}[$__rate_interval])"
 _SUM: Final = f"rate({series('exporter_request_duration_seconds_sum', selector=SCRAPED)}[$__rate_interval])"
 _COUNT: Final = f"rate({series('exporter_request_duration_seconds_count', selector=SCRAPED)}[$__rate_interval])"
@@ -25,23 +25,19 @@ _COUNT: Final = f"rate({series('exporter_request_duration_seconds_count', select
 
 _BUILD: Final = series("exporter_build_info", selector=SCRAPED)
 _OURS: Final = f"and on (job, instance) {_BUILD}"
-"""Keeps the metrics that every process has to those of exporters."""
+"""Limits metrics that any process can have to those of exporters."""
 
 
 def _process(name: str) -> str:
     return f"{name}{{{SCRAPED}}} {_OURS}"
 
 
-_CPU: Final = f"rate(process_cpu_seconds_total{{{SCRAPED}}}[$__rate_interval]) {_OURS}"
-
 _NOW: Final = Section(
     panels=[
         Panel(
             kind="stat",
-            title="Can it tell every state?",
-            description=(
-                "The share of the workspaces whose last poll could tell the state of the import, and is not stale."
-            ),
+            title="State known",
+            description="The share of workspaces whose last poll read the state of the import and is not too old.",
             size=(5, 4),
             queries=[Query(expr=f"avg({each('up')})")],
             unit="percentunit",
@@ -53,19 +49,19 @@ _NOW: Final = Section(
         Panel(
             kind="stat",
             title="Oldest data",
-            description="How long ago the state of the workspace that waited longest could last be told.",
+            description="The greatest time since the last poll of a workspace that read the state.",
             size=(5, 4),
             queries=[Query(expr=f"max({DATA_AGE})")],
             unit="dtdurations",
             decimals=1,
             steps=[(None, DEFAULT), (120, ORANGE), (180, VERMILION)],
-            nothing="No state was told yet",
+            nothing="No state read yet",
         ),
         Panel(
             kind="stat",
             title="Most overdue poll",
             description=(
-                "How long ago the next poll of any workspace should have begun: more than seconds is a poller that "
+                "How late the most overdue poll of any workspace is. If it is more than a few seconds, the poller "
                 "hangs."
             ),
             size=(5, 4),
@@ -73,27 +69,27 @@ _NOW: Final = Section(
             unit="dtdurations",
             decimals=1,
             steps=[(None, DEFAULT), (60, ORANGE), (120, VERMILION)],
-            nothing="Nothing was polled yet",
+            nothing="No poll yet",
         ),
         Panel(
             kind="stat",
-            title="Is the configuration in force?",
+            title="Configuration",
             description=(
-                "Whether the configuration was last read without a mistake; after a mistake the one before stays in "
-                "force."
+                "Whether the configuration had no mistakes when it was last read. If it had, the exporter still uses "
+                "the previous one."
             ),
             size=(5, 4),
             queries=[
                 Query(expr=f"min({series('exporter_config_last_reload_successful', selector=SCRAPED)})"),
             ],
-            words={"0": ("No: it has a mistake", VERMILION), "1": ("Yes", DEEP_BLUE)},
+            words={"0": ("Has mistakes", VERMILION), "1": ("In use", DEEP_BLUE)},
             options={"colorMode": "background"},
             nothing=_NO_EXPORTER,
         ),
         Panel(
             kind="stat",
             title="Workspaces",
-            description="How many workspaces the exporters poll.",
+            description="The number of workspaces that the exporters poll.",
             size=(4, 4),
             queries=[Query(expr=f"count({each('workspace_info')})")],
             unit="none",
@@ -108,10 +104,10 @@ _POLLS: Final = Section(
     panels=[
         Panel(
             kind="timeseries",
-            title="How long do calls to Rocket.Chat take?",
+            title="Duration of calls to Rocket.Chat",
             description=(
-                "Request durations over all workspaces, body included: half, 95 % and 99 % take at most so long; and "
-                "their mean."
+                "The duration that 50 %, 95 % and 99 % of calls to all workspaces do not exceed, and the mean. It "
+                "includes reading the body."
             ),
             size=(12, 8),
             queries=[
@@ -127,14 +123,14 @@ _POLLS: Final = Section(
             ],
             unit="s",
             overrides=[colored("A", SKY), colored("B", BLUE), colored("C", ORANGE), colored("D", GREY)],
-            nothing="No calls in this time",
+            nothing="No calls in this time range",
         ),
         Panel(
             kind="timeseries",
-            title="Which calls fail, and why?",
+            title="Failed calls",
             description=(
-                "Failed calls per minute, by endpoint and reason. A refusal counts once where another endpoint is "
-                "enough."
+                "Failed calls per minute by endpoint and reason. If one endpoint refuses and another is enough, the "
+                "refusal is counted once."
             ),
             size=(12, 8),
             queries=[
@@ -149,12 +145,12 @@ _POLLS: Final = Section(
             ],
             unit="cpm",
             custom={"showPoints": "always", "pointSize": 6},
-            nothing="No call has failed in this time",
+            nothing="No call failed in this time range",
         ),
         Panel(
             kind="timeseries",
-            title="How many calls does it make?",
-            description="Requests per minute, by endpoint and HTTP status; none is a call without an answer.",
+            title="Calls per minute",
+            description="Calls by endpoint and HTTP status. The status none is a call without an answer.",
             size=(12, 8),
             queries=[
                 Query(
@@ -169,14 +165,14 @@ _POLLS: Final = Section(
                 ),
             ],
             unit="cpm",
-            nothing="No calls in this time",
+            nothing="No calls in this time range",
         ),
         Panel(
             kind="timeseries",
-            title="How much of the rate limit is left?",
+            title="Rate limit",
             description=(
-                "Calls left in the server's window of 60 s, the least of all workspaces, and the limit. Two "
-                "exporters behind one address share it; below 2 one of them will be refused."
+                "The fewest calls left of all workspaces in the server's window of 60 s, and the limit. Exporters with "
+                "the same address share the limit: below 2, the server will refuse one of two exporters."
             ),
             size=(12, 8),
             queries=[
@@ -188,26 +184,24 @@ _POLLS: Final = Section(
             unit="none",
             decimals=0,
             overrides=[colored("B", GREY)],
-            nothing="Not limited: the user bypasses the limiter, or it is off",
+            nothing="Not limited: the user may bypass the limit, or it is off",
         ),
         Panel(
             kind="timeseries",
-            title="How old is the data?",
-            description=(
-                "Seconds since the state of each workspace could last be told; 20 workspaces at most, the oldest."
-            ),
+            title="Data age",
+            description=("Time since the last poll that read the state, for the 20 workspaces with the oldest data."),
             size=(12, 8),
             queries=[Query(expr=f"topk(20, {DATA_AGE})", legend="{{workspace}}", range=True)],
             unit="s",
             custom={"thresholdsStyle": {"mode": "line"}},
             steps=[(None, "transparent"), (180, VERMILION)],
-            nothing="No state was told in this time",
+            nothing="No state read in this time range",
         ),
         Panel(
             kind="timeseries",
-            title="How often does it poll?",
+            title="Poll interval",
             description=(
-                "Seconds from one poll to the next, 20 workspaces at most, the longest: it grows while polls fail."
+                "Time from one poll to the next, for the 20 workspaces with the longest. It grows while polls fail."
             ),
             size=(12, 8),
             queries=[
@@ -215,14 +209,15 @@ _POLLS: Final = Section(
             ],
             unit="s",
             custom={"lineInterpolation": "stepAfter"},
-            nothing="Nothing was polled in this time",
+            nothing="No poll in this time range",
         ),
         Panel(
             kind="table",
-            title="What does each workspace's access look like?",
+            title="API access by workspace",
             description=(
-                "For each endpoint: whether the last call succeeded and what it failed of, and when the rate "
-                "limiter's window ends by the server's clock. An empty cell: it does not fail, or it is not limited."
+                "For each endpoint, whether the last call succeeded, the reason if it failed, and when the window of "
+                "the rate limit ends by the server's clock. A cell is empty if the endpoint does not fail or is not "
+                "limited."
             ),
             size=(24, 9),
             queries=[
@@ -240,11 +235,11 @@ _POLLS: Final = Section(
                     words={"0": ("failed", VERMILION), "1": ("succeeded", DEFAULT)},
                     cell="color-text",
                 ),
-                Column(source="reason", title="Why", words=values(REASONS), cell="color-text", width=400),
-                Column(source="C", title="Limit's window ends", unit="time:HH:mm:ss", width=150),
+                Column(source="reason", title="Reason", words=values(REASONS), cell="color-text", width=400),
+                Column(source="C", title="Limit window ends", unit="time:HH:mm:ss", width=150),
                 Column(
                     source="D",
-                    title="State told?",
+                    title="State known?",
                     words={"0": ("no", VERMILION), "1": ("yes", DEFAULT)},
                     cell="color-text",
                     width=95,
@@ -252,13 +247,14 @@ _POLLS: Final = Section(
             ],
             sort="Last call",
             descending=False,
-            nothing="Nothing was called yet",
+            nothing="No call yet",
         ),
         Panel(
             kind="table",
-            title="When was each workspace last polled?",
+            title="Last polls",
             description=(
-                "The last poll, whatever came of it, and when user id and token were last read from their source."
+                "When each workspace was last polled, successfully or not, and when its user id and token were last "
+                "read."
             ),
             size=(24, 8),
             queries=[
@@ -276,8 +272,8 @@ _POLLS: Final = Section(
         ),
         Panel(
             kind="bargauge",
-            title="What did it see in this time?",
-            description="Operations that were created and changes of state, by the state entered, over the time shown.",
+            title="Imports created and states entered",
+            description="Imports that were created, and changes of state by new state, in this time range.",
             size=(24, 11),
             queries=[
                 Query(
@@ -306,7 +302,7 @@ _PROCESS: Final = Section(
     panels=[
         Panel(
             kind="timeseries",
-            title="How much memory does it take?",
+            title="Memory",
             description="Resident memory of each exporter.",
             size=(8, 7),
             queries=[Query(expr=_process("process_resident_memory_bytes"), legend="{{instance}}", range=True)],
@@ -315,8 +311,8 @@ _PROCESS: Final = Section(
         ),
         Panel(
             kind="timeseries",
-            title="How much CPU does it take?",
-            description="Share of one CPU that each exporter uses.",
+            title="CPU",
+            description="The share of one CPU that each exporter uses.",
             size=(8, 7),
             queries=[
                 Query(
@@ -330,8 +326,8 @@ _PROCESS: Final = Section(
         ),
         Panel(
             kind="timeseries",
-            title="How many files has it open?",
-            description="Open file descriptors of each exporter, connections included.",
+            title="Open files",
+            description="Open file descriptors of each exporter, including connections.",
             size=(8, 7),
             queries=[Query(expr=_process("process_open_fds"), legend="{{instance}}", range=True)],
             unit="none",
@@ -340,10 +336,8 @@ _PROCESS: Final = Section(
         ),
         Panel(
             kind="table",
-            title="What runs?",
-            description=(
-                "Each exporter that is scraped, its version, and since when it runs. The address leads to its page."
-            ),
+            title="Exporters",
+            description=("Each scraped exporter with its version and start time. The address links to its page."),
             size=(24, 5),
             queries=[
                 Query(
@@ -363,7 +357,7 @@ _PROCESS: Final = Section(
                 Column(source="version", title="Version"),
                 Column(source="revision", title="Revision"),
                 Column(source="pythonversion", title="Python"),
-                Column(source="B", title="Runs since", unit="time:YYYY-MM-DD HH:mm"),
+                Column(source="B", title="Started", unit="time:YYYY-MM-DD HH:mm"),
             ],
             nothing=_NO_EXPORTER,
         ),
@@ -373,7 +367,7 @@ _PROCESS: Final = Section(
 BOARD: Final = Board(
     uid=EXPORTER,
     title="Rocket.Chat import exporter",
-    description="Is the exporter well: does it reach every workspace, in time, within the rate limit?",
+    description="Does the exporter reach every workspace, in time and within the rate limits?",
     since="3h",
     variables=[DATA_SOURCE_VARIABLE, JOB, INSTANCE, WORKSPACE, EXPORTER_VARIABLE],
     links=[TO_IMPORTS, TO_IMPORT, *OUTWARD],

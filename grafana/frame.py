@@ -1,10 +1,11 @@
-"""What stands around the panels of every board: variables, links, annotations."""
+"""Variables, links and annotations that the dashboards share."""
 
 from typing import Final
 
 from grafana.panels import DATA_SOURCE, Annotation, Json
 from grafana.queries import SCRAPED, each, series
 from grafana.words import BLUE, DEEP_BLUE, SLATE
+from rc_import_exporter.core import advice
 
 IMPORT: Final = "rocketchat-import"
 IMPORTS: Final = "rocketchat-imports"
@@ -33,7 +34,7 @@ EXPORTER_VARIABLE: Final[Json] = {
     "type": "textbox",
     "name": "exporter",
     "label": "Exporter's address",
-    "description": "Where your browser reaches the exporter: links to its page and to the runbook begin with it.",
+    "description": "The exporter's address in your browser. Links to its page and to the runbook start with it.",
     "query": "http://localhost:19458",
     "current": {"selected": True, "text": "http://localhost:19458", "value": "http://localhost:19458"},
     "hide": 0,
@@ -43,7 +44,7 @@ EXPORTER_VARIABLE: Final[Json] = {
 
 
 def chosen(name: str, label: str, description: str, query: str, *, multi: bool = True, regex: str = "") -> Json:
-    """A variable whose choices a query brings; several can be chosen, and all are at first."""
+    """A variable whose values come from a query. With `multi`, users can select several; all are selected at first."""
     some: Json = {"allValue": ".+", "includeAll": True, "multi": True, "current": _EVERYTHING}
     one: Json = {"includeAll": False, "multi": False}
     return {
@@ -65,25 +66,25 @@ def chosen(name: str, label: str, description: str, query: str, *, multi: bool =
 JOB: Final = chosen(
     "job",
     "Job",
-    "Prometheus' scrape job.",
+    "The scrape job in Prometheus.",
     "label_values(rocketchat_import_exporter_build_info, job)",
 )
 INSTANCE: Final = chosen(
     "instance",
     "Exporter",
-    "The exporters that are scraped.",
+    "The exporters that Prometheus scrapes.",
     'label_values(rocketchat_import_exporter_build_info{job=~"$job"}, instance)',
 )
 WORKSPACE: Final = chosen(
     "workspace",
     "Workspace",
-    "The Rocket.Chat servers, by their configured names.",
+    "The Rocket.Chat servers, by their names in the exporter's configuration.",
     f"label_values({series('workspace_info', selector=SCRAPED)}, workspace)",
 )
 
 
 def to_board(uid: str, title: str, tooltip: str) -> Json:
-    """A link to another board that keeps time and variables."""
+    """A link to another dashboard that keeps time range and variables."""
     return {
         "type": "link",
         "title": title,
@@ -114,17 +115,17 @@ def to_page(url: str, title: str, tooltip: str, icon: str) -> Json:
     }
 
 
-TO_IMPORT: Final = to_board(IMPORT, "One import", "State, progress and end of an import")
-TO_IMPORTS: Final = to_board(IMPORTS, "All workspaces", "A row for each workspace, the worst first")
-TO_EXPORTER: Final = to_board(EXPORTER, "Exporter", "How the exporter itself is doing")
+TO_IMPORT: Final = to_board(IMPORT, "One import", "State, progress and outcome of an import")
+TO_IMPORTS: Final = to_board(IMPORTS, "All workspaces", "One row for each workspace, the worst first")
+TO_EXPORTER: Final = to_board(EXPORTER, "Exporter", "Health of the exporter itself")
 TO_RUNBOOK: Final = to_page(RUNBOOK, "Runbook", "What to do about each alert", "doc")
 OUTWARD: Final = (
-    to_page(EXPORTER_PAGE, "Exporter's page", "The exporter's own live page", "external link"),
+    to_page(EXPORTER_PAGE, "Exporter's page", "The exporter's own web page", "external link"),
     TO_RUNBOOK,
     {
         "type": "dashboards",
         "title": "Rocket.Chat",
-        "tooltip": "Other dashboards tagged rocketchat",
+        "tooltip": "Other dashboards with the tag rocketchat",
         "url": "",
         "icon": "external link",
         "asDropdown": True,
@@ -140,20 +141,20 @@ ANNOTATIONS: Final = (
         name="Import created",
         expr=f"{each('operation_created_timestamp_seconds')} * 1000 > $__from",
         color=BLUE,
-        title="{{workspace}}: an import was created",
+        title="{{workspace}}: import created",
         at_value=True,
     ),
     Annotation(
         name="Import ended",
         expr=f"{each('operation_finished_timestamp_seconds')} * 1000 > $__from",
         color=DEEP_BLUE,
-        title="{{workspace}}: the import ended",
+        title="{{workspace}}: import ended",
         at_value=True,
     ),
     Annotation(
-        name="Out of sight",
+        name=advice.UNSEEN,
         expr=f"{each('up')} == bool 0 > 0",
         color=SLATE,
-        title="{{workspace}}: the exporter cannot tell the state",
+        title="{{workspace}}: the state is not known",
     ),
 )

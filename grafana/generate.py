@@ -1,6 +1,6 @@
-"""Writes the dashboards' JSON: run as `python -m grafana.generate` from the top of the checkout.
+"""Writes the dashboards' JSON. Run `python -m grafana.generate` in the repository's root directory.
 
-A test compares what is committed with what `files` returns.
+A test compares the committed files with what `files` returns.
 """
 
 import json
@@ -14,14 +14,14 @@ BOARDS: Final = (one_import.BOARD, all_imports.BOARD, exporter_itself.BOARD)
 
 
 def files() -> dict[Path, str]:
-    """Every dashboard's file with its content."""
+    """The path and content of each dashboard."""
     return {
         FOLDER / f"{board.uid}.json": json.dumps(board.json(), indent=2, ensure_ascii=False) + "\n" for board in BOARDS
     }
 
 
 def main() -> None:
-    """Write them all."""
+    """Write all dashboards."""
     for path, content in files().items():
         path.write_text(content, encoding="utf-8")
 

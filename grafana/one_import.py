@@ -1,10 +1,11 @@
-"""The board "Rocket.Chat import": for whoever runs a migration tonight, and for whoever is woken by it."""
+"""The dashboard "Rocket.Chat import": for someone who runs a migration, or who answers an alert about one."""
 
 from typing import Final
 
 from grafana.frame import (
     ANNOTATIONS,
     DATA_SOURCE_VARIABLE,
+    EXPORTER_PAGE,
     EXPORTER_VARIABLE,
     IMPORT,
     INSTANCE,
@@ -48,9 +49,10 @@ from grafana.words import (
     VERMILION,
     values,
 )
+from rc_import_exporter.core import advice
 from rc_import_exporter.core.domain import FINISHED, Outcome
 
-_NO_EXPORTER: Final = "No exporter is scraped"
+_NO_EXPORTER: Final = "Prometheus scrapes no exporter"
 _FINISHED_WORDS: Final = [word for word in OUTCOMES if word.value in FINISHED]
 
 _NOW: Final = Section(
@@ -59,14 +61,14 @@ _NOW: Final = Section(
             kind="stat",
             title="May Rocket.Chat be restarted?",
             description=(
-                "A server of the cluster that starts, restarts or is added while an import loads or runs cuts the "
-                "import off for good: there is no resume. Judged by all selected workspaces."
+                "A server of the cluster that starts while an import loads or runs cuts the import off. An import "
+                "cannot be resumed. This panel considers all selected workspaces."
             ),
             size=(24, 3),
             queries=[Query(expr=BANNER)],
             words={
                 "0": ("Yes: no import is loading or running", DEEP_BLUE),
-                "1": ("Not known: a workspace is out of sight, an import may be running", SLATE),
+                "1": ("Not known: the state of a workspace is not known, an import may be running", SLATE),
                 "2": ("DO NOT RESTART OR SCALE ROCKET.CHAT NOW: an import is under way", VERMILION),
             },
             options={"colorMode": "background", "textMode": "value"},
@@ -74,10 +76,10 @@ _NOW: Final = Section(
         ),
         Panel(
             kind="stat",
-            title="What has it come to?",
+            title="Outcome",
             description=(
-                "The exporter's verdict on the newest import. Unlike Rocket.Chat's own state, it tells an import that "
-                "succeeded from one that was cut off or lost records, and one that failed from one that was discarded."
+                "The outcome of the newest import, as the exporter judges it. Rocket.Chat's own state says done also "
+                "for an incomplete import and for one with rejected records, and error also for a discarded one."
             ),
             size=(7, 4),
             queries=[Query(expr=OUTCOME, legend="{{workspace}}")],
@@ -87,11 +89,11 @@ _NOW: Final = Section(
         ),
         Panel(
             kind="bargauge",
-            title="How far is it?",
+            title="Progress",
             description=(
-                "Records completed or rejected, of all. There is no figure before everything is loaded. It may end "
-                "below 100 % (deselected records are never processed) and reach it early (file imports count users "
-                "twice)."
+                "The share of all records that are completed or rejected. It is not known before all records are "
+                "loaded. It can end below 100 %, because deselected records are not processed, and it can reach 100 % "
+                "early, because file imports count users twice."
             ),
             size=(7, 4),
             queries=[Query(expr=PROGRESS, legend="{{workspace}}")],
@@ -99,12 +101,12 @@ _NOW: Final = Section(
             decimals=0,
             limits=(0, 1),
             steps=[(None, BLUE)],
-            nothing="Nothing to measure before an import is loaded",
+            nothing="Not known before an import is loaded",
         ),
         Panel(
             kind="stat",
             title="Time left",
-            description="What is left, at the pace of the last 10 minutes. Only while an import runs and moves.",
+            description="The time left at the pace of the last 10 minutes, while an import runs and makes progress.",
             size=(5, 4),
             queries=[Query(expr=LEFT, legend="{{workspace}}")],
             unit="dtdurations",
@@ -113,8 +115,8 @@ _NOW: Final = Section(
         ),
         Panel(
             kind="stat",
-            title="It will end at about",
-            description="The hour at which it is through, at the pace of the last 10 minutes, in your browser's time.",
+            title="Expected end",
+            description="When the import will end at the pace of the last 10 minutes, in your browser's time zone.",
             size=(5, 4),
             queries=[Query(expr=f"(time() + {LEFT}) * 1000", legend="{{workspace}}")],
             unit="time:ddd HH:mm",
@@ -122,10 +124,10 @@ _NOW: Final = Section(
         ),
         Panel(
             kind="stat",
-            title="State, by Rocket.Chat",
+            title="State",
             description=(
-                "The server's own word, which hides much: error covers failed, interrupted and discarded, done covers "
-                "succeeded, done with rejected records, and cut off."
+                "Rocket.Chat's own state. Error can mean failed, cut off or discarded; done can mean succeeded, done "
+                "with errors or incomplete."
             ),
             size=(3, 4),
             queries=[Query(expr=STATE, legend="{{workspace}}")],
@@ -136,7 +138,9 @@ _NOW: Final = Section(
         Panel(
             kind="stat",
             title="Step",
-            description="What the import is at, as the server writes it. After a crash it stays frozen where it was.",
+            description=(
+                "The import's current step, as Rocket.Chat says. After a crash it stays at the step of the crash."
+            ),
             size=(4, 4),
             queries=[Query(expr=STEP, legend="{{workspace}}")],
             words=STEP_NUMBERS,
@@ -146,7 +150,7 @@ _NOW: Final = Section(
         Panel(
             kind="stat",
             title="Records",
-            description="How many records were completed or rejected, and of how many. The total grows while loading.",
+            description="Records completed or rejected, and the total. The total grows while the import loads.",
             size=(4, 4),
             queries=[
                 Query(expr=PROCESSED, legend="{{workspace}} done"),
@@ -158,8 +162,10 @@ _NOW: Final = Section(
         ),
         Panel(
             kind="stat",
-            title="Records per second",
-            description="Over the last 10 minutes, or since it began to import if that is later. Only while it runs.",
+            title="Records/s",
+            description=(
+                "The pace of the last 10 minutes, or since the run started if that is later, while an import runs."
+            ),
             size=(3, 4),
             queries=[Query(expr=PACE, legend="{{workspace}}")],
             decimals=1,
@@ -169,10 +175,11 @@ _NOW: Final = Section(
         ),
         Panel(
             kind="stat",
-            title="Rejected records",
+            title="Rejected",
             description=(
-                "A lower bound: messages that fail are not counted. An import through the API counts every user who "
-                "already exists as rejected, so a nightly synchronisation may rightly show thousands."
+                "Records that were rejected. The real number can be greater, because Rocket.Chat does not count "
+                "messages that fail. An API import counts each user who already exists as rejected, so thousands can "
+                "be normal for a nightly synchronization."
             ),
             size=(3, 4),
             queries=[Query(expr=each("operation_records_failed"), legend="{{workspace}}")],
@@ -182,10 +189,8 @@ _NOW: Final = Section(
         ),
         Panel(
             kind="stat",
-            title="Last moved",
-            description=(
-                "Since when neither step nor counts moved, while an import is loading or running: a stall shows here."
-            ),
+            title="Last progress",
+            description="Time since the step or the counts last changed, while an import loads or runs.",
             size=(4, 4),
             queries=[
                 Query(
@@ -196,28 +201,26 @@ _NOW: Final = Section(
             unit="dtdurations",
             decimals=1,
             steps=[(None, DEFAULT), (600, ORANGE), (1800, VERMILION)],
-            nothing="Not under way",
+            nothing="Not running",
         ),
         Panel(
             kind="stat",
-            title="Age of the data",
+            title="Data age",
             description=(
-                "How long ago the state could last be told. Polls come every 15 s while an import is under way and "
-                "every 60 s otherwise, unless configured; two to three missed polls make the data stale."
+                "Time since the last poll that read the state. By default the exporter polls every 15 s while an "
+                "import is unfinished and every 60 s otherwise. After two to three failed polls the data is stale."
             ),
             size=(3, 4),
             queries=[Query(expr=DATA_AGE, legend="{{workspace}}")],
             unit="dtdurations",
             decimals=1,
             steps=[(None, DEFAULT), (120, ORANGE), (180, VERMILION)],
-            nothing="Never told yet",
+            nothing="Never read yet",
         ),
         Panel(
             kind="state-timeline",
-            title="What happened when?",
-            description=(
-                "The outcome and the step of each workspace over time, with a mark where an import began or ended."
-            ),
+            title="Timeline",
+            description="Outcome and step over time, with marks where an import was created or ended.",
             size=(24, 6),
             queries=[
                 Query(expr=OUTCOME, legend="{{workspace}}", range=True),
@@ -231,14 +234,14 @@ _NOW: Final = Section(
 )
 
 _COURSE: Final = Section(
-    title="How it goes",
+    title="Progress over time",
     panels=[
         Panel(
             kind="timeseries",
-            title="How many records are done, and of how many?",
+            title="Records over time",
             description=(
-                "The counts that the server writes every 50 records, every 500 for messages. A step back is a new "
-                "import."
+                "The counts that Rocket.Chat writes every 50 records, or every 500 for messages. If the counts go "
+                "back, a new import was created."
             ),
             size=(12, 8),
             queries=[
@@ -248,12 +251,12 @@ _COURSE: Final = Section(
             ],
             unit="locale",
             overrides=[colored("A", GREY), colored("B", BLUE), colored("C", ORANGE)],
-            nothing="Nothing was counted in this time",
+            nothing="No records in this time range",
         ),
         Panel(
             kind="timeseries",
-            title="How fast is it?",
-            description="Records per second, completed and rejected, smoothed over four minutes or more.",
+            title="Records per second",
+            description="Records completed and rejected per second, averaged over at least four minutes.",
             size=(12, 8),
             queries=[
                 Query(
@@ -269,30 +272,36 @@ _COURSE: Final = Section(
             ],
             unit="short",
             overrides=[colored("A", BLUE), colored("B", ORANGE)],
-            nothing="No exporter was scraped in this time",
+            nothing="Prometheus scraped no exporter in this time range",
         ),
     ],
 )
 
+
+def _title(outcome: Outcome) -> str:
+    return advice.OUTCOMES[outcome].title
+
+
 _STEPS: Final = f"""\
-1. **Read the verdict above.** *Failed*, *Interrupted* and *Cut off* are over and do not resume.
-   *Out of sight* may still be running: **restart nothing**.
-2. **Keep the evidence** before anybody starts or clears an import, for that deletes it: Rocket.Chat's log,
+1. **Read the outcome above.** *{_title(Outcome.FAILED)}*, *{_title(Outcome.INTERRUPTED)}* and
+   *{_title(Outcome.INCOMPLETE)}* imports have ended and cannot be resumed.
+   If it says *{advice.UNSEEN}*, an import may still be running: **do not restart Rocket.Chat**.
+2. **Save the evidence** before anyone starts or clears an import, because that deletes it: Rocket.Chat's log,
    and the collection `rocketchat_import_data`.
-3. **Mend and repeat**: check the settings that a crash leaves changed, then import again, as the
-   [runbook]({RUNBOOK}) says for this alert.
+3. **Fix the cause and import again**: check the settings that a crash leaves changed, then follow the
+   [runbook]({RUNBOOK}) for this alert.
 """
 
 _TROUBLE: Final = Section(
-    title="What is wrong, since when, and what to do",
+    title="Problems and what to do",
     panels=[
         Panel(
             kind="table",
-            title="What is failing, and why?",
+            title="Failing API calls",
             description=(
-                "Calls to Rocket.Chat's API whose last try failed. One endpoint that fails is no harm as long as the "
-                "state is still told: a token with the read-only permission is refused by import.status, and is "
-                "enough."
+                "Endpoints of Rocket.Chat's API whose last call failed. This does no harm while the state is known: a "
+                "token with the read-only permission may not call import.status, and is enough. A workspace's name "
+                "links to its page on the exporter, which says what to do."
             ),
             size=(14, 6),
             queries=[
@@ -302,34 +311,38 @@ _TROUBLE: Final = Section(
                 )
             ],
             columns=[
-                Column(source="workspace", title="Workspace", width=150),
+                Column(
+                    source="workspace",
+                    title="Workspace",
+                    width=150,
+                    link=("What to do", f"{EXPORTER_PAGE}workspaces/${{__value.text}}"),
+                ),
                 Column(source="api", title="Endpoint", width=190),
-                Column(source="reason", title="Why, and what to do", words=values(REASONS), cell="color-text"),
+                Column(source="reason", title="Reason", words=values(REASONS), cell="color-text"),
                 Column(
                     source="A",
-                    title="State told?",
-                    words={"0": ("no", VERMILION), "1": ("yes, otherwise", DEEP_BLUE)},
+                    title="State known?",
+                    words={"0": ("no", VERMILION), "1": ("yes", DEEP_BLUE)},
                     width=115,
                 ),
             ],
-            nothing="Nothing is failing: every endpoint that is asked answers",
+            nothing="No call fails",
         ),
         Panel(
             kind="alertlist",
-            title="Which alerts fire?",
+            title="Alerts",
             description=(
-                "Alerts of this exporter that are pending or firing, whether Prometheus or Grafana evaluates them. "
-                "The list is empty where no rules are loaded: see the files beside this dashboard."
+                "Pending and firing alerts about imports, evaluated by Prometheus or by Grafana. The list stays empty "
+                "if neither has loaded the rules: see deploy/prometheus and grafana/provisioning/alerting."
             ),
             size=(10, 6),
         ),
         Panel(
             kind="table",
-            title="Since when?",
+            title="Times of the newest import",
             description=(
-                "The newest import of each workspace: when it was created, when it entered its step and began to "
-                "import, when it last moved, when it ended, and when it was last seen. An empty cell: it has not "
-                "come to that."
+                "When the newest import of each workspace was created, started to import, entered its step, last made "
+                "progress and ended, and when it was last seen. A cell is empty if this has not happened."
             ),
             size=(24, 5),
             queries=[
@@ -348,13 +361,13 @@ _TROUBLE: Final = Section(
             ],
             columns=[
                 Column(source="workspace", title="Workspace", width=130),
-                Column(source="A", title="Verdict", words=OUTCOME_NUMBERS, width=180),
+                Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=180),
                 Column(source="importer", title="Importer", width=80),
                 Column(source="operation_id", title="Operation", width=160),
                 Column(source="C", title="Created", unit="time:MMM D, HH:mm:ss"),
-                Column(source="D", title="Began to import", unit="time:MMM D, HH:mm:ss"),
-                Column(source="E", title="Entered its step", unit="time:MMM D, HH:mm:ss"),
-                Column(source="F", title="Last moved", unit="time:MMM D, HH:mm:ss"),
+                Column(source="D", title="Run started", unit="time:MMM D, HH:mm:ss"),
+                Column(source="E", title="Step started", unit="time:MMM D, HH:mm:ss"),
+                Column(source="F", title="Last progress", unit="time:MMM D, HH:mm:ss"),
                 Column(source="G", title="Ended", unit="time:MMM D, HH:mm:ss"),
                 Column(source="H", title="Last seen", unit="time:MMM D, HH:mm:ss"),
                 Column(
@@ -369,8 +382,8 @@ _TROUBLE: Final = Section(
         ),
         Panel(
             kind="text",
-            title="Three steps to take",
-            description="What to do first, whichever alert woke you.",
+            title="What to do",
+            description="The first steps for every alert about an import.",
             size=(24, 5),
             options={"content": _STEPS},
             links=[TO_RUNBOOK],
@@ -379,13 +392,14 @@ _TROUBLE: Final = Section(
 )
 
 _HISTORY: Final = Section(
-    title="Before",
+    title="Past imports",
     panels=[
         Panel(
             kind="table",
-            title="When did an import last end, and how?",
+            title="Last end by importer and outcome",
             description=(
-                "The latest end of each kind for each importer, in all that the exporter and the server remember."
+                "When an import of each importer last ended with each outcome, as far as the exporter and the server "
+                "remember."
             ),
             size=(12, 7),
             queries=[
@@ -395,15 +409,15 @@ _HISTORY: Final = Section(
                 Column(source="A", title="Last time", unit="time:YYYY-MM-DD HH:mm", width=150),
                 Column(source="workspace", title="Workspace"),
                 Column(source="importer", title="Importer"),
-                Column(source="outcome", title="How it ended", words=values(_FINISHED_WORDS)),
+                Column(source="outcome", title="Outcome", words=values(_FINISHED_WORDS)),
             ],
             sort="Last time",
-            nothing="No import has ended yet, as far as is remembered",
+            nothing="No import has ended yet",
         ),
         Panel(
             kind="bargauge",
-            title="How did the latest 20 end?",
-            description="The operations in the server's own list, by what they came to.",
+            title="Latest imports",
+            description="The imports in the server's list of the latest 20, by outcome.",
             size=(6, 7),
             queries=[
                 Query(expr=f"sum by (outcome) ({each('recent_operations', 'outcome')}) > 0", legend="{{outcome}}")
@@ -414,25 +428,25 @@ _HISTORY: Final = Section(
             overrides=[
                 renamed(word.value.value, word.text, word.color) for word in OUTCOMES if word.value is not Outcome.NONE
             ],
-            nothing="The list is empty, or may not be read",
+            nothing="The list is empty or not readable",
         ),
         Panel(
             kind="bargauge",
-            title="What does it consist of?",
-            description="Records that the newest import staged, by kind.",
+            title="Records by kind",
+            description="The records that the newest import has loaded, by kind.",
             size=(6, 7),
             queries=[Query(expr=f"sum by (kind) ({each('operation_staged_records', 'kind')})", legend="{{kind}}")],
             unit="locale",
             limits=(0, None),
             steps=[(None, BLUE)],
-            nothing="Nothing was counted by kind",
+            nothing="Not known",
         ),
         Panel(
             kind="bargauge",
-            title="How many ended in this time, and how?",
+            title="Imports that ended in this time range",
             description=(
-                "Imports that ended in the time shown, by what they came to: also those that came and went between "
-                "two polls. One that was interrupted and then seen to be cut off counts as both."
+                "By outcome, and including imports that started and ended between two polls. An import that was first "
+                f"{_title(Outcome.INTERRUPTED)} and then {_title(Outcome.INCOMPLETE)} is counted in both."
             ),
             size=(12, 7),
             queries=[
@@ -448,15 +462,12 @@ _HISTORY: Final = Section(
             decimals=0,
             limits=(0, None),
             overrides=[renamed(word.value.value, word.text, word.color) for word in _FINISHED_WORDS],
-            nothing="No import ended in this time",
+            nothing="No import ended in this time range",
         ),
         Panel(
             kind="stat",
-            title="How long did the last one take?",
-            description=(
-                "From its creation to its end, for the importer of each kind; longer than expected shows in orange "
-                "on the table of all workspaces."
-            ),
+            title="Last duration",
+            description=("The time from the creation to the end of the last import of each importer."),
             size=(6, 7),
             queries=[
                 Query(expr=each("last_finished_duration_seconds", "importer"), legend="{{workspace}} {{importer}}")
@@ -467,13 +478,13 @@ _HISTORY: Final = Section(
         ),
         Panel(
             kind="stat",
-            title="How old is the newest import?",
-            description="Since its creation, while it waits, loads or runs.",
+            title="Age of the newest import",
+            description="Time since its creation, while it waits, loads or runs.",
             size=(6, 7),
             queries=[Query(expr=where(each("operation_age_seconds"), ALIVE), legend="{{workspace}}")],
             unit="dtdurations",
             decimals=1,
-            nothing="None is under way",
+            nothing="No unfinished import",
         ),
     ],
 )

@@ -1,6 +1,6 @@
-"""The one helper that keeps panels alike: a `Panel` says what differs, `dashboard` lays panels out and writes the JSON.
+"""Panels and dashboards as values, and the JSON that they become.
 
-Every board uses it. The JSON is of schema version 38, which Grafana 10 writes and 13 reads.
+The JSON has schema version 38, which Grafana 10 writes and Grafana 13 still reads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ WIDTH: Final = 24
 DATA_SOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 SCHEMA_VERSION: Final = 38
 RATE_STEP: Final = "1m"
-"""The least step of queries with `$__rate_interval`, which is 4 min then: enough for scrapes every 15 s and 60 s."""
+"""The smallest step of queries with `$__rate_interval`. That is then 4 min: enough for scrapes every 15 s and 60 s."""
 
 _LEGEND: Final[Json] = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
 _LAST_VALUE: Final[Json] = {"calcs": ["lastNotNull"], "fields": "", "values": False}
@@ -75,7 +75,7 @@ _CUSTOM: Final[Mapping[str, Json]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A PromQL query of a panel; `table` gives a row for each series, as it is now."""
+    """A PromQL query of a panel: `range` for values over time, `table` for one row for each series."""
 
     expr: str
     legend: str = ""
@@ -83,7 +83,7 @@ class Query:
     range: bool = False
 
     def json(self, place: int) -> Json:
-        """The target as Grafana's Prometheus data source reads it."""
+        """The query as Grafana's Prometheus data source reads it; `place` is its position in the panel."""
         instant = not self.range
         target: Json = {
             "datasource": DATA_SOURCE,
@@ -93,14 +93,14 @@ class Query:
             "instant": instant,
             "legendFormat": self.legend,
             "range": not instant,
-            "refId": letter(place),
+            "refId": chr(ord("A") + place),
         }
         return target | ({"interval": RATE_STEP} if "$__rate_interval" in self.expr else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of a table: its query's letter or its label, its heading, and how its values are shown."""
+    """A column of a table. `source` is the letter of its query or the name of its label."""
 
     source: str
     title: str
@@ -114,7 +114,7 @@ class Column:
     link: tuple[str, str] | None = None
 
     def override(self) -> Json:
-        """The field override that shows it so."""
+        """The field override for this column."""
         properties: list[Json] = []
 
         def show(name: str, value: object) -> None:
@@ -141,13 +141,13 @@ class Column:
 
     @property
     def field_name(self) -> str:
-        """What the column is called before it is renamed."""
+        """The name of the column before it is renamed."""
         return f"Value #{self.source}" if len(self.source) == 1 else self.source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """A panel: one question, answered. `size` is width and height in the grid of 24 columns."""
+    """A panel. `size` is width and height in the grid of 24 columns; `nothing` is shown if a query returns nothing."""
 
     kind: str
     title: str
@@ -170,7 +170,7 @@ class Panel:
     links: Sequence[Json] = ()
 
     def json(self, number: int, x: int, y: int) -> Json:
-        """The panel as the dashboard holds it."""
+        """The panel as JSON, with its id and its position in the grid."""
         made: Json = {
             "id": number,
             "type": self.kind,
@@ -178,7 +178,7 @@ class Panel:
             "description": self.description,
             "gridPos": {"x": x, "y": y, "w": self.size[0], "h": self.size[1]},
             "fieldConfig": {"defaults": self._defaults(), "overrides": self._overrides()},
-            "options": _merged(_OPTIONS[self.kind], self.options) | self._sorted(),
+            "options": _OPTIONS[self.kind] | self.options | self._sorted(),
         }
         if self.queries:
             made["datasource"] = DATA_SOURCE
@@ -205,7 +205,7 @@ class Panel:
         made["color"] = color
         made["mappings"] = mappings(self.words)
         made["thresholds"] = thresholds(self.steps or [(None, DEFAULT)])
-        made["custom"] = _merged(_CUSTOM.get(self.kind, {}), self.custom)
+        made["custom"] = _CUSTOM.get(self.kind, {}) | self.custom
         return made
 
     def _overrides(self) -> list[Json]:
@@ -215,7 +215,7 @@ class Panel:
         return {"sortBy": [{"displayName": self.sort, "desc": self.descending}]} if self.sort else {}
 
     def _transformations(self) -> list[Json]:
-        """One row for all that is known of the same labels, then the columns in their order, the others left out."""
+        """Join the queries' rows by their labels, then keep only the columns, in their order."""
         renamed = {column.field_name: column.title for column in self.columns}
         if len(self.queries) == 1:
             renamed = {"Value" if name == "Value #A" else name: title for name, title in renamed.items()}
@@ -230,12 +230,12 @@ class Panel:
 
 
 DEFAULT: Final = "text"
-"""The theme's own colour of text, which is readable on both."""
+"""The theme's own text colour, which is readable in the dark and the light theme."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A heading, if it has a title, and the panels below it, which fill line after line of the grid."""
+    """Panels, placed in the grid from left to right and top to bottom, under a heading if there is a title."""
 
     title: str = ""
     panels: Sequence[Panel]
@@ -243,7 +243,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """What is marked on the time axis; `at_value` says that the query's values are the instants, in milliseconds."""
+    """Marks on the time axis. With `at_value`, the query's values are the times of the marks in milliseconds."""
 
     name: str
     expr: str
@@ -252,7 +252,7 @@ class Annotation:
     at_value: bool = False
 
     def json(self) -> Json:
-        """The annotation; its query stands at its top, where Grafana 10 reads it and 12 takes it from."""
+        """The annotation as JSON. Its query is at the top level, where both Grafana 10 and 12 find it."""
         return {
             "datasource": DATA_SOURCE,
             "enable": True,
@@ -270,7 +270,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """A dashboard; `variables` and `links` are Grafana's own."""
+    """A dashboard. `since` is the length of its time range; `variables` and `links` are Grafana's JSON."""
 
     uid: str
     title: str
@@ -282,7 +282,7 @@ class Board:
     sections: Sequence[Section]
 
     def json(self) -> Json:
-        """The whole dashboard."""
+        """The dashboard as JSON."""
         return {
             "uid": self.uid,
             "title": self.title,
@@ -323,7 +323,7 @@ class Board:
 
 
 def mappings(words: Mapping[str, tuple[str, str]]) -> list[Json]:
-    """Text and colour for values."""
+    """Value mappings: the text and colour of each value."""
     options = {
         value: {"text": text, "color": color, "index": place}
         for place, (value, (text, color)) in enumerate(words.items())
@@ -332,32 +332,27 @@ def mappings(words: Mapping[str, tuple[str, str]]) -> list[Json]:
 
 
 def thresholds(steps: Sequence[tuple[float | None, str]]) -> Json:
-    """Colours from a value on; the first one has none."""
+    """The colour from each value upwards; the first value is `None`."""
     return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
 
 
 def of_frame(query: str, name: str, value: object) -> Json:
-    """The override of one property for what a query, by its letter, brought."""
+    """The override of one property of all series of a query, given by its letter."""
     return {"matcher": {"id": "byFrameRefID", "options": query}, "properties": [{"id": name, "value": value}]}
 
 
 def colored(query: str, color: str) -> Json:
-    """The override that gives all lines of a query one colour."""
+    """The override that gives all series of a query one colour."""
     return of_frame(query, "color", {"mode": "fixed", "fixedColor": color})
 
 
 def renamed(name: str, text: str, color: str) -> Json:
-    """The override that gives a series, by its name, a text and a colour."""
+    """The override that gives the series with this name a text and a colour."""
     properties = [
         {"id": "displayName", "value": text},
         {"id": "color", "value": {"mode": "fixed", "fixedColor": color}},
     ]
     return {"matcher": {"id": "byName", "options": name}, "properties": properties}
-
-
-def letter(place: int) -> str:
-    """A query's letter: A for the first."""
-    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[place]
 
 
 def _cell(kind: str) -> Json:
@@ -369,7 +364,3 @@ def _cell(kind: str) -> Json:
 def _heading(title: str, number: int, y: int) -> Json:
     place = {"x": 0, "y": y, "w": WIDTH, "h": 1}
     return {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
-
-
-def _merged(base: Json, over: Json) -> Json:
-    return {**base, **over}

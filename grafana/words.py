@@ -1,7 +1,7 @@
-"""How outcomes, states, steps and reasons are written and coloured; every board reads it.
+"""The colours of outcomes, states, steps and reasons. Their words come from `rc_import_exporter.core.advice`.
 
-A word is shown as text and in colour. Good and bad differ as blue and orange do, which every kind of eye tells apart.
-A member of a closed set becomes the number of its place here, so that a panel can map it and a table can sort by it.
+Good is blue and bad is orange to red, which people with every kind of colour vision can tell apart. Panels map and
+tables sort numbers, so a query returns a word's position in its list here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from rc_import_exporter.core import advice
 from rc_import_exporter.core.domain import Outcome, Reason, State, Step
 
 GREY: Final = "#8E99A8"
@@ -24,53 +25,48 @@ SLATE: Final = "#4B515C"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """A member of a closed set as people read it; `value` is what the label holds."""
+    """A member of a closed set: `value` is the label's value, `text` and `color` are what people see."""
 
     value: StrEnum
     text: str
     color: str
 
 
-def _words(members: Mapping[StrEnum, tuple[str, str]]) -> Sequence[Word]:
-    return [Word(value=value, text=text, color=color) for value, (text, color) in members.items()]
+_OUTCOME_COLORS: Final = {
+    Outcome.NONE: GREY,
+    Outcome.SUCCEEDED: DEEP_BLUE,
+    Outcome.CANCELED: GREY,
+    Outcome.DISCARDED: GREY,
+    Outcome.WAITING: YELLOW,
+    Outcome.LOADING: SKY,
+    Outcome.RUNNING: BLUE,
+    Outcome.UNKNOWN: SLATE,
+    Outcome.COMPLETED_WITH_ERRORS: ORANGE,
+    Outcome.UNCONFIRMED: ORANGE,
+    Outcome.INTERRUPTED: VERMILION,
+    Outcome.INCOMPLETE: VERMILION,
+    Outcome.FAILED: MAROON,
+}
+OUTCOMES: Final = [
+    Word(value=outcome, text=advice.OUTCOMES[outcome].title, color=color) for outcome, color in _OUTCOME_COLORS.items()
+]
+"""From the best to the worst. If two exporters differ, the worse outcome is shown."""
 
+UNSEEN: Final = 100
+"""The number for a workspace whose state is not known: it is sorted as worse than every outcome."""
 
-OUTCOMES: Final = _words(
-    {
-        Outcome.NONE: ("Nothing imported yet", GREY),
-        Outcome.SUCCEEDED: ("✔ Succeeded", DEEP_BLUE),
-        Outcome.CANCELED: ("Canceled", GREY),
-        Outcome.DISCARDED: ("Discarded before it ran", GREY),
-        Outcome.WAITING: ("Waiting for its start", YELLOW),
-        Outcome.LOADING: ("▶ Loading", SKY),
-        Outcome.RUNNING: ("▶ Running", BLUE),
-        Outcome.UNKNOWN: ("? Unknown", SLATE),
-        Outcome.COMPLETED_WITH_ERRORS: ("⚠ Done, with rejected records", ORANGE),
-        Outcome.UNCONFIRMED: ("? Unconfirmed", ORANGE),
-        Outcome.INTERRUPTED: ("✖ Interrupted", VERMILION),
-        Outcome.INCOMPLETE: ("✖ Cut off", VERMILION),
-        Outcome.FAILED: ("✖ Failed", MAROON),
-    }
-)
-"""From the best to the worst: where two exporters differ, and in tables, the worse one comes first."""
-
-OUT_OF_SIGHT: Final = 20
-"""The number for a workspace whose outcome nobody can tell: worse to know than any of them."""
-OUT_OF_SIGHT_TEXT: Final = "✖ Out of sight"
-
-STATES: Final = _words(
-    {
-        State.NONE: ("none", GREY),
-        State.NEW: ("new", YELLOW),
-        State.LOADING: ("loading", SKY),
-        State.READY: ("ready", YELLOW),
-        State.IMPORTING: ("importing", BLUE),
-        State.DONE: ("done", DEEP_BLUE),
-        State.CANCELED: ("canceled", GREY),
-        State.ERROR: ("error", VERMILION),
-        State.UNKNOWN: ("unknown", SLATE),
-    }
-)
+_STATE_COLORS: Final = {
+    State.NONE: GREY,
+    State.NEW: YELLOW,
+    State.LOADING: SKY,
+    State.READY: YELLOW,
+    State.IMPORTING: BLUE,
+    State.DONE: DEEP_BLUE,
+    State.CANCELED: GREY,
+    State.ERROR: VERMILION,
+    State.UNKNOWN: SLATE,
+}
+STATES: Final = [Word(value=state, text=advice.STATES[state], color=color) for state, color in _STATE_COLORS.items()]
 
 _STEP_COLORS: Final = {
     Step.NONE: GREY,
@@ -87,38 +83,37 @@ def _step_color(step: Step) -> str:
     return _STEP_COLORS.get(step, BLUE if step.startswith(("importing", "finishing")) else SKY)
 
 
-STEPS: Final = _words({step: (step.replace("_", " "), _step_color(step)) for step in Step})
+STEPS: Final = [Word(value=step, text=advice.STEPS[step], color=_step_color(step)) for step in Step]
 
-REASONS: Final = _words(
-    {
-        Reason.TIMEOUT: ("No whole answer in time: is the server overloaded?", VERMILION),
-        Reason.CONNECTION: ("No connection: is Rocket.Chat up, are name and port right?", VERMILION),
-        Reason.TLS: ("The certificate is not trusted: see the exporter's tls options", VERMILION),
-        Reason.UNAUTHORIZED: ("The token is not accepted: make a new one", VERMILION),
-        Reason.FORBIDDEN: ("The permission is missing: grant it, or live with the other endpoint", ORANGE),
-        Reason.NOT_FOUND: ("This server has no such endpoint: an older release, or a wrong URL", ORANGE),
-        Reason.RATE_LIMITED: ("Too many calls: poll less often, or let the user bypass the limit", ORANGE),
-        Reason.SERVER: ("Rocket.Chat answered with an error: look at its log and its database", VERMILION),
-        Reason.INVALID: ("The answer is not the API's: does the URL lead to Rocket.Chat?", VERMILION),
-        Reason.TOO_LARGE: ("The answer is over the size limit: raise max_response_bytes", ORANGE),
-        Reason.REDIRECTED: ("Redirected: give the final URL, or bypass the login page", ORANGE),
-        Reason.PROXY: ("A proxy in front answered instead of Rocket.Chat", VERMILION),
-        Reason.INTERNAL: ("A fault of the exporter: please report it, with its log", MAROON),
+_TO_BE_CONFIGURED: Final = {
+    Reason.FORBIDDEN,
+    Reason.NOT_FOUND,
+    Reason.RATE_LIMITED,
+    Reason.TOO_LARGE,
+    Reason.REDIRECTED,
+}
+REASONS: Final = [
+    Word(
+        value=reason,
+        text=words.title,
+        color=MAROON if reason is Reason.INTERNAL else ORANGE if reason in _TO_BE_CONFIGURED else VERMILION,
+    )
+    for reason, words in advice.REASONS.items()
+]
+
+
+def numbers(words: Sequence[Word]) -> Mapping[str, tuple[str, str]]:
+    """Text and colour of each word by its position, and of the number for a workspace whose state is not known."""
+    return {str(place): (word.text, word.color) for place, word in enumerate(words)} | {
+        str(UNSEEN): (advice.UNSEEN, SLATE)
     }
-)
 
 
-def numbers(words: Sequence[Word], **further: tuple[int, str, str]) -> dict[str, tuple[str, str]]:
-    """Text and colour by the number of a word's place, for a mapping of values; `further` adds numbers of its own."""
-    placed = {str(place): (word.text, word.color) for place, word in enumerate(words)}
-    return placed | {str(number): (text, color) for number, text, color in further.values()}
-
-
-def values(words: Sequence[Word]) -> dict[str, tuple[str, str]]:
-    """Text and colour by the label's own value."""
+def values(words: Sequence[Word]) -> Mapping[str, tuple[str, str]]:
+    """Text and colour of each word by the label's value."""
     return {word.value: (word.text, word.color) for word in words}
 
 
-OUTCOME_NUMBERS: Final = numbers(OUTCOMES, lost=(OUT_OF_SIGHT, OUT_OF_SIGHT_TEXT, SLATE))
-STATE_NUMBERS: Final = numbers(STATES, lost=(OUT_OF_SIGHT, "out of sight", SLATE))
-STEP_NUMBERS: Final = numbers(STEPS, lost=(OUT_OF_SIGHT + len(STEPS), "out of sight", SLATE))
+OUTCOME_NUMBERS: Final = numbers(OUTCOMES)
+STATE_NUMBERS: Final = numbers(STATES)
+STEP_NUMBERS: Final = numbers(STEPS)

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a program beside the package, not a part of it
-"""Writes what follows from the rules: the PrometheusRule resource, Grafana's own alerts, the README's table of alerts.
+"""Generates files from the rules: the PrometheusRule resource, Grafana's own alerts, and the README's table of alerts.
 
-Run as `python -m deploy.prometheus.generate` from the top of the checkout. Tests compare what is committed with what
-`files` returns.
+Run `python -m deploy.prometheus.generate` in the repository's root directory. Tests compare the committed files with
+what `files` returns.
 """
 
 import re
@@ -27,7 +27,7 @@ PREFIX: Final = "RocketChatImport"
 RECORD_PREFIX: Final = "rocketchat_import:"
 EXPORTER_URL: Final = "http://localhost:19458"
 DATA_SOURCE: Final = "DS_PROMETHEUS"
-"""The uid of Prometheus in the Grafana that Rocket.Chat's own monitoring stacks set up."""
+"""The uid of the Prometheus data source in Rocket.Chat's own monitoring stack."""
 
 WITHOUT_MEMORY: Final[Mapping[str, str]] = {
     "rocketchat_import:last_finished_timestamp_seconds": (
@@ -38,8 +38,8 @@ WITHOUT_MEMORY: Final[Mapping[str, str]] = {
         "(min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[8d:1h]))"
     ),
 }
-"""What stands for the rules that read their own past where nothing is recorded: the same from what was scraped, for a
-day, and for expectations of up to a week. `{}` is where the matchers of whoever reads it go."""
+"""Replacements for the rules that read their own past, for Grafana, which has no recording rules. They remember a day,
+or a week for expectations. `{}` is replaced by the matchers of the reference."""
 
 Rule = dict[str, str | dict[str, str]]
 
@@ -51,7 +51,7 @@ _ACTION: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One alert of the rules; durations as Prometheus writes them, `keeps` empty for none."""
+    """One alert. `lasts` is its `for`, and `keeps` its `keep_firing_for`, empty for none."""
 
     name: str
     group: str
@@ -66,36 +66,36 @@ class Alert:
 
 
 def files() -> dict[Path, str]:
-    """Every generated file with its content."""
+    """The path and content of each generated file."""
     readme = renewed(README.read_text(encoding="utf-8"), {"alerts": table})
     return {RESOURCE: resource(), GRAFANA: grafana(), README: readme}
 
 
 @cache
 def rules() -> Sequence[tuple[str, Rule]]:
-    """Each rule as Prometheus reads it, with the name of its group."""
+    """The name of the group and the rule, for each rule."""
     written: dict[str, list[dict[str, list[Rule]]]] = yaml.safe_load(RULES.read_text(encoding="utf-8"))
     return [(str(group["name"]), rule) for group in written["groups"] for rule in group["rules"]]
 
 
 @cache
 def records() -> Mapping[str, str]:
-    """The recording rules' expressions by name."""
+    """The expressions of the recording rules by name."""
     return {str(rule["record"]): str(rule["expr"]) for _, rule in rules() if "record" in rule}
 
 
 def alerts() -> list[Alert]:
-    """The alerts in the order of the file."""
+    """The alerts in the file's order."""
     return [_alert(group, rule) for group, rule in rules() if "alert" in rule]
 
 
 def limits() -> dict[str, str]:
-    """The numbers of the first rule, by what they limit."""
+    """The limits in the first rule by name."""
     return {name: number for number, name in _LIMIT.findall(records()[f"{RECORD_PREFIX}threshold"])}
 
 
 def resource() -> str:
-    """The rules as a resource of the Prometheus operator."""
+    """The rules as a resource of the Prometheus Operator."""
     body = RULES.read_text(encoding="utf-8")
     comment, _, written = body.partition("\ngroups:\n")
     head = (
@@ -113,7 +113,7 @@ def resource() -> str:
 
 
 def grafana() -> str:
-    """The alerts as Grafana manages them itself, where Prometheus loads no rules: what is recorded is written out."""
+    """The alerts as Grafana-managed alerts, for a Prometheus that loads no rules. Recording rules are inlined."""
     document = {
         "apiVersion": 1,
         "groups": [
@@ -132,7 +132,7 @@ def grafana() -> str:
 
 
 def table() -> str:
-    """The alerts as a table in Markdown, for the README."""
+    """The alerts as a Markdown table."""
     lines = ["| alert | severity | after | fires when |", "|---|---|---|---|"]
     for alert in alerts():
         summary = _ACTION.sub(lambda action: _placeholder(action.group()), alert.summary)
@@ -141,7 +141,7 @@ def table() -> str:
 
 
 def inline(expr: str) -> str:
-    """The expression on one line, with every recording that it reads written out."""
+    """The expression on one line, with recording rules inlined."""
     return " ".join(_REFERENCE.sub(_written_out, expr).split())
 
 
@@ -181,7 +181,7 @@ def _label(matchers: str) -> str:
 
 
 def _one_of(matchers: str) -> str:
-    """A vector with a series for each value that a matcher like `{outcome=~"failed|canceled"}` allows."""
+    """A vector with one series for each value of a matcher such as `{outcome=~"failed|canceled"}`."""
     values = matchers.split('"')[1].split("|")
     return " or ".join(f'label_replace(vector(1), "{_label(matchers)}", "{value}", "", "")' for value in values)
 
@@ -209,7 +209,7 @@ def _grafana_rule(alert: Alert) -> dict[str, object]:
 
 
 def _uid(alert: Alert) -> str:
-    """At most 40 characters, and the same for ever: Grafana keeps a rule's history by it."""
+    """At most 40 characters. It must never change, because Grafana finds a rule's history by it."""
     words = re.sub(r"(?<!^)(?=[A-Z])", "-", alert.name.removeprefix(PREFIX))
     return f"rocketchat-import-{words.lower()}"
 
@@ -225,7 +225,7 @@ def _query(alert: Alert) -> dict[str, object]:
 
 
 def _above_zero() -> dict[str, object]:
-    """Grafana's threshold: whatever a rule's expression returns is greater than 0, and means that it fires."""
+    """A threshold of 0: each series that the expression returns is greater than 0 and fires."""
     model = {
         "refId": "B",
         "type": "threshold",
@@ -241,9 +241,9 @@ def _dashboard_url(alert: Alert) -> str:
 
 
 def _without_queries(template: str) -> str:
-    """The template as Grafana reads it: without the sentences that ask Prometheus for more, which Grafana cannot.
+    """The template for Grafana, without sentences that query Prometheus, because Grafana's templates cannot.
 
-    Labels and value are named without the `$` that its provisioning may take for an environment's variable.
+    Labels and value are written without `$`, because Grafana's provisioning can take that for an environment variable.
     """
     kept, depth, rest = [], 0, 0
     for action in _ACTION.finditer(template):
@@ -264,7 +264,7 @@ def _placeholder(action: str) -> str:
 
 
 def main() -> int:
-    """Write every generated file."""
+    """Write all generated files."""
     for path, content in files().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

@@ -22,14 +22,8 @@ from rc_import_exporter.config.settings import Settings, Workspace
 from rc_import_exporter.core.advice import PERMISSIONS, REASONS, WHERE_TO_GRANT
 from rc_import_exporter.core.domain import FEEDS, REFUSALS, Api, Outcome, Reason
 from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot
+from rc_import_exporter.core.thresholds import CLOCKS_AGREE, CLOCKS_DISAGREE, RATE_LIMIT_WINDOW
 from rc_import_exporter.core.verdict import sentence
-
-CLOCKS_AGREE: Final = 2.0
-"""Seconds of difference that the `Date` header, cut to whole seconds, and the way itself explain."""
-CLOCKS_DISAGREE: Final = 30.0
-"""Seconds from which on ages and durations mislead: two polls."""
-WINDOW: Final = 60.0
-"""The rate limiter's window, seconds."""
 
 _SILENT: Final = frozenset({Reason.TIMEOUT, Reason.CONNECTION})
 _WITHOUT: Final = {
@@ -255,10 +249,10 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
         return
     limit = min(budget.limit or 0 for budget in budgets)
     left = min(limit if budget.remaining is None else budget.remaining for budget in budgets)
-    calls = WINDOW / interval
+    calls = RATE_LIMIT_WINDOW / interval
     told = f"{limit} calls a minute, {left} left; poll_interval {duration.write(interval)} needs {calls:.3g}"
     if calls > limit:
-        enough = f"raise poll_interval to {duration.write(-(-WINDOW // max(1, limit)))} or more"
+        enough = f"raise poll_interval to {duration.write(-(-RATE_LIMIT_WINDOW // max(1, limit)))} or more"
         yield Finding(topic=topic, level=Level.WARNING, text=told, advice=enough)
     elif 2 * calls > limit:
         yield Finding(topic=topic, level=Level.NOTE, text=f"{told}: no room for a second exporter at this address")

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol, TextIO
 
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from rc_import_exporter.commands import terminal
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.pursuit import Verdict, trouble
+from rc_import_exporter.core import progress
 from rc_import_exporter.core.domain import Operation, Outcome
 from rc_import_exporter.core.snapshot import Record, Track
 from rc_import_exporter.core.verdict import sentence, spell
@@ -74,13 +75,7 @@ class Sight:
     @property
     def share(self) -> float | None:
         """Which part of the records is processed, 0 to 1; `None` where that means nothing yet."""
-        counts = None if self.track is None else self.track.operation.counts
-        if self.track is None or self.track.outcome in _BEFORE_RUNNING or counts is None or not counts.total:
-            return None
-        return min(1.0, counts.processed / counts.total)
-
-
-_BEFORE_RUNNING: Final = frozenset({Outcome.WAITING, Outcome.LOADING})
+        return None if self.track is None else progress.ratio(self.track.operation)
 
 
 class Display(Protocol):
@@ -105,7 +100,9 @@ class Lines:
             news = _news(sight)
             if sight.begun and self._told.get(name) != news:
                 self._told[name] = news
-                percent = "" if sight.share is None or sight.verdict is not None else f" ({sight.share:.0%})"
+                percent = (
+                    "" if sight.share is None or sight.verdict is not None else f" ({progress.percent(sight.share)}%)"
+                )
                 line = f"{_instant(now)} {name}: {terminal.printable(sight.message)}{percent}"
                 print(line, file=self._stream, flush=True)
 
@@ -138,7 +135,7 @@ class Bars:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TaskProgressColumn(text_format="{task.percentage:>3.0f}%", text_format_no_percentage="    ", markup=False),
+            TextColumn("{task.fields[percent]:>4}", markup=False),
             TextColumn(
                 "{task.fields[message]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
             ),
@@ -155,12 +152,13 @@ class Bars:
             self._progress.start()
         for name, sight in sights.items():
             if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(name, total=None, message="")
+                self._tasks[name] = self._progress.add_task(name, total=None, message="", percent="")
             share = 1.0 if sight.verdict is not None and sight.verdict.exit is Exit.DONE else sight.share
             self._progress.update(
                 self._tasks[name],
                 total=None if share is None and sight.verdict is None else 1.0,
                 completed=share or 0.0,
+                percent="" if share is None else f"{progress.percent(share)}%",
                 message=terminal.printable(sight.message),
             )
         self._progress.refresh()
@@ -174,7 +172,7 @@ def _news(sight: Sight) -> object:
     """What makes another line worth it."""
     track = sight.track
     about = None if track is None else (track.operation.id, track.operation.step, track.outcome)
-    percent = None if sight.share is None else int(100 * sight.share)
+    percent = None if sight.share is None else progress.percent(sight.share)
     return sight.record.told, about, percent, sight.verdict
 
 

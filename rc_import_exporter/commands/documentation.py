@@ -4,16 +4,15 @@ The README holds each between two comments, `<!-- metrics -->` and `<!-- /metric
 `python -m rc_import_exporter.commands.documentation README.md` writes them anew.
 """
 
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from rc_import_exporter.config.options import ANY, DOTTED, Group, Option
 from rc_import_exporter.config.settings import OPTIONS
 from rc_import_exporter.metrics.catalogue import METRICS, WORKSPACE, Label, Metric, WorkspaceMetric
-from rc_import_exporter.web import api as report
+from rc_import_exporter.web import api
 
 SHORT_ENOUGH: Final = 12
 """Values of a label that a table lists; what has more is listed elsewhere in words."""
@@ -43,8 +42,7 @@ def options_table() -> str:
 
 def fields_table() -> str:
     """The fields of a workspace in the JSON API in Markdown, as its schema describes them."""
-    definitions = _mapping(json.loads(report.schema())["$defs"])
-    rows = [(f"`{path}`", form, meaning) for path, form, meaning in _fields("workspace", "", definitions)]
+    rows = [(f"`{path}`", form, meaning) for path, form, meaning in api.field_rows()]
     return _markdown(("field", "type", "meaning"), rows)
 
 
@@ -69,56 +67,6 @@ def main(names: Sequence[str]) -> None:
     """Writes the tables in these files anew."""
     for document in map(Path, names):
         document.write_text(renewed(document.read_text()))
-
-
-def _fields(name: str, prefix: str, definitions: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    """Path, type and meaning of each field of this definition; an operation stands in full only where it is first."""
-    for field, told in _mapping(_mapping(definitions[name])["properties"]).items():
-        described = _mapping(told)
-        types = [_type(each) for each in _alternatives(described)]
-        path = f"{prefix}{field}{'[]' if 'list' in types else ''}"
-        yield path, " or ".join(types), str(described["description"])
-        for inner in filter(None, map(_reference, _alternatives(described))):
-            if prefix == "" or inner != "operation":
-                yield from _fields(inner, f"{path}.", definitions)
-        if "properties" in described and described.get("required"):
-            yield from _fields(field, f"{path}.", {**definitions, field: described})
-
-
-def _alternatives(described: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """The types that a field can have, each alone."""
-    either = described.get("anyOf")
-    if isinstance(either, list):
-        return [_mapping(each) for each in either]
-    types = described.get("type")
-    return [{**described, "type": each} for each in types] if isinstance(types, list) else [described]
-
-
-def _reference(described: Mapping[str, object]) -> str | None:
-    """The definition that a type, or a list's members, refer to."""
-    place = described if described.get("type") != "array" else _mapping(described["items"])
-    return str(place["$ref"]).rsplit("/", 1)[-1] if "$ref" in place else None
-
-
-def _type(described: Mapping[str, object]) -> str:
-    if "enum" in described:
-        members = described["enum"]
-        return "text or null" if isinstance(members, list) and None in members else "text"
-    if "$ref" in described:
-        return "object"
-    if described.get("type") == "array":
-        return "list" if _reference(described) else "list of text"
-    kind = str(described["type"])
-    return "instant" if kind == "string" and "format" in described else _TYPES.get(kind, kind)
-
-
-_TYPES: Final = {"string": "text", "integer": "number"}
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError(value)
-    return value
 
 
 def _labels(metric: Metric) -> list[str]:

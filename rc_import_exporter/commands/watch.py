@@ -15,11 +15,11 @@ from rc_import_exporter.commands.display import Display, Sight
 from rc_import_exporter.commands.exits import SIGNALLED, Exit, worst
 from rc_import_exporter.commands.pursuit import Pursuit, Verdict, idleness, pursue
 from rc_import_exporter.config.settings import Settings
+from rc_import_exporter.core import progress
 from rc_import_exporter.core.domain import Exchange
 from rc_import_exporter.core.snapshot import Record, Snapshot, Track
 from rc_import_exporter.core.store import Store
 from rc_import_exporter.polling.fleet import Fleet
-from rc_import_exporter.web.view import view
 
 TICK: Final = 1.0
 """Seconds between two looks at the clock while no poll ends."""
@@ -136,12 +136,8 @@ class _NotifyingStore(Store):
 
 
 def _seconds_left(record: Record, track: Track | None, at: float) -> float | None:
-    """The live page's estimate, where it is about this very operation."""
-    shown = view(record, at).shown
-    operation = None if shown is None else shown.operation
-    if track is None or operation is None or operation.id != track.operation.id:
-        return None
-    return operation.seconds_left
+    """The same estimate as on the live page."""
+    return None if track is None or not record.told else progress.seconds_left(track, record.server_time(at))
 
 
 def _attentive(settings: Settings) -> Settings:

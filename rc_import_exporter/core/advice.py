@@ -1,7 +1,7 @@
-"""The words for what an import has come to and for why a call failed, and what to do about either.
+"""The words for outcomes, states, steps and reasons, and what to do about an outcome or a reason.
 
-`view` puts them beside what was seen; the commands may. One table for each closed set, and every member is in it. What
-stands between backticks is to be typed or looked for as it is.
+One table for each closed set, with every member in it. Page, commands and dashboards take their words from here. Text
+in backticks is to be typed or searched for exactly as it is.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,9 @@ from rc_import_exporter.core.domain import Api, Outcome, Reason, State, Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """A title of two or three words, and the advice, one sentence or two each, in the order of doing.
+    """A title of one to three words, and the advice: steps in the order in which to take them.
 
-    `alert` is the alert that tells of it, without its prefix; the runbook has more.
+    `alert` is the alert about it, without the prefix `RocketChatImport`; the runbook has more.
     """
 
     title: str
@@ -28,61 +28,60 @@ PERMISSIONS: Final[Mapping[Api, str]] = {
     Api.LIST: "view-import-operations",
     Api.PROGRESS: "run-import",
 }
-"""What each endpoint asks for; `/api/info` asks for nothing."""
+"""The permission that each endpoint needs; `/api/info` needs none."""
 
 WHERE_TO_GRANT: Final = "Administration → Workspace → Permissions"
 
+UNSEEN: Final = "Cannot tell"
+"""The word for a workspace whose state is not known, because no endpoint answers or the last answer is too old."""
+
 _SAVE: Final = (
-    "Before anyone starts or clears an import, save the collection `rocketchat_import_data`: the errors of single "
-    "records stand in it, and the next import deletes it."
+    "Before anyone starts or clears an import, save the collection `rocketchat_import_data`: it holds the errors of "
+    "single records, and the next import deletes it."
 )
 _SETTINGS: Final = (
-    "A crash leaves four settings as the import had set them. Check `FileUpload_MaxFileSize`, "
-    "`FileUpload_MediaTypeWhiteList`, `FileUpload_MediaTypeBlackList` and `Accounts_AllowUsernameChange` by hand."
+    "A running import changes four settings, and a crash leaves them changed. Check `FileUpload_MaxFileSize`, "
+    "`FileUpload_MediaTypeWhiteList`, `FileUpload_MediaTypeBlackList` and `Accounts_AllowUsernameChange`."
 )
 _AGAIN: Final = (
-    "It does not go on by itself and cannot be resumed. Running it again is safe for Slack messages, doubles CSV "
-    "messages, and lets an API import count the users who are there by now as errors."
+    "An import cannot be resumed; it has to start again. This is safe for Slack. A CSV import then creates all "
+    "messages a second time. An API import counts users who already exist as errors."
 )
 _LOG: Final = (
-    "Look in Rocket.Chat's log for “Importer encountered an error during import”, “Import record conversion "
-    "failed” and “Failed to import message”."
+    "Search Rocket.Chat's log for “Importer encountered an error during import”, “Import record conversion failed” and "
+    "“Failed to import message”."
 )
+_DO_NOT_RESTART: Final = "Do not restart, update or scale Rocket.Chat: any server that starts ends the import."
 
 OUTCOMES: Final[Mapping[Outcome, Words]] = {
-    Outcome.NONE: Words(title="Nothing imported"),
+    Outcome.NONE: Words(title="Nothing imported yet"),
     Outcome.WAITING: Words(
         alert="WaitingForStart",
         title="Waiting",
-        advice=("Someone has to choose what is imported and start it: Administration → Workspace → Import.",),
+        advice=("Someone has to choose what to import and start it: Administration → Workspace → Import.",),
     ),
-    Outcome.LOADING: Words(
-        title="Loading", advice=("Do not restart, update or scale Rocket.Chat: a server that starts ends the import.",)
-    ),
-    Outcome.RUNNING: Words(
-        title="Importing",
-        advice=("Do not restart, update or scale Rocket.Chat: a server that starts ends the import.",),
-    ),
+    Outcome.LOADING: Words(title="Loading", advice=(_DO_NOT_RESTART,)),
+    Outcome.RUNNING: Words(title="Importing", advice=(_DO_NOT_RESTART,)),
     Outcome.SUCCEEDED: Words(title="Succeeded"),
     Outcome.COMPLETED_WITH_ERRORS: Words(
         alert="CompletedWithErrors",
-        title="Completed with errors",
+        title="Done with errors",
         advice=(
-            f"Records are missing, unless it was an API import. {_SAVE}",
+            f"Records are missing, unless this was an API import. {_SAVE}",
             _LOG,
             (
-                "An API import counts everyone who already exists as an error: for a nightly synchronisation that "
-                "is normal, and `expect.failed_ratio` says how much of it is."
+                "An API import counts each user who already exists as an error. For a nightly synchronization this is "
+                "normal: set `expect.failed_ratio` to the share that you expect."
             ),
         ),
     ),
     Outcome.INCOMPLETE: Words(
         alert="CutOff",
-        title="Cut off",
+        title="Incomplete",
         advice=(
             (
-                "Rocket.Chat calls it done, and it is not: another server of the cluster started, or someone "
-                "cleared it. Find out which, and keep the cluster still during the next try."
+                "Rocket.Chat says that the import is done, but it was cut off: another server of the cluster started, "
+                "or someone cleared the import. Find out which. Do not start or stop servers during the next import."
             ),
             _SAVE,
             _AGAIN,
@@ -113,20 +112,24 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
     ),
     Outcome.DISCARDED: Words(
         title="Discarded",
-        advice=("It never ran: it was replaced by another or cleared. If that was a mistake, start anew.",),
+        advice=(
+            "It never ran: another import replaced it, or someone cleared it. If this was a mistake, create it again.",
+        ),
     ),
     Outcome.CANCELED: Words(
-        alert="Canceled", title="Canceled", advice=("Someone canceled it. What was imported until then stays.", _AGAIN)
+        alert="Canceled",
+        title="Canceled",
+        advice=("Someone canceled it. The records imported before that remain.", _AGAIN),
     ),
     Outcome.UNKNOWN: Words(
         alert="UnknownState",
-        title="Cannot be told",
+        title="Unknown",
         advice=(
             (
-                f"If only `getImportProgress` answers, grant `view-import-operations` under {WHERE_TO_GRANT}: it is"
-                " read-only, and enough to tell."
+                "If only `getImportProgress` answers, grant `view-import-operations` under "
+                f"{WHERE_TO_GRANT}. It is read-only, and with it the exporter can tell the outcome."
             ),
-            "If the step is a word that this release does not know, a newer release of the exporter may.",
+            "If this release does not know the import's step, a newer release of the exporter may know it.",
         ),
     ),
 }
@@ -136,8 +139,11 @@ REASONS: Final[Mapping[Reason, Words]] = {
         alert="WorkspaceUnreachable",
         title="No answer in time",
         advice=(
-            "Rocket.Chat or its database is overloaded, or a firewall drops the packets. Open it in a browser.",
-            "If it is merely slow, raise `timeout`.",
+            (
+                "Rocket.Chat or its database is overloaded, or a firewall drops the packets. Open Rocket.Chat in a "
+                "browser."
+            ),
+            "If it is only slow, raise `timeout`.",
         ),
     ),
     Reason.CONNECTION: Words(
@@ -145,10 +151,10 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="No connection",
         advice=(
             (
-                "Rocket.Chat is down, is restarting, or cannot be reached from here. If it comes back within "
-                "minutes nothing needs to be done; an import that ran meanwhile is lost."
+                "Rocket.Chat is down, is restarting, or cannot be reached from here. If it comes back within minutes, "
+                "you need not do anything, but an import that was running is lost."
             ),
-            "If it never answered, check `url`: host and port.",
+            "If it never answered, check host and port of `url`.",
         ),
     ),
     Reason.TLS: Words(
@@ -156,10 +162,11 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="TLS failed",
         advice=(
             (
-                "A private authority signed the certificate: give it as `tls.ca_file`. Or it is made out to "
-                "another name: correct `url`, or give the name as `tls.server_name`."
+                "If a private certificate authority signed the certificate, set `tls.ca_file` to that authority's "
+                "certificate."
             ),
-            "An expired certificate has to be renewed on the server.",
+            "If the certificate is for another name, correct `url`, or set `tls.server_name` to that name.",
+            "If the certificate has expired, renew it on the server.",
         ),
     ),
     Reason.UNAUTHORIZED: Words(
@@ -167,10 +174,10 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="Credentials refused",
         advice=(
             (
-                "Make a new token (Profile → Personal Access Tokens, with “Ignore Two Factor Authentication”) and "
-                "give it as `auth_token`; a token file is read again by itself."
+                "Create a new token (Profile → Personal Access Tokens, with “Ignore Two Factor Authentication”) and "
+                "set `auth_token` to it. A token file is read again when it changes."
             ),
-            "`user_id` is the 17 characters shown with the token, not the name; and the user must be active.",
+            "`user_id` is the 17 characters shown with the token, not the user's name. The user must be active.",
         ),
     ),
     Reason.FORBIDDEN: Words(
@@ -178,8 +185,8 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="Permission missing",
         advice=(
             (
-                f"Grant the permission `view-import-operations` to a role of the exporter's user: {WHERE_TO_GRANT}."
-                " It is read-only, and enough. The exporter notices within 5 minutes."
+                "Grant the permission `view-import-operations` to a role of the exporter's user: "
+                f"{WHERE_TO_GRANT}. It is read-only and is enough. The exporter notices within 5 minutes."
             ),
         ),
     ),
@@ -188,10 +195,10 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="No such endpoint",
         advice=(
             (
-                "Check `url`: it is the workspace's root, with its path if it has one (`https://host/chat`), and "
-                "without `/home` or `/admin`."
+                "Check `url`: it is the address of the workspace, with its path if it has one (`https://host/chat`), "
+                "but without `/home` or `/admin`."
             ),
-            "`import.status` exists since Rocket.Chat 6.3; older servers are read by the list of operations.",
+            "`import.status` exists since Rocket.Chat 6.3. With older servers the list of operations is enough.",
         ),
     ),
     Reason.RATE_LIMITED: Words(
@@ -199,8 +206,8 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="Rate limit reached",
         advice=(
             (
-                "Rocket.Chat allows 10 calls a minute for each address: look for a second exporter, or a proxy "
-                "that makes all clients one. The exporter waits until the limit is lifted."
+                "Rocket.Chat allows each address 10 calls a minute. Look for a second exporter, or for a proxy that "
+                "gives all clients one address. The exporter waits until the limit ends."
             ),
             (
                 "Raise `poll_interval`, or grant `api-bypass-rate-limit` to a role of the exporter's user: "
@@ -210,21 +217,21 @@ REASONS: Final[Mapping[Reason, Words]] = {
     ),
     Reason.SERVER: Words(
         alert="WorkspaceUnreachable",
-        title="Server in trouble",
-        advice=("Look in Rocket.Chat's log; most often its database (MongoDB) cannot be reached.",),
+        title="Server error",
+        advice=("Read Rocket.Chat's log. Most often it cannot reach its database (MongoDB).",),
     ),
     Reason.INVALID: Words(
         alert="WorkspaceUnreachable",
         title="Not Rocket.Chat's answer",
-        advice=("Something else answers at `url`, or a proxy changes the answers. Open the address in a browser.",),
+        advice=("Another program answers at `url`, or a proxy changes the answers. Open the address in a browser.",),
     ),
     Reason.TOO_LARGE: Words(
         alert="WorkspaceUnreachable",
         title="Answer too large",
         advice=(
             (
-                "Old operations carry their files' data in the list: raise `max_response_bytes`, or grant "
-                f"`run-import`, which lets `import.status` tell: {WHERE_TO_GRANT}."
+                "Old operations in the list contain the data of their files. Raise `max_response_bytes`, or grant "
+                f"`run-import`, which lets the exporter use `import.status`: {WHERE_TO_GRANT}."
             ),
         ),
     ),
@@ -232,10 +239,8 @@ REASONS: Final[Mapping[Reason, Words]] = {
         alert="WorkspaceUnreachable",
         title="Redirected",
         advice=(
-            (
-                "`url` says http where https is served, or another host; or a proxy in front wants a login. Give "
-                "the address that the redirect leads to, and let the proxy pass `/api/`."
-            ),
+            "If the server uses https or has another host name, set `url` to the address that the redirect leads to.",
+            "If a proxy in front of Rocket.Chat asks for a login, let it pass `/api/` without one.",
         ),
     ),
     Reason.PROXY: Words(
@@ -243,15 +248,15 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="A proxy answers",
         advice=(
             (
-                "What stands in front of Rocket.Chat answers for it. If Rocket.Chat is restarting, wait; else let "
-                "the proxy or firewall pass `/api/` from the exporter's address."
+                "A proxy in front of Rocket.Chat answers in its place. If Rocket.Chat is restarting, wait. Otherwise "
+                "let the proxy or firewall pass `/api/` from the exporter's address."
             ),
         ),
     ),
     Reason.INTERNAL: Words(
         alert="WorkspaceUnreachable",
-        title="Fault of the exporter",
-        advice=("The exporter's own log has the details; please report them. It goes on with the next poll.",),
+        title="Bug in the exporter",
+        advice=("The exporter's log has the details; please report them. The exporter continues with the next poll.",),
     ),
 }
 
@@ -264,7 +269,7 @@ STATES: Final[Mapping[State, str]] = {
     State.DONE: "done",
     State.ERROR: "error",
     State.CANCELED: "canceled",
-    State.UNKNOWN: "a word that this release does not know",
+    State.UNKNOWN: "unknown",
 }
 
 STEPS: Final[Mapping[Step, str]] = {
@@ -278,7 +283,7 @@ STEPS: Final[Mapping[Step, str]] = {
     Step.PREPARING_CHANNELS: "preparing channels",
     Step.PREPARING_MESSAGES: "preparing messages",
     Step.PREPARING_CONTACTS: "preparing contacts",
-    Step.USER_SELECTION: "waiting for the choice of what to import",
+    Step.USER_SELECTION: "waiting for the selection",
     Step.IMPORTING_STARTED: "import started",
     Step.IMPORTING_USERS: "importing users",
     Step.IMPORTING_CONTACTS: "importing contacts",
@@ -289,12 +294,12 @@ STEPS: Final[Mapping[Step, str]] = {
     Step.DONE: "done",
     Step.IMPORT_FAILED: "import failed",
     Step.IMPORT_CANCELLED: "import cancelled",
-    Step.UNKNOWN: "a step that this release does not know",
+    Step.UNKNOWN: "unknown",
 }
 
 
 def advice_on(reason: Reason, apis: Iterable[Api]) -> tuple[str, ...]:
-    """What to do where these endpoints fail so: for a missing permission, which one each of them needs."""
+    """What to do if these endpoints fail for this reason, with the permission that each needs if that is missing."""
     if reason is not Reason.FORBIDDEN:
         return REASONS[reason].advice
     needs = [f"`{api}` needs `{PERMISSIONS[api]}`" for api in apis if api in PERMISSIONS]

@@ -93,25 +93,26 @@ def fold(history: History, look: Look) -> History:
     current = _newest(history, versions, look)
     for sighting in sorted(versions, key=lambda each: _age_key(each.operation)):
         history = _follow(history, sighting, look, starts, known, expected=sighting.operation.id in expected)
-    if look.listed is not None:
-        history = replace(history, listed=look.listed, listed_for=current)
+    if look.listed is not None or look.empty:
+        history = replace(history, listed=look.listed or (), listed_for=current)
     return _forget(_explain(replace(history, current=current), look))
 
 
 def _without_gone(history: History, versions: Sequence[Sighting], look: Look) -> History:
-    """Drops what the server no longer holds: its database was restored or emptied.
+    """Parts what the server holds from what it no longer holds: its database may have been restored or emptied.
 
     A list of fewer than 20 is all that there is. An operation that is missing there, and that `import.status` does not
-    name either, is gone.
+    name either, is gone; one that was gone may come back.
     """
-    if look.listed is None or len(look.listed) >= FULL_LIST:
-        held = history.tracks if not look.empty else {}
-    else:
-        there = {each.operation.id for each in versions}
-        held = {id: track for id, track in history.tracks.items() if id in there}
-    if len(held) == len(history.tracks):
-        return history if look.empty else replace(history, emptied=False)
-    return replace(history, tracks=MappingProxyType(dict(held)), emptied=look.empty)
+    there = {each.operation.id for each in versions}
+    complete = look.empty or (look.listed is not None and len(look.listed) < FULL_LIST)
+    if there.isdisjoint(history.gone) and not (complete and history.tracks.keys() - there):
+        return history
+    every = {**history.gone, **history.tracks}
+    gone = {id: track for id, track in every.items() if id not in there and (complete or id in history.gone)}
+    held = {id: track for id, track in every.items() if id not in gone}
+    kept = dict(list(gone.items())[-MOST_TRACKS:])
+    return replace(history, tracks=MappingProxyType(held), gone=MappingProxyType(kept))
 
 
 def _starts(history: History, versions: Sequence[Sighting]) -> Sequence[float]:
@@ -166,8 +167,10 @@ def _follow(
         old = expected or not _is_new(history, operation, known)
         track = _first_sight(history, sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
-    elif before.operation == operation or _is_step_back(before, operation):
+    elif before.operation == operation:
         return _still(history, before, look)
+    elif _is_step_back(before, operation):
+        return history
     else:
         track = _next_sight(before, sighting, look, starts)
     return _count(history, before, track)
@@ -175,10 +178,9 @@ def _follow(
 
 def _is_new(history: History, operation: Operation, known: tuple[str, ...] | None) -> bool:
     """Whether it was created since the first poll: its date says so, or that a complete list did not have it before."""
-    horizon = NEVER if history.horizon is None else history.horizon
-    return _age_key(operation) > horizon or (
-        known is not None and 0 < len(known) < FULL_LIST and operation.id not in known
-    )
+    if _age_key(operation) > (NEVER if history.horizon is None else history.horizon):
+        return True
+    return known is not None and len(known) < FULL_LIST and operation.id not in known
 
 
 def _still(history: History, track: Track, look: Look) -> History:

@@ -27,14 +27,13 @@ from rc_import_exporter.core.domain import (
     Target,
     known_importer,
 )
+from rc_import_exporter.core.thresholds import CLOCKS_AGREE
 
 LARGE_LIST: Final = 256 * 1024
 """Bytes from which on the list is asked for rarely: it then carries old `fileData`, megabytes at worst."""
 LARGE_LIST_INTERVAL: Final = 300.0
 LEAST_STALE_AFTER: Final = 90.0
 INTERVALS_UNTIL_STALE: Final = 3
-SETTLED_OFFSET: Final = 2.0
-"""Seconds that a server's clock may differ from ours without a correction."""
 
 
 @unique
@@ -126,8 +125,8 @@ class History:
 
     `horizon` is the greatest `ts` known at the first poll, or forgotten since: a later operation is new. It is `None`
     until the first successful poll of either feed. `listed` holds the ids of the latest list, `None` before any, and
-    `listed_for` the operation that was the newest then. `emptied` is true where the server held operations before and
-    holds none now.
+    `listed_for` the operation that was the newest then. `gone` holds operations that the server no longer holds:
+    one that comes back is not new.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
@@ -135,7 +134,7 @@ class History:
     listed: tuple[str, ...] | None = None
     listed_for: str | None = None
     current: str | None = None
-    emptied: bool = False
+    gone: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
     started: int = 0
     finished: Mapping[Outcome, int] = field(default_factory=lambda: MappingProxyType({}))
     completed: int = 0
@@ -147,6 +146,11 @@ class History:
     def newest(self) -> Track | None:
         """The operation that the workspace's state is about, by its greatest `ts`."""
         return self.tracks.get(self.current) if self.current is not None else None
+
+    @property
+    def emptied(self) -> bool:
+        """Whether the server held operations before and holds none now."""
+        return bool(self.gone) and not self.tracks
 
     @property
     def last_results(self) -> Mapping[str, Track]:
@@ -250,6 +254,7 @@ class Record:
     observation: Observation | None = None
     told: bool = False
     polls: int = 0
+    first_poll: float | None = None
     last_poll: float | None = None
     last_success: float | None = None
     requests: Mapping[tuple[Api, str], int] = field(default_factory=lambda: MappingProxyType({}))
@@ -264,13 +269,13 @@ class Record:
     def clock_offset(self) -> float | None:
         """Seconds that the server's clock is ahead of ours, by the `Date` of its latest answer; `None` before any.
 
-        0 within `SETTLED_OFFSET`, because `Date` has whole seconds.
+        0 within `CLOCKS_AGREE`, because `Date` has whole seconds.
         """
         told = [feed for feed in self.feeds.values() if feed.skew is not None]
         if not told:
             return None
         offset = max(told, key=lambda feed: (feed.ok, feed.at)).skew or 0.0
-        return 0.0 if abs(offset) < SETTLED_OFFSET else offset
+        return 0.0 if abs(offset) <= CLOCKS_AGREE else offset
 
     def server_time(self, now: float) -> float:
         """`now` by the server's clock, which dates the operations."""

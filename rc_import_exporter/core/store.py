@@ -30,10 +30,9 @@ from rc_import_exporter.core.domain import (
 )
 from rc_import_exporter.core.history import Look, Sighting
 from rc_import_exporter.core.snapshot import DURATION_BUCKETS, Feed, Histogram, History, Observation, Record, Snapshot
+from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
 from rc_import_exporter.core.verdict import state_of, told_by_progress
 
-WINDOW: Final = 60.0
-"""The rate limiter's window, seconds: the wait where its headers tell no other."""
 RUNS: Final = LOADING_STEPS | IMPORTING_STEPS
 """The steps of an operation that a server which starts would end."""
 
@@ -75,6 +74,7 @@ def fold(record: Record, poll: Poll) -> Record:
         observation=observation if told else record.observation,
         told=told,
         polls=record.polls + 1,
+        first_poll=poll.ended if record.first_poll is None else record.first_poll,
         last_poll=poll.ended,
         last_success=poll.ended if told else record.last_success,
         requests=_add(record.requests, ((each.api, _code(each)) for each in poll.exchanges)),
@@ -185,6 +185,7 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
     )
     if isinstance(result, Success):
         return feed
+    held = None if before is None else before.skew
     return replace(
         feed,
         size=0,
@@ -195,7 +196,7 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         since=poll.ended if before is None or before.since is None else before.since,
         gone_since=_gone_since(before, result.reason, poll),
         # A proxy that answers in the server's place has a clock of its own.
-        skew=exchange.skew if result.by_rocketchat else before.skew if before is not None else None,
+        skew=exchange.skew if result.by_rocketchat and exchange.skew is not None else held,
         alone=not any(_is_rocketchats(other) for other in poll.results if other is not result),
     )
 
@@ -211,7 +212,7 @@ def _blocked_until(result: Result, now: float) -> float | None:
     if budget is not None and budget.remaining == 0:
         return now + budget.wait
     limited = isinstance(result, Failure) and result.reason is Reason.RATE_LIMITED
-    return now + (WINDOW if budget is None else budget.wait) if limited else None
+    return now + (RATE_LIMIT_WINDOW if budget is None else budget.wait) if limited else None
 
 
 def _is_rocketchats(result: Result) -> bool:

@@ -19,12 +19,8 @@ from rc_import_exporter.core.domain import (
     Step,
 )
 from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
+from rc_import_exporter.core.thresholds import SLACK, SLACK_OF_USERS
 
-SLACK: Final = 500
-"""Records by which a finished operation's counts may be short of what it did: the last write of a message import, and
-of every import before 6.3, can be missing, and those write every 500."""
-SLACK_OF_USERS: Final = 50
-"""The same for an import without messages since 6.3, which writes every 50."""
 DOUBLING_SINCE: Final = 7
 """The major release from which on file imports count their users twice."""
 NEARLY_THE_SAME: Final = 1.25
@@ -196,10 +192,11 @@ def _progress(track: Track) -> str:
 
 
 def _at_least(track: Track) -> str:
-    """What a cut-off operation had done: the counts that it had not written yet are missing."""
+    """What a cut-off operation had done, without the counts that it had not written yet."""
     counts = track.operation.counts
-    short = counts is not None and counts.total is not None and counts.processed < counts.total
-    return f"{'at least ' if short else ''}{_progress(track)}"
+    if counts is None or counts.total is None or counts.processed >= counts.total:
+        return _progress(track)
+    return f"{counts.processed:,} or more of {_records(track)}"
 
 
 def _lasted(track: Track) -> str:

@@ -11,11 +11,10 @@ from http import HTTPStatus
 from typing import Final
 
 from rc_import_exporter.core.domain import Api, Budget, Exchange, Failure, ProgressAnswer, Reason, Result, Success
+from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
 from rc_import_exporter.errors import BodyError
 from rc_import_exporter.rocketchat import wire
 
-LIMITED_WAIT: Final = 60.0
-"""Seconds until the rate limiter's window ends, where its headers do not tell, or not credibly."""
 LONGEST_WAIT: Final = 600.0
 LONGEST_NUMBER: Final = 15
 """Digits of a header's number: an instant in milliseconds has 13."""
@@ -160,8 +159,10 @@ def budget_of(response: Response) -> Budget | None:
     if limit is None and remaining is None and reset is None:
         return None
     at, date = None if reset is None else reset / 1000, date_of(response)
-    wait = LIMITED_WAIT if at is None or date is None else at - date
-    return Budget(limit=limit, remaining=remaining, reset=at, wait=wait if 0 < wait <= LONGEST_WAIT else LIMITED_WAIT)
+    wait = RATE_LIMIT_WINDOW if at is None or date is None else at - date
+    return Budget(
+        limit=limit, remaining=remaining, reset=at, wait=wait if 0 < wait <= LONGEST_WAIT else RATE_LIMIT_WINDOW
+    )
 
 
 def date_of(response: Response) -> float | None:

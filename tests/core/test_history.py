@@ -1,13 +1,14 @@
 """Operations are followed, judged and counted by what was seen of them: the stories that one can tell by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
 from rc_import_exporter.core.domain import FINISHED, Counts, Operation, Outcome, State, Step
 from rc_import_exporter.core.history import MOST_TRACKS, Look, Sighting, fold
-from rc_import_exporter.core.snapshot import Cause, History
+from rc_import_exporter.core.snapshot import Cause, History, Moment
 from rc_import_exporter.core.verdict import state_of
 
 START: Final = 1_800_000_000.0
@@ -37,14 +38,21 @@ def operation(
     )
 
 
-def look(*seen: Operation, at: float = 1000.0, listed: bool = True, silent: bool = False) -> Look:
-    """A poll that showed these operations."""
+def look(
+    *seen: Operation, at: float | None = None, listed: bool = True, gone: float | None = None, version: str = "8.6"
+) -> Look:
+    """A poll that showed these operations; without `at` it came 5 s after the last write."""
+    latest = max((each.updated or START for each in seen), default=START)
+    ended = latest + 5 if at is None else START + at
     return Look(
         sightings=[Sighting(operation=each, state=state_of(each)) for each in seen],
         listed=tuple(each.id for each in seen) if listed else None,
         empty=not seen,
-        silent=silent,
-        now=START + at,
+        began=ended,
+        ended=ended,
+        interval=15.0,
+        gone_since=None if gone is None else START + gone,
+        version=version,
     )
 
 
@@ -84,19 +92,58 @@ def test_a_second_server_interrupts_and_leaves_it_incomplete() -> None:
     assert history.newest.cause is Cause.INVALIDATED
 
 
-def test_an_interruption_that_nobody_saw_makes_no_difference_to_the_verdict() -> None:
-    """Seen while valid and unfinished, then done invalid, one record short: no slack for what was witnessed."""
-    short = operation("a", Step.DONE, created=0, updated=23, valid=False, counts=(1000, 999, 0))
-    history = told(look(RUN[0]), look(short))
-    assert finished(history) == {Outcome.INCOMPLETE: 1}
+@pytest.mark.parametrize(("done", "outcome"), [(949, Outcome.INCOMPLETE), (950, Outcome.UNCONFIRMED)])
+def test_an_interruption_that_nobody_saw_is_told_by_counts_alone(done: int, outcome: Outcome) -> None:
+    """Seen while valid and unfinished, then done and invalid: a restart after a good end leaves the same document."""
+    end = operation("a", Step.DONE, created=0, updated=23, valid=False, counts=(1000, done, 0))
+    history = told(look(RUN[0]), look(end))
+    assert finished(history) == {outcome: 1}
 
 
-def test_an_interrupted_import_that_did_it_all_has_succeeded() -> None:
-    """It had no more to do when it was stopped."""
-    whole = operation("a", Step.DONE, created=0, updated=23, valid=False, counts=(1000, 1000, 0))
+def test_no_count_makes_a_success_of_an_import_that_was_seen_cut_off() -> None:
+    """Users of a file import count twice, so 1,050 of 1,000 records is no proof."""
+    whole = operation("a", Step.DONE, created=0, updated=23, valid=False, counts=(1000, 1050, 0))
     history = told(look(RUN[0]), look(KILLED), look(whole))
-    assert finished(history) == {Outcome.INTERRUPTED: 1, Outcome.SUCCEEDED: 1}
-    assert list(history.last_finished) == [("csv", Outcome.SUCCEEDED)]
+    assert finished(history) == {Outcome.INTERRUPTED: 1, Outcome.INCOMPLETE: 1}
+    assert history.last_finished == {("csv", Outcome.INCOMPLETE): START + 20}
+
+
+def test_an_import_whose_end_the_next_one_stamped_ended_well() -> None:
+    """The creation of an operation invalidates all others at its own `ts`; one that still ran writes again later."""
+    next_one = operation("b", Step.NEW, created=25.001)
+    done = operation("a", Step.DONE, created=0, updated=25.0, valid=False, counts=(1000, 150, 0))
+    assert finished(told(look(RUN[0]), look(done, next_one))) == {Outcome.SUCCEEDED: 1}
+    assert finished(told(look(), look(done, next_one))) == {Outcome.SUCCEEDED: 1}
+    late = operation("a", Step.DONE, created=0, updated=26.3, valid=False, counts=(1000, 1150, 0))
+    history = told(look(RUN[0]), look(late, next_one))
+    assert finished(history) == {Outcome.INCOMPLETE: 1}
+    assert history.tracks["a"].cause is Cause.SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("late", "outcome"),
+    [(0.019, Outcome.SUCCEEDED), (0.021, Outcome.INCOMPLETE), (60.0, Outcome.INCOMPLETE), (60.1, Outcome.UNCONFIRMED)],
+)
+def test_how_close_a_stamp_is_to_the_next_creation_decides(late: float, outcome: Outcome) -> None:
+    next_one = operation("b", Step.NEW, created=25.0)
+    done = operation("a", Step.DONE, created=0, updated=25.0 + late, valid=False, counts=(1000, 980, 0))
+    assert finished(told(look(RUN[0]), look(done, next_one))) == {outcome: 1}
+
+
+def test_the_last_step_before_the_end_has_nothing_left_to_cut_off() -> None:
+    """In `finishing` everything is imported."""
+    finishing = operation("a", Step.FINISHING, created=0, updated=20, counts=(1000, 1000, 0))
+    done = operation("a", Step.DONE, created=0, updated=200, valid=False, counts=(1000, 1000, 0))
+    assert finished(told(look(RUN[0]), look(finishing), look(done))) == {Outcome.SUCCEEDED: 1}
+
+
+def test_what_was_found_done_and_invalid_is_a_success_only_if_nothing_can_be_missing() -> None:
+    """Nobody saw whether it was cut off, and which records were deselected."""
+    for counts, outcome in (((343, 0, 0), Outcome.UNCONFIRMED), ((343, 343, 0), Outcome.SUCCEEDED)):
+        found = operation("a", Step.DONE, created=0, updated=900, valid=False, counts=counts)
+        newest = told(look(found)).newest
+        assert newest is not None
+        assert newest.outcome is outcome
 
 
 def test_an_interruption_before_that_one_is_shown_again() -> None:
@@ -109,26 +156,37 @@ def test_an_interruption_before_that_one_is_shown_again() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("silent", "superseded", "cause"),
-    [
-        (False, False, Cause.INVALIDATED),
-        (True, False, Cause.RESTARTED),
-        (False, True, Cause.SUPERSEDED),
-        (True, True, Cause.RESTARTED),
-    ],
-)
-def test_the_cause_is_what_was_seen_around_the_end(*, silent: bool, superseded: bool, cause: Cause) -> None:
-    """Contact lost before, another id in its place, or none of these."""
-    newer = [operation("b", Step.NEW, created=19)] if superseded else []
-    history = told(look(RUN[0]), look(KILLED, *newer, silent=silent))
-    assert history.tracks["a"].cause is cause
+def cause(*looks: Look) -> Cause | None:
+    return told(*looks).tracks["a"].cause
 
 
-def test_a_cause_stays_with_the_verdict() -> None:
-    """The end of an import that a restart had interrupted is still the restart's."""
-    history = told(look(RUN[0]), look(KILLED, silent=True), look(ABORTED))
-    assert history.tracks["a"].cause is Cause.RESTARTED
+def test_the_cause_is_uncertain_until_time_or_a_last_step_tells() -> None:
+    """A server that lives notices within a batch of records that its import is invalid, and writes `done`."""
+    seen = (look(RUN[0]), look(KILLED))
+    assert cause(*seen) is Cause.UNCERTAIN
+    assert cause(*seen, look(ABORTED)) is Cause.INVALIDATED
+    assert cause(*seen, look(KILLED, at=50)) is Cause.UNCERTAIN
+    assert cause(*seen, look(KILLED, at=50.1)) is Cause.RESTARTED
+    assert cause(*seen, look(KILLED, at=50.1), look(ABORTED)) is Cause.INVALIDATED
+    assert cause(look(KILLED, at=1000)) is Cause.RESTARTED
+
+
+def test_another_import_is_the_cause_only_if_it_was_created_at_that_instant() -> None:
+    """One that is created after another server has cut the import off is the reason of nothing."""
+    assert cause(look(RUN[0]), look(KILLED, operation("b", Step.NEW, created=20))) is Cause.SUPERSEDED
+    assert cause(look(RUN[0]), look(KILLED, operation("b", Step.NEW, created=19))) is Cause.UNCERTAIN
+    later = operation("b", Step.NEW, created=33)
+    assert cause(look(RUN[0]), look(ABORTED, later)) is Cause.INVALIDATED
+
+
+def test_a_restart_is_no_cause_for_what_was_ready() -> None:
+    """Rocket.Chat spares an operation in `user_selection` when it starts."""
+    ready = operation("a", Step.USER_SELECTION, created=0, updated=10)
+    gone = operation("a", Step.USER_SELECTION, created=0, updated=20, valid=False)
+    assert cause(look(ready), look(gone)) is Cause.CLEARED
+    assert cause(look(ready), look(gone, operation("b", Step.NEW, created=20))) is Cause.SUPERSEDED
+    new = operation("a", Step.NEW, created=0, updated=20, valid=False)
+    assert cause(look(operation("a", Step.NEW, created=0)), look(new)) is Cause.UNCERTAIN
 
 
 def test_a_restart_after_the_end_changes_no_verdict_and_no_date() -> None:
@@ -219,17 +277,57 @@ def test_a_state_of_none_counts_as_a_baseline_too() -> None:
     assert history.started == 1
 
 
+def full(*seen: Operation) -> list[Operation]:
+    """A list of 20: these, and old ones."""
+    return [*seen, *(operation(f"old{n}", Step.DONE, created=-9000.0 - n) for n in range(20 - len(seen)))]
+
+
 def test_the_current_operation_never_goes_back_to_an_earlier_start() -> None:
     """A list after a restart that stamped more than 20 operations may lack the newest."""
     older = operation("o", Step.DONE, created=-100, updated=500, valid=False)
-    history = told(look(RUN[0]), look(older))
+    history = told(look(*full(RUN[0])), look(*full(older)))
     assert history.current == "a"
 
 
+def test_what_a_complete_list_lacks_is_gone() -> None:
+    """A database was restored: the import that ran is not in it, and nothing of it is shown for ever."""
+    older = operation("o", Step.DONE, created=-100, counts=(10, 10, 0))
+    history = told(look(RUN[0], older), look(older))
+    assert history.current == "o"
+    assert set(history.tracks) == {"o"}
+
+
+def test_what_the_status_names_is_there_though_the_list_was_read_before_it() -> None:
+    """The two are asked side by side."""
+    older = operation("o", Step.DONE, created=-100, counts=(10, 10, 0))
+    both = look(RUN[0], older)
+    assert told(look(older), replace(both, listed=("o",))).current == "a"
+
+
+def test_an_operation_that_a_complete_list_did_not_have_is_new_whatever_its_date() -> None:
+    """The servers of a cluster have clocks of their own."""
+    slow = operation("b", Step.NEW, created=-3)
+    assert told(look(RUN[0]), look(RUN[0], slow)).started == 1
+    assert told(look(*full(RUN[0])), look(*full(slow, RUN[0]))).started == 0
+
+
 def test_a_workspace_whose_operations_are_gone_has_none() -> None:
-    """The server's word that it holds nothing is believed."""
+    """The server's word that it holds nothing is believed, and is not the same as that nothing was ever imported."""
     history = told(look(RUN[0]), look())
     assert history.newest is None
+    assert history.emptied
+    assert not told(look(), look()).emptied
+    assert told(look(RUN[0]), look(), look()).emptied
+    assert not told(look(RUN[0]), look(), look(operation("n", Step.NEW, created=90))).emptied
+
+
+def test_an_operation_that_comes_back_is_not_new() -> None:
+    """A backup is put back in two steps: what was counted is not counted again."""
+    done = operation("b", Step.DONE, created=50, updated=60, counts=(10, 10, 0))
+    history = told(look(), look(RUN[0]), look(RUN[0], done), look(), look(RUN[0], done))
+    assert history.started == 2
+    assert finished(history) == {Outcome.SUCCEEDED: 1}
+    assert history.completed == 10
 
 
 def test_an_older_answer_changes_nothing() -> None:
@@ -279,8 +377,9 @@ def test_the_later_of_two_answers_counts() -> None:
         sightings=[status, Sighting(operation=RUN[0], state=State.IMPORTING)],
         listed=("a",),
         empty=False,
-        silent=False,
-        now=START,
+        began=START,
+        ended=START,
+        interval=15.0,
     )
     newest = fold(History(), both).newest
     assert newest is not None
@@ -289,8 +388,9 @@ def test_the_later_of_two_answers_counts() -> None:
         sightings=[status, Sighting(operation=RUN[1], state=State.IMPORTING)],
         listed=("a",),
         empty=False,
-        silent=False,
-        now=START,
+        began=START,
+        ended=START,
+        interval=15.0,
     )
     newest = fold(History(), later).newest
     assert newest is not None
@@ -309,7 +409,60 @@ def test_instants_are_those_of_the_writes() -> None:
     assert (track.step_started, track.run_started, track.progressed) == (START + 20, START + 20, START + 35)
     track = told(look(waits), look(runs), look(moves), look(next_step), look(dead)).tracks["a"]
     assert (track.step_started, track.run_started, track.progressed) == (START + 50, START + 20, START + 50)
-    assert track.finished == START + 90
+    assert track.end == Moment(earliest=START + 50, latest=START + 90, seen=False)
+    assert track.finished is None
+
+
+def test_a_run_that_was_there_already_has_no_beginning_that_was_seen() -> None:
+    """Its last write is a bound: it began at that moment or earlier."""
+    track = told(look(operation("a", Step.IMPORTING_MESSAGES, created=-9000, updated=20))).tracks["a"]
+    assert track.run_start == Moment(earliest=START - 9000, latest=START + 20, seen=False)
+    assert (track.run_started, track.step_started, track.progressed) == (None, None, START + 20)
+
+
+def test_a_run_that_began_in_a_long_gap_between_two_polls_has_none_either() -> None:
+    """An import waited for 90 minutes and ran for 3 seconds: neither is a run of 90 minutes."""
+    ready = operation("a", Step.USER_SELECTION, created=0, updated=10)
+    done = operation("a", Step.DONE, created=0, updated=5410, counts=(10, 10, 0))
+    track = told(look(ready, at=15), look(done, at=5412)).tracks["a"]
+    assert track.run_started is None
+    assert track.finished == START + 5410
+
+
+def test_an_import_that_died_with_its_server_ended_before_nobody_answered() -> None:
+    """The restart stamps it hours later; its last write and the refused connection are the bounds."""
+    last = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=590, counts=(1000, 500, 0))
+    dead = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=11_400, valid=False, counts=(1000, 500, 0))
+    track = told(look(last, at=600), look(dead, gone=615)).tracks["a"]
+    assert track.end == Moment(earliest=START + 590, latest=START + 615, seen=False)
+    on = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=11_400, valid=False, counts=(1000, 900, 0))
+    track = told(look(last, at=600), look(on, gone=615)).tracks["a"]
+    assert track.end == Moment(earliest=START + 590, latest=START + 11_400, seen=False)
+
+
+def test_a_failure_that_a_restart_stamped_has_no_date_that_was_seen() -> None:
+    """It failed at some moment between the last poll before and the restart."""
+    failed = operation("a", Step.IMPORT_FAILED, created=0, updated=4800, valid=False)
+    track = told(look(RUN[0], at=20), look(failed)).tracks["a"]
+    assert track.end is not None
+    assert (track.finished, track.end.latest) == (None, START + 4800)
+    assert track.progressed == RUN[0].updated
+
+
+def test_what_was_first_seen_invalid_never_moved() -> None:
+    """The stamp of a restart is no movement."""
+    found = operation("a", Step.DONE, created=0, updated=9000, valid=False, counts=(10, 10, 0))
+    assert told(look(found)).tracks["a"].progressed is None
+
+
+def test_a_success_is_dated_no_earlier_than_the_end_of_the_one_before() -> None:
+    """Only one import runs at a time, so the later one ended later."""
+    cut = operation("a", Step.IMPORTING_USERS, created=0, updated=105, valid=False)
+    done = operation("b", Step.DONE, created=100, updated=9000, valid=False, counts=(10, 10, 0))
+    assert told(look(cut, done)).last_finished == {
+        ("csv", Outcome.INTERRUPTED): START + 105,
+        ("csv", Outcome.SUCCEEDED): START + 105,
+    }
 
 
 def test_a_write_that_changes_nothing_known_is_progress() -> None:
@@ -336,15 +489,16 @@ def test_counts_that_fall_are_not_counted_again() -> None:
 
 
 def test_a_forgotten_operation_is_not_counted_again() -> None:
-    """Beyond 64 the oldest are dropped; one that comes back is an old acquaintance."""
+    """Beyond 64 the oldest are dropped; one that comes back is an old one."""
     ends = [
         operation(f"op{n:03}", Step.DONE, created=100.0 * n, updated=100.0 * n + 9, counts=(10, 10, 0))
         for n in range(1, 101)
     ]
-    history = told(look(), *(look(each) for each in ends))
+    lists = [look(*ends[max(0, n - 20) : n]) for n in range(1, 101)]
+    history = told(look(), *lists)
     assert len(history.tracks) == MOST_TRACKS
     assert history.started == 100
-    again = fold(history, look(ends[-1], ends[0]))
+    again = fold(history, look(*ends[-19:], ends[0]))
     assert (again.started, again.finished, again.completed) == (history.started, history.finished, history.completed)
 
 
@@ -354,12 +508,12 @@ def test_an_unknown_importer_s_dates_are_kept_under_other() -> None:
     assert list(history.last_finished) == [("other", Outcome.SUCCEEDED)]
 
 
-def test_an_operation_without_a_start_is_never_new() -> None:
-    """It cannot be told from an old one."""
+def test_an_operation_without_a_start_is_new_only_if_a_complete_list_lacked_it() -> None:
     undated = Operation(id="u", importer="csv", step=Step.DONE, valid=True)
-    history = told(look(RUN[0]), look(RUN[0], undated))
+    history = told(look(*full(RUN[0])), look(*full(RUN[0], undated)))
     assert history.started == 0
     assert history.current == "a"
+    assert told(look(RUN[0]), look(RUN[0], undated)).started == 1
 
 
 def test_a_finished_outcome_is_one_of_the_finished() -> None:

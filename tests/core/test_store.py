@@ -1,6 +1,7 @@
 """What a poll makes of a record: which way the state is read, what counts, what stays."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -195,15 +196,59 @@ def test_a_state_transition_is_a_change_that_was_seen() -> None:
     assert dict(record.transitions) == {State.IMPORTING: 1, State.DONE: 1}
 
 
+@pytest.mark.parametrize("reason", Reason)
+def test_one_failed_poll_does_not_decide_the_cause(reason: Reason) -> None:
+    """One error of the database is no restart: what is written next tells."""
+    dead, done = operation(at=20, valid=False), operation(step=Step.DONE, at=22, valid=False)
+    gap = failed(Api.STATUS, reason), failed(Api.LIST, reason)
+    start = [status(operation())], gap, [status(dead, State.ERROR), listing(dead)]
+    assert after(*start).history.tracks["a"].cause is Cause.UNCERTAIN
+    assert after(*start, [listing(done)]).history.tracks["a"].cause is Cause.INVALIDATED
+    assert after(*start, [listing(dead)], [listing(dead)]).history.tracks["a"].cause is Cause.RESTARTED
+
+
+def test_an_import_ended_before_its_server_was_found_gone() -> None:
+    """The first refused connection is a bound, whatever else fails after it."""
+    slow = failed(Api.STATUS, Reason.TIMEOUT), failed(Api.LIST, Reason.TIMEOUT)
+    dead = operation(at=3600, valid=False)
+    record = after([listing(operation(at=-5))], slow, DOWN, slow, DOWN, [listing(dead)])
+    end = record.history.tracks["a"].end
+    assert end is not None
+    assert (end.earliest, end.latest) == (START - 5, START + 30.1)
+
+
+def dated(api: Api, skew: float | None) -> Success:
+    answer = listing(operation(at=3600)) if api is Api.LIST else status(operation(at=3600))
+    return replace(answer, exchange=replace(answer.exchange, skew=skew))
+
+
 @pytest.mark.parametrize(
-    ("gap", "cause"),
-    [([DOWN], Cause.RESTARTED), ([], Cause.INVALIDATED)],
+    ("skew", "offset"), [(None, None), (1.9, 0.0), (-1.9, 0.0), (2.0, 0.0), (2.1, 2.1), (-3600.0, -3600.0)]
 )
-def test_lost_contact_before_the_end_is_the_cause(gap: list[Sequence[Result]], cause: Cause) -> None:
-    """The server went away and came back, and the import was dead."""
-    dead = operation(at=40, valid=False)
-    record = after([status(operation())], *gap, [status(dead, State.ERROR), listing(dead)])
-    assert record.history.tracks["a"].cause is cause
+def test_the_clock_offset_is_that_of_the_date_header(skew: float | None, offset: float | None) -> None:
+    """`Date` has whole seconds, so up to two are none."""
+    assert NEW.clock_offset is None
+    record = after([dated(Api.STATUS, skew)])
+    assert record.clock_offset == offset
+    assert record.server_time(START) == START + (offset or 0.0)
+
+
+def test_the_clock_offset_stays_while_the_server_is_gone() -> None:
+    """A proxy that answers in its place has a clock of its own."""
+    proxy = failed(Api.STATUS, Reason.PROXY, ours=False)
+    other = replace(proxy, exchange=replace(proxy.exchange, skew=99.0))
+    assert after([dated(Api.STATUS, 3600.0)], DOWN).clock_offset == 3600.0
+    assert after([dated(Api.STATUS, 3600.0)], [other]).clock_offset == 3600.0
+
+
+def test_an_import_that_is_not_the_newest_makes_a_restart_unsafe() -> None:
+    """A server whose clock is fast created an operation; another one replaced it, and its `ts` is smaller."""
+    fast, runs = operation("b", Step.NEW, valid=False), operation("a")
+    record = after([status(fast, State.ERROR), listing(fast, runs)])
+    assert record.history.current == "b"
+    assert record.restart_safe(START + 1) is False
+    ended = operation("a", Step.DONE, at=20)
+    assert after([listing(fast, runs)], [listing(fast, ended)]).restart_safe(START + 16) is True
 
 
 def test_failures_are_counted_by_endpoint_and_reason() -> None:

@@ -20,8 +20,8 @@ from rc_import_exporter.core.domain import (
     State,
     Step,
 )
-from rc_import_exporter.core.snapshot import Cause, Track, Witness
-from rc_import_exporter.core.verdict import judge, sentence, spell, state_of, told_by_progress
+from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
+from rc_import_exporter.core.verdict import counts_twice, judge, sentence, spell, state_of, told_by_progress
 
 STEPS: Final[dict[Step, tuple[State, State]]] = {
     Step.NEW: (State.NEW, State.ERROR),
@@ -58,12 +58,16 @@ OUTCOMES: Final[dict[State, tuple[Outcome, Outcome]]] = {
 }
 """The outcome by the state that the step has in a valid operation: while it is valid, and when it is not."""
 
-UNSEEN: Final = Witness()
-ALIVE: Final = Witness(alive=True)
-CUT: Final = Witness(alive=True, cut=True)
-SEALED: Final = Witness(alive=True, sealed=True)
-WITNESSES: Final = tuple(
-    Witness(alive=alive, cut=cut, sealed=sealed) for alive, cut, sealed in product((False, True), repeat=3)
+UNSEEN: Final = Evidence()
+ALIVE: Final = Evidence(alive=True)
+CUT: Final = Evidence(alive=True, cut=True)
+SEALED: Final = Evidence(alive=True, sealed=True)
+SPARED: Final = Evidence(alive=True, next_at_end=True)
+REPLACED: Final = Evidence(alive=True, next_before_end=True)
+DOUBLING: Final = Evidence(doubles=True)
+EVIDENCE: Final = tuple(
+    Evidence(alive=alive, cut=cut, sealed=sealed, next_at_end=at, next_before_end=before, doubles=doubles)
+    for alive, cut, sealed, at, before, doubles in product((False, True), repeat=6)
 )
 
 
@@ -75,6 +79,7 @@ def operation(
     completed: int | None = None,
     failed: int | None = None,
     messages: int | None = None,
+    users: int | None = None,
     as_text: bool = True,
 ) -> Operation:
     """An operation with these counts, or with none at all if none is given."""
@@ -82,7 +87,7 @@ def operation(
         total=total,
         completed=completed,
         failed=failed,
-        staged={} if messages is None else {Kind.MESSAGES: messages},
+        staged={kind: n for kind, n in ((Kind.MESSAGES, messages), (Kind.USERS, users)) if n is not None},
     )
     return Operation(
         id="a1",
@@ -97,8 +102,8 @@ def operation(
 
 
 def done(completed: int, failed: int, *, valid: bool) -> Operation:
-    """A finished operation of 1,000 records without messages: its counts may be 50 records behind."""
-    return operation(Step.DONE, valid=valid, total=1000, completed=completed, failed=failed)
+    """A finished operation of 1,000 records, 200 of them users: its counts may be 50 records behind."""
+    return operation(Step.DONE, valid=valid, total=1000, completed=completed, failed=failed, users=200)
 
 
 def test_the_tables_have_a_row_for_every_step_and_state() -> None:
@@ -118,10 +123,10 @@ def test_the_state_is_the_one_that_rocket_chat_computes(step: Step) -> None:
 @pytest.mark.parametrize("step", [step for step in STEPS if step is not Step.DONE])
 def test_before_done_the_outcome_depends_on_step_and_validity_alone(step: Step) -> None:
     if_valid, if_not = OUTCOMES[STEPS[step][0]]
-    for witness, completed, failed in product(WITNESSES, (0, 400, 2000), (0, 3)):
+    for evidence, completed, failed in product(EVIDENCE, (0, 400, 2000), (0, 3)):
         counts = Counts(total=1000, completed=completed, failed=failed)
-        assert judge(replace(operation(step), counts=counts), witness) is if_valid
-        assert judge(replace(operation(step, valid=False), counts=counts), witness) is if_not
+        assert judge(replace(operation(step), counts=counts), evidence) is if_valid
+        assert judge(replace(operation(step, valid=False), counts=counts), evidence) is if_not
 
 
 @pytest.mark.parametrize(
@@ -134,57 +139,66 @@ def test_before_done_the_outcome_depends_on_step_and_validity_alone(step: Step) 
         pytest.param(100, 0, True, CUT, Outcome.SUCCEEDED, id="valid at its end: nothing stopped it for good"),
         pytest.param(2000, 0, True, UNSEEN, Outcome.SUCCEEDED, id="users of file imports are counted twice"),
         pytest.param(2000, 3, True, UNSEEN, Outcome.COMPLETED_WITH_ERRORS, id="counting twice hides no error"),
-        pytest.param(1000, 0, False, UNSEEN, Outcome.SUCCEEDED, id="a restart after the end makes it invalid"),
+        pytest.param(1000, 0, False, UNSEEN, Outcome.SUCCEEDED, id="found, and everything was imported"),
         pytest.param(997, 3, False, UNSEEN, Outcome.COMPLETED_WITH_ERRORS, id="the same, with rejected records"),
-        pytest.param(950, 0, False, UNSEEN, Outcome.SUCCEEDED, id="the last 50 may be done and not yet written"),
-        pytest.param(949, 0, False, UNSEEN, Outcome.INCOMPLETE, id="51 records short: it was stopped"),
-        pytest.param(947, 3, False, UNSEEN, Outcome.COMPLETED_WITH_ERRORS, id="a rejected record is processed, too"),
-        pytest.param(946, 3, False, UNSEEN, Outcome.INCOMPLETE, id="incomplete is worse than rejected records"),
-        pytest.param(999, 0, False, ALIVE, Outcome.INCOMPLETE, id="seen running, then invalid: one missing is enough"),
-        pytest.param(999, 0, False, CUT, Outcome.INCOMPLETE, id="seen cut off: one missing is enough"),
-        pytest.param(999, 0, False, Witness(cut=True), Outcome.INCOMPLETE, id="first seen cut off: the same"),
-        pytest.param(999, 1, False, ALIVE, Outcome.COMPLETED_WITH_ERRORS, id="seen running, and none is missing"),
-        pytest.param(1000, 0, False, CUT, Outcome.SUCCEEDED, id="cut off when nothing was left to do"),
+        pytest.param(999, 0, False, UNSEEN, Outcome.UNCONFIRMED, id="found one short: cut off, deselected, unwritten"),
+        pytest.param(100, 0, False, UNSEEN, Outcome.UNCONFIRMED, id="found far short: cut off or deselected"),
+        pytest.param(1199, 0, False, DOUBLING, Outcome.UNCONFIRMED, id="200 users that count twice could fill it"),
+        pytest.param(1200, 0, False, DOUBLING, Outcome.SUCCEEDED, id="more than that cannot have been missing"),
+        pytest.param(1190, 10, False, DOUBLING, Outcome.COMPLETED_WITH_ERRORS, id="the same, with rejected records"),
+        pytest.param(949, 0, False, ALIVE, Outcome.INCOMPLETE, id="seen running, then 51 short: it was cut off"),
+        pytest.param(946, 3, False, ALIVE, Outcome.INCOMPLETE, id="the same with rejected records"),
+        pytest.param(950, 0, False, ALIVE, Outcome.UNCONFIRMED, id="50 short: perhaps only not written"),
+        pytest.param(1000, 0, False, ALIVE, Outcome.UNCONFIRMED, id="none short, but users may count twice"),
+        pytest.param(1200, 0, False, CUT, Outcome.INCOMPLETE, id="seen cut off: no count makes up for it"),
+        pytest.param(999, 0, False, Evidence(cut=True), Outcome.INCOMPLETE, id="first seen cut off: the same"),
+        pytest.param(100, 0, False, SPARED, Outcome.SUCCEEDED, id="the next import's creation made it invalid"),
+        pytest.param(97, 3, False, SPARED, Outcome.COMPLETED_WITH_ERRORS, id="the same, with rejected records"),
+        pytest.param(1200, 0, False, REPLACED, Outcome.INCOMPLETE, id="written after the next import's creation"),
         pytest.param(100, 0, False, SEALED, Outcome.SUCCEEDED, id="seen done while valid: what came later is nothing"),
         pytest.param(100, 3, False, SEALED, Outcome.COMPLETED_WITH_ERRORS, id="the same, with rejected records"),
     ],
 )
 def test_done_is_judged_by_counts_validity_and_what_was_seen(
-    completed: int, failed: int, seen: Witness, outcome: Outcome, *, valid: bool
+    completed: int, failed: int, seen: Evidence, outcome: Outcome, *, valid: bool
 ) -> None:
     """Rocket.Chat says "done" of an import that ended well, of one with errors, and of one that was cut off."""
     assert judge(done(completed, failed, valid=valid), seen) is outcome
 
 
 records = st.integers(0, 1200)
-witnesses = st.sampled_from(WITNESSES)
+evidences = st.sampled_from(EVIDENCE)
 
 
-@given(completed=records, failed=records, valid=st.booleans(), seen=witnesses)
-def test_more_records_never_make_an_import_incomplete(
-    *, completed: int, failed: int, valid: bool, seen: Witness
-) -> None:
+@given(completed=records, failed=records, valid=st.booleans(), seen=evidences)
+def test_more_records_never_make_a_verdict_worse(*, completed: int, failed: int, valid: bool, seen: Evidence) -> None:
     """Users of file imports are counted twice, so the counts may go beyond the total."""
     if judge(done(completed, failed, valid=valid), seen) is not Outcome.INCOMPLETE:
         for more in ((completed + 1, failed), (completed, failed + 1), (2 * completed, failed)):
             assert judge(done(*more, valid=valid), seen) is not Outcome.INCOMPLETE
 
 
-@given(completed=records, failed=records, seen=witnesses)
-def test_an_import_seen_running_or_cut_off_is_not_judged_more_kindly(
-    *, completed: int, failed: int, seen: Witness
+@given(completed=records, failed=records, valid=st.booleans(), seen=evidences)
+def test_no_import_that_was_seen_cut_off_is_a_success(
+    *, completed: int, failed: int, valid: bool, seen: Evidence
 ) -> None:
-    found = done(completed, failed, valid=False)
-    if judge(found, seen) is Outcome.INCOMPLETE:
-        assert judge(found, replace(seen, alive=True)) is Outcome.INCOMPLETE
-        assert judge(found, replace(seen, cut=True)) is Outcome.INCOMPLETE
+    if seen.cut and not seen.sealed and not valid:
+        assert judge(done(completed, failed, valid=valid), seen) is Outcome.INCOMPLETE
+
+
+@given(completed=records, failed=records, seen=evidences)
+def test_only_evidence_makes_an_invalid_end_a_success(*, completed: int, failed: int, seen: Evidence) -> None:
+    """Without it the exporter says that it cannot tell."""
+    judged = judge(done(completed, failed, valid=False), seen)
+    if judged in (Outcome.SUCCEEDED, Outcome.COMPLETED_WITH_ERRORS):
+        assert seen.sealed or seen.next_at_end or (not seen.alive and completed + failed >= 1000)
 
 
 def test_every_outcome_of_an_operation_can_occur() -> None:
     """An outcome that never occurs would be a dead row in tables and dashboards. `none` means no operation."""
     reached = {
-        judge(operation(step, valid=valid, total=1000, completed=100, failed=failed), UNSEEN)
-        for step, valid, failed in product(STEPS, (True, False), (0, 1))
+        judge(operation(step, valid=valid, total=1000, completed=100, failed=failed), seen)
+        for step, valid, failed, seen in product(STEPS, (True, False), (0, 1), (UNSEEN, CUT))
     }
     assert reached == set(Outcome) - {Outcome.NONE}
 
@@ -195,17 +209,37 @@ def test_every_outcome_of_an_operation_can_occur() -> None:
 )
 def test_counts_may_be_one_write_behind(messages: int | None, *, as_text: bool, slack: int) -> None:
     """Servers write counts every 50 records, every 500 with messages, and before 6.3 (dates as numbers) every 500."""
-    for short, outcome in ((slack, Outcome.SUCCEEDED), (slack + 1, Outcome.INCOMPLETE)):
+    for short, outcome in ((slack, Outcome.UNCONFIRMED), (slack + 1, Outcome.INCOMPLETE)):
         found = operation(
             Step.DONE, valid=False, total=9000, completed=9000 - short, messages=messages, as_text=as_text
         )
-        assert judge(found, UNSEEN) is outcome
+        assert judge(found, ALIVE) is outcome
 
 
-@pytest.mark.parametrize("seen", WITNESSES)
-def test_an_operation_without_a_total_is_not_incomplete(seen: Witness) -> None:
-    assert judge(operation(Step.DONE, valid=False), seen) is Outcome.SUCCEEDED
-    assert judge(operation(Step.DONE, valid=False, completed=5), seen) is Outcome.SUCCEEDED
+def test_an_operation_without_a_total_has_nothing_missing() -> None:
+    assert judge(operation(Step.DONE, valid=False), UNSEEN) is Outcome.SUCCEEDED
+    assert judge(operation(Step.DONE, valid=False, completed=5), UNSEEN) is Outcome.SUCCEEDED
+    assert judge(operation(Step.DONE, valid=False), ALIVE) is Outcome.UNCONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("importer", "version", "as_text", "twice"),
+    [
+        ("csv", "8.6", True, True),
+        ("csv", "7.0", True, True),
+        ("csv", "6.13", True, False),
+        ("csv", "10.1", True, True),
+        ("csv", None, True, True),
+        ("csv", "nightly", True, True),
+        ("csv", "8.6", False, False),
+        ("api", "8.6", True, False),
+    ],
+)
+def test_users_count_twice_in_file_imports_since_7_0(
+    importer: str, version: str | None, *, as_text: bool, twice: bool
+) -> None:
+    """An operation whose date is a number was created before 6.3, whatever the server is now."""
+    assert counts_twice(replace(operation(Step.DONE, as_text=as_text), importer=importer), version) is twice
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -235,19 +269,19 @@ def track(
     outcome: Outcome,
     *,
     cause: Cause | None = None,
-    run_started: float | None = None,
-    finished: float | None = None,
+    run: Moment | None = None,
+    end: Moment | None = None,
 ) -> Track:
     return Track(
         operation=found,
         state=state_of(found),
         outcome=outcome,
-        witness=UNSEEN,
+        evidence=UNSEEN,
         expected=False,
         counted=frozenset(),
         cause=cause,
-        run_started=run_started,
-        finished=finished,
+        run_start=run,
+        end=end,
     )
 
 
@@ -266,17 +300,58 @@ def test_every_verdict_has_a_sentence(outcome: Outcome, cause: Cause | None) -> 
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        (Cause.RESTARTED, "the server restarted"),
+        (Cause.RESTARTED, "the server that ran it stopped or crashed"),
         (Cause.SUPERSEDED, "another import took its place"),
         (Cause.INVALIDATED, "an administrator cleared it, or another server of the cluster started"),
-        (Cause.FOUND, "it was so when this exporter first saw it"),
+        (Cause.CLEARED, "an administrator cleared it"),
+        (
+            Cause.UNCERTAIN,
+            "the server restarted, another server of the cluster started, or an administrator cleared it",
+        ),
     ],
 )
 def test_the_sentence_of_a_cut_off_import_says_how_far_how_long_and_why(cause: Cause, words: str) -> None:
     found = operation(Step.DONE, valid=False, total=5020, completed=1500)
-    told = sentence(track(found, Outcome.INCOMPLETE, cause=cause, run_started=1000.0, finished=1000.0 + 42 * 60))
-    assert told.startswith("cut off at 1,500 of 5,020 records after 42 min: ")
-    assert words in told
+    told = sentence(track(found, Outcome.INCOMPLETE, cause=cause, run=at(1000), end=at(1000 + 42 * 60)))
+    assert told == f"cut off at 1,500 or more of 5,020 records, ran 42 min: {words}"
+
+
+def at(instant: float) -> Moment:
+    return Moment(earliest=instant, latest=instant, seen=True)
+
+
+def between(earliest: float, latest: float) -> Moment:
+    return Moment(earliest=earliest, latest=latest, seen=False)
+
+
+@pytest.mark.parametrize(
+    ("run", "end", "words"),
+    [
+        (at(1100), at(1280), ", ran 3 min"),
+        (at(1100), between(1690, 1715), ", ran about 10 min"),
+        (at(1100), between(1160, 5900), ", ran at most 1 h 20 min"),
+        (between(1000, 11_800), at(11_820), ", ran at least 20 s"),
+        (between(1000, 6400), at(6400), ", 1 h 30 min after it was created"),
+        (None, at(1180), ", 3 min after it was created"),
+        (None, between(1000, 9000), ""),
+        (at(1100), None, ""),
+        (None, at(1000), ""),
+    ],
+)
+def test_a_duration_says_what_it_is_counted_from_and_whether_it_is_a_bound(
+    run: Moment | None, end: Moment | None, words: str
+) -> None:
+    """A run of 3 s after an hour of waiting is no run of an hour; what was not seen is not told as seen."""
+    found = operation(Step.DONE, total=10, completed=10)
+    assert sentence(track(found, Outcome.SUCCEEDED, run=run, end=end)) == f"succeeded: 10 of 10 records{words}"
+
+
+def test_an_unconfirmed_end_says_what_cannot_be_told() -> None:
+    short = track(operation(Step.DONE, valid=False, total=9000, completed=180), Outcome.UNCONFIRMED)
+    whole = track(operation(Step.DONE, valid=False, total=10, completed=10), Outcome.UNCONFIRMED)
+    doubt = "it cannot be told whether it was cut off"
+    assert sentence(short) == f"done by its own word, 180 of 9,000 records; {doubt} or records were deselected"
+    assert sentence(whole) == f"done by its own word, 10 of 10 records; {doubt}"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""From a server that dies in the middle of an import to the message, through the real Prometheus and Alertmanager.
+"""From a server that stops during an import to the notification, through the real Prometheus and Alertmanager.
 
-Both load the shipped examples. Only addresses are put in, and what would make a test wait: intervals and `for`.
+Both load the shipped examples. Only addresses, intervals and `for` are changed, so that the test does not wait.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ Message = Mapping[str, object]
 
 
 def adapted(name: str, folder: Path, changes: Mapping[str, str]) -> Path:
-    """A copy of a shipped file with these texts replaced, each of which has to be there."""
+    """A copy of a shipped file with these texts replaced. Each must exist."""
     text = (EXAMPLES / name).read_text()
     for old, new in changes.items():
         assert re.search(old, text), old
@@ -49,7 +49,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(log: Path, *command: str | Path) -> AsyncIterator[None]:
-    """A program, for as long as the block lasts."""
+    """Runs a program until the block ends."""
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(*map(str, command), stdout=file, stderr=file)
         try:
@@ -61,7 +61,7 @@ async def running(log: Path, *command: str | Path) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def webhook(messages: "asyncio.Queue[tuple[str, Message]]") -> AsyncIterator[str]:
-    """A server that takes notifications, with the receiver's name in the path."""
+    """A server that receives notifications, with the receiver's name in the path."""
 
     async def take(request: web.Request) -> web.Response:
         await messages.put((request.match_info["receiver"], await request.json()))
@@ -80,7 +80,7 @@ async def webhook(messages: "asyncio.Queue[tuple[str, Message]]") -> AsyncIterat
 
 @asynccontextmanager
 async def exporter() -> AsyncIterator[int]:
-    """An exporter of a server that dies 10 s into an import and comes back 3 s later; gives its port."""
+    """The port of an exporter whose server stops 10 s into an import and starts again 3 s later."""
     story = Story(stories.crash(waiting=1, running=60, killed_after=10, away=3))
     async with SimulatedServers({"acme": story}) as servers:
         polls = {"poll_interval": "1s", "poll_interval_idle": "1s"}
@@ -93,7 +93,7 @@ async def exporter() -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def monitoring(folder: Path, target: int, receiver: str) -> AsyncIterator[None]:
-    """Prometheus and Alertmanager as the examples configure them, in a hurry."""
+    """Prometheus and Alertmanager with the shipped examples, with short intervals."""
     prometheus = free_port()
     adapted("rocketchat-import.rules.yml", folder, {r"(?m)^( +for:) \w+$": r"\1 1s"})
     async with alertmanager(folder, receiver) as alerts:
@@ -116,7 +116,7 @@ async def monitoring(folder: Path, target: int, receiver: str) -> AsyncIterator[
 
 @asynccontextmanager
 async def alertmanager(folder: Path, receiver: str) -> AsyncIterator[int]:
-    """Alertmanager as the example configures it, in a hurry; gives its port."""
+    """The port of an Alertmanager with the shipped example, with short intervals."""
     port = free_port()
     changes = {"group_wait": "1s", "group_interval": "1s"}
     routes = adapted(
@@ -138,7 +138,7 @@ async def alertmanager(folder: Path, receiver: str) -> AsyncIterator[int]:
 @pytest.mark.program(*PROGRAMS)
 @pytest.mark.timeout(2 * PATIENCE)
 async def test_the_death_of_a_server_in_the_middle_of_an_import_wakes_someone(tmp_path: Path) -> None:
-    """The pager is told of the import that was cut off, with where to look, and nothing of job or instance."""
+    """A label such as job or instance would start a new alert with each pod."""
     messages: asyncio.Queue[tuple[str, Message]] = asyncio.Queue()
     async with webhook(messages) as url, exporter() as port, monitoring(tmp_path, port, url), asyncio.timeout(PATIENCE):
         while True:
@@ -160,7 +160,7 @@ async def test_the_death_of_a_server_in_the_middle_of_an_import_wakes_someone(tm
 @pytest.mark.program(*PROGRAMS[1:])
 @pytest.mark.timeout(2 * PATIENCE)
 async def test_a_hundred_workspaces_that_lose_the_network_at_once_are_one_notification(tmp_path: Path) -> None:
-    """Also where imports ran in some of them: then it is about those, and it goes where people get up."""
+    """If imports ran in some of them, the notification is about those and goes to the pager."""
     for running_imports, receiver in ((0, "chat"), (30, "pager")):
         messages: asyncio.Queue[tuple[str, Message]] = asyncio.Queue()
         folder = tmp_path / receiver
@@ -180,7 +180,7 @@ def _unseen(number: int, running_imports: int) -> Mapping[str, Mapping[str, str]
 
 
 async def announce(port: int, alerts: Sequence[Mapping[str, Mapping[str, str]]]) -> None:
-    """Send alerts to Alertmanager as Prometheus does, as soon as it is up."""
+    """Sends alerts to Alertmanager, like Prometheus, as soon as it is up."""
     async with ClientSession() as session:
         while True:
             try:
@@ -192,7 +192,7 @@ async def announce(port: int, alerts: Sequence[Mapping[str, Mapping[str, str]]])
 
 
 def test_the_receiver_for_rocketchat_itself_only_needs_its_comment_signs_removed() -> None:
-    """It needs a newer Alertmanager than the rest, so it is commented out."""
+    """It needs a newer Alertmanager than the rest, so it is in comments."""
     text = (EXAMPLES / "alertmanager.yml").read_text()
     chat = next(
         each

@@ -1,6 +1,6 @@
-"""What sets off which alert: stories and recordings, over real HTTP, through the exporter and the shipped rules.
+"""Which alerts fire: stories and recordings, over real HTTP, through the exporter and the shipped rules.
 
-One play serves the scrape intervals of 15, 30 and 60 s: the slower ones see every second and every fourth page.
+One run serves the scrape intervals of 15, 30 and 60 s: the longer ones use every second or every fourth page.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,15 +23,15 @@ pytestmark = [pytest.mark.program("promtool"), pytest.mark.xdist_group("alert sc
 
 SCRAPE_INTERVALS: Final = (15, 30, 60)
 SLACK: Final = 2.5
-"""Minutes by which an alert may come later than its cause and its `for` make it: a poll, a scrape and an evaluation."""
+"""Minutes that an alert can be late: a poll, a scrape and an evaluation."""
 
 RUN: Final = 20 * MINUTE
 Expected = Mapping[str, Sequence[tuple[str, float]]]
-"""For each workspace the alerts that fire, each once, and the minute from which on each may."""
+"""For each workspace the alerts that fire, once each, and the earliest minute of each."""
 
 
 def odd_words(stage: Stage) -> None:
-    """A step that no release knows for half an hour, then the one that none writes any more."""
+    """Half an hour with an unknown step, then the step that no current release writes."""
     stage.create("csv")
     stage.load(users=20, seconds=MINUTE)
     for step in ("importing_polls", "import_cancelled"):
@@ -40,7 +40,7 @@ def odd_words(stage: Stage) -> None:
 
 
 def broken(fault: Fault) -> Telling:
-    """A workspace that is idle, and whose answers are all spoilt after five minutes."""
+    """An idle workspace whose answers all have a fault after five minutes."""
 
     def tell(stage: Stage) -> None:
         stage.wait(5 * MINUTE)
@@ -130,7 +130,7 @@ DEMO: Final[Expected] = {
 
 @cache
 def life() -> Scraped:
-    """Every story at the pace of life, and what is wrong with a workspace, for 70 minutes."""
+    """Every story and every kind of problem, for 70 minutes."""
     options = {"workspaces.expected.expect.failed_ratio": "0.05", "workspaces.expected.expect.importer": "api"}
     scripts = {name: Story(telling) for name, (telling, _) in LIFE.items()}
     return play(scripts, interval=15, duration=70 * MINUTE, options=options)
@@ -138,7 +138,7 @@ def life() -> Scraped:
 
 @cache
 def demonstration() -> Scraped:
-    """The demo as it is, with its expectations."""
+    """The demo with its expectations."""
     options = {
         f"workspaces.{name}.{option}": text
         for name, expected in demo.EXPECTATIONS.items()
@@ -150,7 +150,7 @@ def demonstration() -> Scraped:
 
 @cache
 def recordings() -> Scraped:
-    """Every recording, and the quarter of an hour after it."""
+    """Every recording, followed by a quarter of an hour."""
     return play(
         {name: Recording(RECORDINGS / f"{name}.json") for name in RECORDED},
         interval=15,
@@ -160,7 +160,7 @@ def recordings() -> Scraped:
 
 
 def check(fired: Sequence[Fired], expected: Expected) -> None:
-    """These alerts and no other, each once, each in its minute, and about nothing but its workspace."""
+    """Exactly these alerts fire, once each, on time, and only with labels of workspace and importer."""
     assert {each.workspace for each in fired} <= set(expected)
     for workspace, wanted in expected.items():
         found = [each for each in fired if each.workspace == workspace]
@@ -184,22 +184,21 @@ def check(fired: Sequence[Fired], expected: Expected) -> None:
 def test_each_story_sets_off_its_alerts_and_no_other(
     scraped: Callable[[], Scraped], expected: Expected, interval: int, tmp_path: Path
 ) -> None:
-    """At each interval of scrapes, in the minute that the story and the alert's `for` give."""
+    """Missing and unneeded alerts are equally bad, at every common scrape interval."""
     check(alerts(scraped().every(interval // 15), tmp_path), expected)
 
 
 def test_every_recording_is_played() -> None:
-    """None is forgotten that is added later."""
+    """A new recording must not be forgotten."""
     assert {path.stem for path in RECORDINGS.glob("*.json")} == set(RECORDED)
 
 
 def test_every_story_of_the_demo_is_played() -> None:
-    """Nor a story."""
     assert set(stories.demo()) == set(DEMO)
 
 
 def test_thirty_good_nights_are_silent_a_missing_one_is_told_once_and_a_cut_off_one_once(tmp_path: Path) -> None:
-    """Of 8,000 people five are new each night, so that nearly all are errors. Scraped every half an hour."""
+    """Of 8,000 users only five are new each night, so nearly all records are errors."""
 
     def missing(stage: Stage) -> None:
         stage.wait(DAY)
@@ -234,7 +233,7 @@ def test_thirty_good_nights_are_silent_a_missing_one_is_told_once_and_a_cut_off_
 
 
 def test_a_read_only_token_alerts_nobody_in_a_day(tmp_path: Path) -> None:
-    """`import.status` is refused all day, and the list is enough."""
+    """`import.status` refuses such a token, and this must not alert."""
     script = Story(stories.read_only(stories.nights(1)))
     scraped = play(
         {"acme": script}, interval=5 * MINUTE, duration=DAY, options={"poll_interval": "1m", "poll_interval_idle": "5m"}
@@ -244,7 +243,7 @@ def test_a_read_only_token_alerts_nobody_in_a_day(tmp_path: Path) -> None:
 
 
 def test_an_old_failure_that_is_stamped_again_is_no_news_to_a_fresh_exporter(tmp_path: Path) -> None:
-    """It failed three weeks ago; the server restarts, then the exporter does, and Prometheus has never seen either."""
+    """A restart gives a failure of three weeks ago a new timestamp."""
     script = Story(stories.old_failure_restamped(seconds=HOUR))
     lives = [Life(starts=0, ends=10 * MINUTE), Life(starts=12 * MINUTE, ends=40 * MINUTE), Life(starts=41 * MINUTE)]
     scraped = play({"acme": script}, interval=60, duration=HOUR, lives=lives)
@@ -263,7 +262,7 @@ def test_an_old_failure_that_is_stamped_again_is_no_news_to_a_fresh_exporter(tmp
 def test_restarts_of_server_and_exporter_and_a_second_replica_tell_nothing_again(
     telling: Telling, name: str, tmp_path: Path
 ) -> None:
-    """The alert begins once and goes on, through restarts of the exporter and the server and a second replica."""
+    """An alert that starts again notifies people again."""
 
     def tell(stage: Stage) -> None:
         telling(stage)
@@ -282,14 +281,14 @@ def test_restarts_of_server_and_exporter_and_a_second_replica_tell_nothing_again
 
 
 def test_a_workspace_that_leaves_with_a_new_pod_is_told_and_the_exporter_that_left_is_not(tmp_path: Path) -> None:
-    """A roll-out ends one pod and starts another: nothing is down, and nothing that stayed has gone."""
+    """A rollout is not an outage."""
     lives = [Life(instance="a", starts=0, ends=20 * MINUTE), Life(instance="b", starts=19 * MINUTE)]
     scraped = play({"acme": Story(stories.idle())}, interval=60, duration=HOUR, lives=lives)
     assert alerts(scraped, tmp_path) == []
 
 
 def test_an_exporter_that_does_not_come_back_is_told_as_that_alone(tmp_path: Path) -> None:
-    """While it is down nothing can be said of its workspace, whose import was running."""
+    """While the exporter is down, nothing is known about its workspace."""
     script = Story(stories.stalls(running=2 * HOUR))
     lives = [Life(starts=0, ends=10 * MINUTE), Life(starts=50 * MINUTE)]
     scraped = play({"acme": script}, interval=60, duration=49 * MINUTE, lives=lives)

@@ -1,4 +1,4 @@
-"""The compose files: valid, pinned, confined to this machine; what they mount is loaded by the real servers."""
+"""The compose files: valid, pinned and limited to this machine. The real servers load what they mount."""
 
 import asyncio
 import json
@@ -73,19 +73,19 @@ def tree(path: Path) -> dict[str, object]:
 
 
 def mapping(value: object) -> dict[str, object]:
-    """The value, which is a mapping by names."""
+    """The value, which is a mapping."""
     assert isinstance(value, dict)
     return {str(key): item for key, item in value.items()}
 
 
 def texts(value: object) -> list[str]:
-    """The value, which is a list, as texts; none where there is no list."""
+    """The items of a list as texts; empty if there is no list."""
     assert value is None or isinstance(value, list)
     return [str(item) for item in value or []]
 
 
 def only(value: object) -> dict[str, object]:
-    """The one mapping of a list."""
+    """The only mapping in a list."""
     assert isinstance(value, list)
     (item,) = value
     return mapping(item)
@@ -97,18 +97,18 @@ def services(path: Path) -> dict[str, dict[str, object]]:
 
 
 def ours(path: Path) -> dict[str, dict[str, object]]:
-    """The services that the file itself describes, not those of the vendor's that it adds to."""
+    """The services of the file itself, without those of Rocket.Chat's stack that it extends."""
     return {name: service for name, service in services(path).items() if "image" in service}
 
 
 def mounts(service: Mapping[str, object], folder: Path = FOLDER) -> dict[Path, str]:
-    """The host's files by the place in the container; volumes that have a name are left out."""
+    """The host's files by their path in the container, without named volumes."""
     split = [text.replace("${IMPORT_EXPORTER}", str(ROOT)).split(":") for text in texts(service.get("volumes"))]
     return {(folder / parts[0]).resolve(): parts[1] for parts in split if "/" in parts[0]}
 
 
 def compose(*arguments: str, environment: Mapping[str, str], folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """How podman-compose, which reads what docker compose reads, ends."""
+    """Runs podman-compose, which reads the same files as docker compose."""
     command = [sys.executable, "-m", "podman_compose", *arguments]
     given = {"PATH": os.environ["PATH"], **environment}
     return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
@@ -116,7 +116,6 @@ def compose(*arguments: str, environment: Mapping[str, str], folder: Path = ROOT
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_file_follows_the_compose_specification(path: Path) -> None:
-    """Its JSON schema knows every key."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout
@@ -124,7 +123,7 @@ def test_the_file_follows_the_compose_specification(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_images_are_pinned_and_ours_is_this_version(path: Path) -> None:
-    """No image moves under whoever starts the file again."""
+    """A moving tag could change an image between two starts."""
     images = [str(service["image"]) for service in ours(path).values()]
     assert f"rocketchat-import-exporter:{__version__}" in images
     assert [name for name in images if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", name)] == []
@@ -132,7 +131,7 @@ def test_images_are_pinned_and_ours_is_this_version(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_only_this_machine_is_let_in(path: Path) -> None:
-    """Every published port is bound to loopback."""
+    """The demo has no passwords, so other machines must not reach it."""
     ports = [port for service in ours(path).values() for port in texts(service.get("ports"))]
     assert ports != []
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
@@ -140,7 +139,6 @@ def test_only_this_machine_is_let_in(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_services_are_confined(path: Path) -> None:
-    """Capabilities, privileges, memory, processor time and processes are bounded."""
     for service in ours(path).values():
         limits = mapping(mapping(mapping(service["deploy"])["resources"])["limits"])
         assert set(limits) == {"cpus", "memory", "pids"}
@@ -152,7 +150,7 @@ def test_services_are_confined(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_what_is_mounted_exists_and_cannot_be_written(path: Path) -> None:
-    """A source that does not exist would become an empty folder."""
+    """Docker creates an empty folder for a source that does not exist."""
     for service in services(path).values():
         assert [str(source) for source in mounts(service) if not source.exists()] == []
         writable = [text for text in texts(service.get("volumes")) if "/" in text.split(":")[0] and ":ro" not in text]
@@ -161,7 +159,7 @@ def test_what_is_mounted_exists_and_cannot_be_written(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_image_can_be_built_where_it_is_missing(path: Path) -> None:
-    """The first start builds it from this checkout."""
+    """There is no public image, so the first start has to build it."""
     for service in ours(path).values():
         if str(service["image"]).startswith("rocketchat-import-exporter"):
             build = mapping(service["build"])
@@ -173,7 +171,7 @@ def test_the_image_can_be_built_where_it_is_missing(path: Path) -> None:
 @composes
 @pytest.mark.parametrize("missing", VALUES)
 def test_tonight_says_which_of_its_three_values_is_missing(missing: str) -> None:
-    """Nothing is started with an empty address or token."""
+    """An exporter without address or token would only fail later."""
     given = {name: value for name, value in VALUES.items() if name != missing}
     ended = compose("--file", str(TONIGHT), "config", environment=given)
     assert ended.returncode != 0
@@ -183,7 +181,6 @@ def test_tonight_says_which_of_its_three_values_is_missing(missing: str) -> None
 
 @composes
 async def test_with_its_three_values_tonight_shows_a_real_server() -> None:
-    """The environment that the file gives to the exporter is all that the exporter needs."""
     async with SimulatedServers({"acme": stories.demo()["nightly-sync"]}) as simulated:
         values = {**VALUES, "RC_IMPORT_EXPORTER_URL": simulated.url("acme")}
         told = compose("--file", str(TONIGHT), "config", environment=values)
@@ -199,7 +196,7 @@ async def test_with_its_three_values_tonight_shows_a_real_server() -> None:
 
 
 def commands() -> Iterator[str]:
-    """Every line that the README and the compose files tell people to type for compose."""
+    """Every compose command in the README and the compose files."""
     for path in (ROOT / "README.md", *FILES):
         joined = re.sub(r"\\\n(?:#\s+)?", " ", path.read_text())
         yield from re.findall(r"^(?:#\s+)?(docker compose .*)$", joined, flags=re.MULTILINE)
@@ -208,7 +205,6 @@ def commands() -> Iterator[str]:
 @composes
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_what_people_are_told_to_type_is_understood(command: str, tmp_path: Path) -> None:
-    """The files named exist and make a project, beside the vendor's where the command names those."""
     words = command.replace("$IMPORT_EXPORTER", str(ROOT)).split()[2:]
     named = [words[at + 1] for at, word in enumerate(words) if word == "-f"]
     vendor = [name for name in named if not (ROOT / name).exists()]
@@ -223,7 +219,7 @@ def test_what_people_are_told_to_type_is_understood(command: str, tmp_path: Path
 
 @composes
 def test_added_to_the_vendors_files_nothing_of_theirs_is_lost(tmp_path: Path) -> None:
-    """Their volumes stay, ours lie beside them, and the exporter asks their server."""
+    """The stack must keep its own volumes, and the exporter must call its server."""
     (tmp_path / "compose.monitoring.yml").write_text(yaml.safe_dump(VENDOR))
     files = ["--file", "compose.monitoring.yml", "--file", str(ADDED)]
     given = {**VALUES, "IMPORT_EXPORTER": str(ROOT)}
@@ -240,7 +236,7 @@ def test_added_to_the_vendors_files_nothing_of_theirs_is_lost(tmp_path: Path) ->
 
 @pytest.mark.parametrize("path", [DEMO, ADDED], ids=lambda path: path.name)
 def test_grafana_finds_dashboards_where_its_provider_looks(path: Path) -> None:
-    """The folder that the provider names is the one that the dashboards are mounted at."""
+    """Grafana would otherwise start without dashboards and without an error."""
     mounted = mounts(services(path)["grafana"])
     (provider,) = (ROOT / "grafana" / "provisioning" / "dashboards").glob("*.y*ml")
     described = only(tree(provider)["providers"])
@@ -250,7 +246,6 @@ def test_grafana_finds_dashboards_where_its_provider_looks(path: Path) -> None:
 
 
 def test_the_demo_opens_with_its_first_dashboard() -> None:
-    """The home page's file is among those mounted."""
     grafana = services(DEMO)["grafana"]
     home = mapping(grafana["environment"])["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     places = {str(Path(place) / one.name) for source, place in mounts(grafana).items() for one in source.glob("*.json")}
@@ -258,7 +253,7 @@ def test_the_demo_opens_with_its_first_dashboard() -> None:
 
 
 def test_grafana_asks_the_demos_prometheus() -> None:
-    """The data source's address leads to a service, and its uid is that of the vendor's stack and the alerts."""
+    """The alerts name the data source by its uid."""
     (source,) = (ROOT / "grafana" / "provisioning" / "datasources").glob("*.y*ml")
     described = only(tree(source)["datasources"])
     assert described["url"] in {f"http://{name}:9090" for name in ("localhost", *shared_names())}
@@ -268,7 +263,7 @@ def test_grafana_asks_the_demos_prometheus() -> None:
 
 
 def shared_names() -> list[str]:
-    """The names by which the demo's services find each other: all share the network of the first."""
+    """The names of the demo's services, which share one network address."""
     exporter = services(DEMO)["exporter"]
     others = [service for service in services(DEMO).values() if service != exporter]
     assert {service["network_mode"] for service in others} == {"service:exporter"}
@@ -277,7 +272,7 @@ def shared_names() -> list[str]:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[LoneMachine]:
-    """A machine whose names are those that the services find each other by."""
+    """A machine that resolves the names of the services."""
     if os.geteuid() != 0:
         pytest.skip("a network of its own needs root")
     with LoneMachine(tmp_path, [*shared_names(), *ours(ADDED)]) as machine:
@@ -285,7 +280,7 @@ def machine(tmp_path: Path) -> Iterator[LoneMachine]:
 
 
 def lay_out(service: Mapping[str, object], root: Path) -> list[str]:
-    """Puts what the service mounts below a folder, as it lies in the container; its command for that folder."""
+    """Copies what the service mounts into a folder, and returns its command for that folder."""
     for source, place in mounts(service).items():
         kept = root / place.lstrip("/")
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -294,7 +289,7 @@ def lay_out(service: Mapping[str, object], root: Path) -> list[str]:
 
 
 def awaited(answer: Callable[[], str | None], found: Callable[[str], bool], explain: Callable[[], str]) -> str:
-    """The first answer of which this can be said; the test's own limit ends the wait."""
+    """The first answer that meets the condition, until the test's time limit."""
     last = ""
     for _ in range(600):
         last = answer() or ""
@@ -305,20 +300,20 @@ def awaited(answer: Callable[[], str | None], found: Callable[[str], bool], expl
 
 
 def demo_exporter(machine: LoneMachine) -> None:
-    """Starts the exporter with its simulated servers as the image does."""
+    """Starts the exporter with simulated servers, like the image."""
     environment = {"RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": ":19458", "PYTHONPATH": str(ROOT)}
     machine.start("exporter", sys.executable, "-m", "rc_import_exporter", "demo", environment=environment)
 
 
 def query(machine: LoneMachine, expression: str) -> str | None:
-    """Prometheus' answer to an instant query; `None` while it has none."""
+    """Prometheus' answer to an instant query, or `None` if it has none yet."""
     answered = machine.get(f"http://127.0.0.1:9090/api/v1/query?query={expression}")
     return None if answered is None or '"result":[]' in answered else answered
 
 
 @servers
 def test_the_mounted_configuration_passes_the_servers_own_checks(tmp_path: Path) -> None:
-    """Neither promtool nor amtool finds a mistake, in the places where the containers have the files."""
+    """Relative paths are right only if the files have the same places as in the containers."""
     checks = {
         "prometheus": ["promtool", "check", "config", str(tmp_path / "etc/prometheus/prometheus.yml")],
         "alertmanager": ["amtool", "check-config", str(tmp_path / "etc/alertmanager/alertmanager.yml")],
@@ -331,7 +326,7 @@ def test_the_mounted_configuration_passes_the_servers_own_checks(tmp_path: Path)
 
 @servers
 def test_the_demo_reaches_prometheus_and_alertmanager(machine: LoneMachine, tmp_path: Path) -> None:
-    """With what compose mounts and the commands it gives, scrapes succeed, rules are evaluated, alerts have a way."""
+    """Each file can be valid while the parts do not find each other."""
     demo_exporter(machine)
     for name, program in PROGRAMS.items():
         machine.start(name, program, *lay_out(services(DEMO)[name], tmp_path / name))
@@ -351,7 +346,7 @@ def test_the_demo_reaches_prometheus_and_alertmanager(machine: LoneMachine, tmp_
 
 @servers
 def test_the_vendors_prometheus_takes_the_drop_in(machine: LoneMachine, tmp_path: Path) -> None:
-    """In its folder for such files, the target is scraped, with the labels that its panels choose by."""
+    """The panels of the stack select targets by labels."""
     folder = tmp_path / "vendor"
     (folder / "file_sd_configs.d").mkdir(parents=True)
     shutil.copy(DROP_IN, folder / "file_sd_configs.d")

@@ -1,4 +1,4 @@
-"""The container image: really built on a base made here, and really run, without network and without rights."""
+"""The container image: built on a base image made here, and run without network and without rights."""
 
 import ast
 import json
@@ -56,13 +56,13 @@ needs_engine = pytest.mark.program("buildah", "podman", "runc", "git")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """Podman with a storage of its own."""
+    """Podman with its own storage."""
 
     folder: Path
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What makes podman and buildah use that storage and ask the system for little."""
+        """The environment with which podman and buildah use this storage and need few rights."""
         return os.environ | {
             "BUILDAH_ISOLATION": "chroot",
             "BUILDAH_LAYERS": "false",
@@ -72,32 +72,32 @@ class Engine:
         }
 
     def podman(self, *arguments: str) -> str:
-        """What podman prints; raises `CalledProcessError` when it fails."""
+        """The output of podman; raises `CalledProcessError` if it fails."""
         return self.tried(*arguments, check=True).stdout.strip()
 
     def tried(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
-        """How podman ends."""
+        """Runs podman."""
         return subprocess.run(["podman", *arguments], env=self.environment, capture_output=True, text=True, check=check)
 
     def inside(self, container: str, source: str) -> subprocess.CompletedProcess[str]:
-        """How this Python program ends in the container."""
+        """Runs a Python program in the container."""
         return self.tried("exec", container, "python", "-c", source)
 
     def get(self, container: str, path: str) -> str | None:
-        """The page that the container answers on its own loopback, or `None`."""
+        """A page from the container's loopback address, or `None`."""
         address = f"http://127.0.0.1:19458{path}"
         source = f"from urllib.request import urlopen; print(urlopen({address!r}).read().decode())"
         ended = self.inside(container, source)
         return ended.stdout if ended.returncode == 0 else None
 
     def start(self, *options: str, command: tuple[str, ...] = ()) -> str:
-        """A container of the image, without network but its own loopback."""
+        """A container of the image that has only a loopback network."""
         return self.podman("run", "--detach", "--network=none", *HARDENED, *options, IMAGE, *command)
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A storage that holds the base image, and is gone afterwards."""
+    """A storage with the base image, deleted afterwards."""
     if os.geteuid() != 0:
         pytest.skip("building in a chroot needs root")
     folder = tmp_path_factory.mktemp("containers")
@@ -116,7 +116,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def image(engine: Engine) -> str:
-    """The image, built as `make image` builds it; its base given by digest."""
+    """The image, built as by `make image`, with the base given by digest."""
     secret = engine.folder / "pip.conf"
     secret.write_text(pip_configuration())
     digest = engine.podman("image", "inspect", "--format={{.Digest}}", default_base())
@@ -129,19 +129,19 @@ def image(engine: Engine) -> str:
 
 @pytest.fixture(scope="module")
 def demo(engine: Engine, image: str) -> str:
-    """The demo in a container, under an id that nobody has."""
+    """The demo in a container, with a user id that does not exist."""
     return engine.start("--user=31337:31337", command=("demo",))
 
 
 def default_base() -> str:
-    """The base image that the file asks for where none is given."""
+    """The default base image of the file."""
     found = re.search(r"^ARG BASE=(\S+)$", CONTAINERFILE, flags=re.MULTILINE)
     assert found is not None
     return found.group(1)
 
 
 def pip_configuration() -> str:
-    """How this machine's pip reaches an index, with something that nobody may see."""
+    """A pip.conf for this machine's package index, with a secret in it."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     settings = dict(line.split("=", maxsplit=1) for line in listed.stdout.splitlines())
     reach = ("extra-index-url", "index-url", "proxy", "timeout", "trusted-host")
@@ -154,7 +154,7 @@ def pip_configuration() -> str:
 
 
 def answer(engine: Engine, container: str, path: str) -> str:
-    """The container's page, once it answers."""
+    """The container's page, as soon as it answers."""
     while (page := engine.get(container, path)) is None:
         running = engine.podman("inspect", "--format={{.State.Running}}", container)
         assert running == "true", engine.tried("logs", container).stderr
@@ -164,14 +164,14 @@ def answer(engine: Engine, container: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """What the image adds to its base: each file's content, and the image's own description."""
+    """What the image adds to its base: the content of each file, and the image's configuration."""
 
     files: Mapping[PurePosixPath, bytes]
     size: int
     description: str
 
     def of_dependencies(self) -> set[PurePosixPath]:
-        """The files that an installed package, other than the exporter, brought, with what was compiled of them."""
+        """The files of installed packages other than the exporter, with their compiled files."""
         owned = set[PurePosixPath]()
         for path, content in self.files.items():
             if path.name == "RECORD" and not path.parent.name.startswith("rc_import_exporter"):
@@ -182,7 +182,7 @@ class Layers:
 
 @pytest.fixture(scope="module")
 def layers(engine: Engine, image: str) -> Layers:
-    """The layers above the base image's."""
+    """The layers above the base image."""
     saved = engine.folder / "image.tar"
     engine.podman("save", "--format=docker-archive", f"--output={saved}", image)
     beneath = len(json.loads(engine.podman("image", "inspect", default_base()))[0]["RootFS"]["Layers"])
@@ -201,12 +201,11 @@ def layers(engine: Engine, image: str) -> Layers:
 
 
 def source_of(path: PurePosixPath) -> PurePosixPath:
-    """The module of which this is the compiled file."""
+    """The module of a compiled file."""
     return path.parent.parent / f"{path.name.split('.')[0]}.py"
 
 
 def content_of(archive: tarfile.TarFile, member: tarfile.TarInfo | str) -> bytes:
-    """The bytes of a file in an archive."""
     opened = archive.extractfile(member)
     assert opened is not None
     return opened.read()
@@ -214,7 +213,7 @@ def content_of(archive: tarfile.TarFile, member: tarfile.TarInfo | str) -> bytes
 
 @needs_engine
 def test_without_any_privilege_and_as_a_stranger_it_answers(engine: Engine, demo: str) -> None:
-    """Read-only, no capability, no new privileges, an id without a name: pages come, and data in them."""
+    """Clusters with strict rules run containers read-only, without capabilities and with any user id."""
     assert answer(engine, demo, "/-/ready").strip() == "ready"
     page = answer(engine, demo, "/metrics")
     assert re.search(r'^rocketchat_import_up\{workspace="nightly-sync"\} 1\b', page, flags=re.MULTILINE)
@@ -222,7 +221,7 @@ def test_without_any_privilege_and_as_a_stranger_it_answers(engine: Engine, demo
 
 @needs_engine
 def test_the_running_program_tells_version_and_revision_of_the_image(engine: Engine, demo: str) -> None:
-    """What the labels say is what the build info metric and `--version` say."""
+    """Users compare them to find out which build runs."""
     labels = json.loads(engine.podman("image", "inspect", "--format={{json .Labels}}", IMAGE))
     version, revision = (labels[f"org.opencontainers.image.{name}"] for name in ("version", "revision"))
     assert version == __version__
@@ -236,7 +235,7 @@ def test_the_running_program_tells_version_and_revision_of_the_image(engine: Eng
 
 @needs_engine
 def test_one_process_runs_and_no_shell(engine: Engine, demo: str) -> None:
-    """The first process is the exporter itself, so signals reach it."""
+    """A shell as first process would not forward signals."""
     answer(engine, demo, "/-/healthy")
     source = "import pathlib; print(*[p for p in pathlib.Path('/proc').glob('[0-9]*')]); "
     source += "print(pathlib.Path('/proc/1/cmdline').read_text().split(chr(0)))"
@@ -248,7 +247,7 @@ def test_one_process_runs_and_no_shell(engine: Engine, demo: str) -> None:
 @needs_engine
 @built
 def test_sigterm_ends_it_orderly(engine: Engine) -> None:
-    """It ends by itself with 0; killed, it would end with 137, and not minding the signal with 143."""
+    """A killed process ends with 137, and a process without a handler for the signal with 143."""
     container = engine.start(command=("demo",))
     answer(engine, container, "/-/ready")
     engine.podman("kill", "--signal=TERM", container)
@@ -257,7 +256,7 @@ def test_sigterm_ends_it_orderly(engine: Engine) -> None:
 
 @needs_engine
 def test_its_own_health_check_passes_while_it_answers(engine: Engine, demo: str) -> None:
-    """The check needs no other program, and no proxy that the environment names leads it astray."""
+    """A slim image has no curl, and a proxy in the environment must not answer the check."""
     answer(engine, demo, "/-/healthy")
     assert engine.tried("healthcheck", "run", demo).returncode == 0
 
@@ -265,7 +264,6 @@ def test_its_own_health_check_passes_while_it_answers(engine: Engine, demo: str)
 @needs_engine
 @built
 def test_its_own_health_check_fails_when_nothing_answers(engine: Engine) -> None:
-    """A program that does not listen is not healthy."""
     container = engine.start("--entrypoint=python", command=("-c", "import time; time.sleep(600)"))
     assert engine.tried("healthcheck", "run", container).returncode == 1
 
@@ -273,7 +271,6 @@ def test_its_own_health_check_fails_when_nothing_answers(engine: Engine) -> None
 @needs_engine
 @built
 def test_a_missing_setting_ends_it_with_a_word(engine: Engine) -> None:
-    """Started without a workspace, it says what is missing and does not linger."""
     ended = engine.tried("run", "--rm", "--network=none", *HARDENED, IMAGE)
     assert ended.returncode == 2
     assert "RC_IMPORT_EXPORTER_URL" in ended.stderr
@@ -283,7 +280,7 @@ def test_a_missing_setting_ends_it_with_a_word(engine: Engine) -> None:
 @built
 @pytest.mark.program("curl", "ip", "nsenter", "unshare")
 def test_started_by_compose_its_page_is_for_this_machine_alone(engine: Engine, tmp_path: Path) -> None:
-    """With the file for one real server and its three values, loopback has the page, and no other address."""
+    """The page has no password, so other machines must not reach it."""
     values = {"URL": "http://127.0.0.1:1", "USER_ID": "aobEdbYhXfu5hkeqG", "AUTH_TOKEN": "a-token"}
     given = {**engine.environment, **{f"RC_IMPORT_EXPORTER_{name}": value for name, value in values.items()}}
     compose = [sys.executable, "-m", "podman_compose", "--file", str(ROOT / "deploy" / "compose" / "tonight.yaml")]
@@ -305,7 +302,7 @@ def test_started_by_compose_its_page_is_for_this_machine_alone(engine: Engine, t
 @needs_engine
 @built
 def test_the_image_describes_itself(engine: Engine) -> None:
-    """User, port, signal, entry point, health check and labels are what a platform reads."""
+    """Platforms read user, port, signal, entry point, health check and labels."""
     (described,) = json.loads(engine.podman("image", "inspect", IMAGE))
     config = described["Config"]
     assert config["User"] == "65532:65532"
@@ -319,13 +316,12 @@ def test_the_image_describes_itself(engine: Engine) -> None:
 
 @needs_engine
 def test_our_layers_stay_small(layers: Layers) -> None:
-    """What is added to the base is under 50 MB unpacked, compiled files included."""
     assert 1_000_000 < layers.size < MANY
 
 
 @needs_engine
 def test_our_layers_hold_the_programs_and_nothing_of_their_making(layers: Layers) -> None:
-    """Packages and their commands below /usr/local: no cache, no build folder, no configuration of pip."""
+    """Caches make the image larger, and pip's configuration can contain secrets."""
     below = {path.parts[:3] for path in layers.files}
     assert below == {("usr", "local", "bin"), ("usr", "local", "lib")}
     assert {path.name for path in layers.files} & {"pip.conf", "gcc", "cc"} == set()
@@ -336,7 +332,7 @@ def test_our_layers_hold_the_programs_and_nothing_of_their_making(layers: Layers
 
 @needs_engine
 def test_every_module_is_compiled_for_its_place(layers: Layers) -> None:
-    """A read-only root cannot keep what Python compiles, so all of it is there, and traces name the real paths."""
+    """With a read-only root Python cannot save compiled files and would compile at each start."""
     package = [path for path in layers.files if path.parent.name == "rc_import_exporter" and path.suffix == ".py"]
     tag = sys.implementation.cache_tag
     compiled = [layers.files[path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc"] for path in package]
@@ -346,7 +342,7 @@ def test_every_module_is_compiled_for_its_place(layers: Layers) -> None:
 
 @needs_engine
 def test_neither_secret_nor_index_is_left_in_the_image(layers: Layers) -> None:
-    """Not in a layer, not in the history; links in the prose of dependencies are theirs."""
+    """Links in the texts of dependencies are allowed."""
     theirs = layers.of_dependencies()
     ours = {path: content for path, content in layers.files.items() if path not in theirs}
     index = re.compile(rb"pyp[i]\.org|pythonhoste[d]\.org|index-url")
@@ -359,7 +355,7 @@ def test_neither_secret_nor_index_is_left_in_the_image(layers: Layers) -> None:
 
 @pytest.mark.program("git")
 def test_the_build_sees_only_what_the_wheel_is_made_of() -> None:
-    """Neither the history nor a file with credentials beside the compose files reaches the builder."""
+    """A `.env` beside the compose files contains credentials."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert (ROOT / ".dockerignore").read_text().split("\n")[1] == "*"
     copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", CONTAINERFILE, flags=re.MULTILINE))
@@ -367,7 +363,6 @@ def test_the_build_sees_only_what_the_wheel_is_made_of() -> None:
 
 
 def test_what_builds_the_wheel_is_locked_like_the_tests() -> None:
-    """The image's build backend is the one that the tests use, byte for byte."""
     lock = (FOLDER / "requirements.txt").read_text()
     pinned = re.findall(r"^(\S+==\S+) \\$", lock, flags=re.MULTILINE)
     assert any(pin.startswith("hatchling==") for pin in pinned)
@@ -379,7 +374,6 @@ def test_what_builds_the_wheel_is_locked_like_the_tests() -> None:
 
 
 def test_hadolint_finds_nothing() -> None:
-    """The file follows the habits of its kind."""
     hadolint = Path(sys.executable).parent / "hadolint"
     ended = subprocess.run([hadolint, FOLDER / "Containerfile"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, "")
@@ -387,7 +381,6 @@ def test_hadolint_finds_nothing() -> None:
 
 @pytest.mark.program("make")
 def test_make_image_runs_the_build() -> None:
-    """The command of the README is the one tested here."""
     command = ["make", "--dry-run", "image"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "deploy/container/build\n"
@@ -403,7 +396,7 @@ def test_make_image_runs_the_build() -> None:
     ids=["docker first", "a docker client without its server", "buildah alone"],
 )
 def test_the_builder_is_one_that_works(tmp_path: Path, working: set[str], expected: str) -> None:
-    """Of the programs that are here, the first whose `info` succeeds; the health check needs Docker's format."""
+    """A docker client can be installed without its server."""
     for name in ("docker", "podman", "buildah"):
         works = "exit 0" if name in working else "exit 1"
         (tmp_path / name).write_text(f'#!/bin/sh\n[ "$1" = info ] && {works}\necho {name} "$@"\n')
@@ -414,14 +407,13 @@ def test_the_builder_is_one_that_works(tmp_path: Path, working: set[str], expect
 
 
 def test_without_a_builder_the_build_says_what_is_needed(tmp_path: Path) -> None:
-    """Nothing of a stack trace, and a failure."""
     ended = build(tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.startswith("Building the image needs docker, podman or buildah;")
 
 
 def build(programs: Path) -> subprocess.CompletedProcess[str]:
-    """The build script, with these programs and the system's small ones."""
+    """Runs the build script with these programs and the system's basic tools."""
     for name in ("dirname", "env", "bash", "sed"):
         found = shutil.which(name)
         assert found is not None

@@ -1,4 +1,4 @@
-"""The Helm chart: what it makes of values, what it refuses, and that what it repeats is what it was made from."""
+"""The Helm chart: what it renders, what it refuses, and that its generated parts are up to date."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from tests.support import deployment
 from tests.support.deployment import Object, at, container, items, of_kind, only, pod, table, text
 
 pytestmark = pytest.mark.program()
-"""Which programs is said by `deployment`; they need not run on every Python."""
+"""`deployment` lists the programs. These tests do not need to run with every Python."""
 
 CHART: Final = generate.CHART
 SECRETS: Final = "/run/secrets/rc-import-exporter"
@@ -109,14 +109,13 @@ matrix: Final = pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
 
 @matrix
 def test_helm_finds_nothing_to_say(values: Object, tmp_path: Path) -> None:
-    """Its linter passes, with warnings as errors."""
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
     deployment.run(deployment.helm(), "lint", "--strict", str(CHART), "--values", str(tmp_path / "values.yaml"))
 
 
 @matrix
 def test_kubernetes_takes_every_object(values: Object) -> None:
-    """The oldest allowed and the newest, unknown keys refused; and so do the operators of the custom resources."""
+    """The oldest and the newest Kubernetes, and the operators, refuse unknown keys."""
     found = deployment.helm_template(values)
     assert found != []
     assert [
@@ -126,26 +125,25 @@ def test_kubernetes_takes_every_object(values: Object) -> None:
 
 @matrix
 def test_the_objects_fit_each_other(values: Object) -> None:
-    """Selectors select, ports are there under their names, and what is mounted is made here or by the user."""
+    """Kubernetes accepts a selector or port name that matches nothing."""
     assert deployment.contradictions(deployment.helm_template(values), USERS_OWN) == []
 
 
 @matrix
 def test_pod_security_restricted_admits_the_pod(values: Object) -> None:
-    """Whatever is chosen, the strictest of the standards holds."""
+    """Many clusters enforce the strictest standard."""
     assert deployment.unrestricted(pod(deployment.helm_template(values))) == []
 
 
 @matrix
 def test_no_token_of_kubernetes_and_no_service_variable_is_in_the_pod(values: Object) -> None:
-    """It asks Kubernetes nothing."""
+    """The exporter does not use the API of Kubernetes, so it must have no rights there."""
     spec = table(pod(deployment.helm_template(values)), "spec")
     assert (spec["automountServiceAccountToken"], spec["enableServiceLinks"]) == (False, False)
 
 
 @matrix
 def test_the_container_writes_nowhere_and_has_bounds(values: Object) -> None:
-    """Its file system and its mounts are read-only, and it has requests and limits."""
     one = container(deployment.helm_template(values))
     assert at(one, "securityContext", "readOnlyRootFilesystem") is True
     assert all(at(mount, "readOnly") is True for mount in items(one, "volumeMounts"))
@@ -181,7 +179,7 @@ def test_the_container_writes_nowhere_and_has_bounds(values: Object) -> None:
     ids=lambda given: json.dumps(given) if isinstance(given, dict) else "",
 )
 def test_a_wrong_value_is_refused_by_its_name(values: Object, named: str) -> None:
-    """Nothing is installed with a misspelt key, a secret in values, or a value of the wrong kind."""
+    """Helm by default ignores misspelt keys."""
     with pytest.raises(ValueError, match=named):
         deployment.helm_template({**ACME, **values} if "workspaces" not in values else values)
 
@@ -190,20 +188,20 @@ def test_a_wrong_value_is_refused_by_its_name(values: Object, named: str) -> Non
     ("values", "said"),
     [
         ({}, "No workspace is set"),
-        ({**ACME, "existingConfigMap": "mine"}, "set either"),
+        ({**ACME, "existingConfigMap": "mine"}, "set one or the other"),
         ({**ACME, "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "scrape everything twice"),
         ({"existingConfigMap": "mine", "networkPolicy": {"enabled": True}}, "set networkPolicy.to"),
     ],
     ids=["nothing", "two configurations", "two monitors", "unknown ports"],
 )
 def test_a_contradiction_is_refused_in_words(values: Object, said: str) -> None:
-    """What the schema cannot see is told with the remedy."""
+    """The schema cannot find these, so the message has to say what to do."""
     with pytest.raises(ValueError, match=said):
         deployment.helm_template(values)
 
 
 def test_the_exporter_reads_the_configuration_as_it_was_meant(tmp_path: Path) -> None:
-    """Numbers, lists and mappings come through Helm unharmed, and the Secrets' files are where it looks."""
+    """Helm turns large numbers into floats, for example."""
     found = deployment.helm_template(FULL)
     for name in _files(found):
         (tmp_path / name).write_text("secret\n")
@@ -225,7 +223,7 @@ def test_the_exporter_reads_the_configuration_as_it_was_meant(tmp_path: Path) ->
 
 
 def _files(found: list[Object]) -> dict[str, tuple[str, str]]:
-    """The Secret's name and key behind each file of the folder with secrets."""
+    """The name of the Secret and the key for each file in the folder of secrets."""
     (volume,) = [one for one in items(pod(found), "spec", "volumes") if at(one, "name") == "secrets"]
     return {
         text(item, "path"): (text(source, "secret", "name"), text(item, "key"))
@@ -235,7 +233,7 @@ def _files(found: list[Object]) -> dict[str, tuple[str, str]]:
 
 
 def test_a_pod_gets_the_keys_of_its_workspaces_and_no_others() -> None:
-    """A common Secret may hold more, and a workspace may have a Secret of its own."""
+    """The shared Secret can contain other keys, which the exporter must not see."""
     assert _files(deployment.helm_template(FULL)) == {
         "acme.user-id": ("everybody", "acme.user-id"),
         "acme.auth-token": ("everybody", "acme.auth-token"),
@@ -245,7 +243,7 @@ def test_a_pod_gets_the_keys_of_its_workspaces_and_no_others() -> None:
 
 
 def test_no_secret_is_made_and_no_file_is_mounted_by_itself() -> None:
-    """Secrets are the user's; a file that is mounted alone would not follow a change of its Secret."""
+    """A single mounted file is not updated when its Secret changes."""
     found = deployment.helm_template(FULL)
     assert of_kind(found, "Secret") == []
     assert [mount for mount in items(container(found), "volumeMounts") if at(mount, "subPath")] == []
@@ -256,14 +254,13 @@ def _checksum(values: Object) -> object:
 
 
 def test_a_roll_out_starts_with_a_change_of_the_configuration_alone() -> None:
-    """Its checksum is an annotation of the pod."""
     changed = {**ACME, "config": {"timeout": "7s"}}
     assert _checksum(changed) != _checksum(ACME)
     assert _checksum({**ACME, "service": {"type": "NodePort"}, **MONITORED}) == _checksum(ACME)
 
 
 def test_the_next_pod_is_ready_before_the_last_one_goes() -> None:
-    """No scrape falls between them."""
+    """A scrape between old and new pod would find no data."""
     spec = table(only(deployment.helm_template(ACME), "Deployment"), "spec")
     assert (spec["replicas"], spec["strategy"]) == (
         1,
@@ -272,7 +269,7 @@ def test_the_next_pod_is_ready_before_the_last_one_goes() -> None:
 
 
 def test_rocket_chat_restarts_no_pod() -> None:
-    """Liveness asks for the health path, which does not depend on any server; readiness for the other."""
+    """A problem of Rocket.Chat must not restart the exporter."""
     one = container(deployment.helm_template(ACME))
     assert at(one, "livenessProbe", "httpGet", "path") == "/-/healthy"
     assert at(one, "readinessProbe", "httpGet", "path") == "/-/ready"
@@ -290,7 +287,6 @@ def test_rocket_chat_restarts_no_pod() -> None:
     ids=["https", "ports of two", "own proxy", "common proxy", "demo"],
 )
 def test_the_network_policy_opens_the_ports_of_the_workspaces(values: Object, ports: set[int]) -> None:
-    """To the outside there is nothing else, and DNS only inside."""
     policy = only(deployment.helm_template({**values, "networkPolicy": {"enabled": True}}), "NetworkPolicy")
     out = items(policy, "spec", "egress")
     tried = {53, 80, 443, 3000, 3128, 6443, 8443, 19458, 27017}
@@ -301,7 +297,7 @@ def test_the_network_policy_opens_the_ports_of_the_workspaces(values: Object, po
 
 
 def test_a_release_that_is_called_like_the_chart_does_not_stammer() -> None:
-    """Names are the release's and the chart's, at most 63 characters long."""
+    """Kubernetes allows at most 63 characters."""
     named = deployment.objects(_template("imports"))
     assert at(only(named, "Service"), "metadata", "name") == "imports-rocketchat-import-exporter"
     assert at(only(deployment.helm_template(ACME), "Service"), "metadata", "name") == generate.NAME
@@ -315,13 +311,12 @@ def _template(release: str, *arguments: str) -> str:
 
 
 def test_everything_lies_in_the_namespace_of_the_release() -> None:
-    """Helm's own choice, and nobody's default."""
     found = deployment.helm_template({**FULL, **MONITORED, "networkPolicy": {"enabled": True}}, "--namespace", "chat")
     assert {at(one, "metadata", "namespace") for one in found} == {"chat"}
 
 
 def test_rules_and_dashboards_arrive_as_they_are() -> None:
-    """Helm's templates do not touch the templates in them."""
+    """The alerts contain templates of their own, which Helm must not evaluate."""
     found = deployment.helm_template({**ACME, **MONITORED})
     (rules,) = generate.RULES.glob("*.rules.yml")
     assert only(found, "PrometheusRule")["spec"] == yaml.safe_load(rules.read_text())
@@ -333,14 +328,14 @@ def test_rules_and_dashboards_arrive_as_they_are() -> None:
 
 
 def test_the_monitors_carry_the_labels_that_a_prometheus_selects_by() -> None:
-    """kube-prometheus-stack ignores what has no label of its release."""
+    """kube-prometheus-stack ignores resources without the label of its release."""
     found = deployment.helm_template({**ACME, **MONITORED})
     labelled = [one for kind in ("ServiceMonitor", "PrometheusRule") for one in of_kind(found, kind)]
     assert [at(one, "metadata", "labels", "release") for one in labelled] == ["stack", "stack"]
 
 
 def test_what_is_generated_is_up_to_date() -> None:
-    """Rules, dashboards, options, values, versions and plain manifests repeat what they were made from."""
+    """Copies that differ from their source would be installed unnoticed."""
     made = generate.files(deployment.helm())
     stale = [str(path) for path, content in made.items() if not path.exists() or path.read_text() != content]
     kept = [path for folder in generate.GENERATED_FOLDERS for path in folder.rglob("*") if path.is_file()]
@@ -348,7 +343,6 @@ def test_what_is_generated_is_up_to_date() -> None:
 
 
 def test_every_value_is_documented_and_in_the_schema() -> None:
-    """The table in the chart's README misses none, and the schema knows each."""
     values = (CHART / "values.yaml").read_text()
     schema = json.loads((CHART / "values.schema.json").read_text())
     told = {path for path, _, _ in generate.documented(values)}
@@ -366,7 +360,7 @@ def _paths(tree: object, above: str = "") -> set[str]:
 
 
 def test_every_option_of_a_workspace_can_be_given_as_a_value() -> None:
-    """What the file can say the chart can say, but for secrets and what the chart sets itself."""
+    """Secrets, and options that the chart sets itself, are left out."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     workspace = {option.path for option in OPTIONS if option.each}
     missing = {path for path in workspace if _in_schema(schema, "workspace", path) is None}
@@ -379,7 +373,6 @@ def _in_schema(schema: object, part: str, path: tuple[str, ...]) -> object:
 
 
 def test_the_chart_has_the_exporters_version() -> None:
-    """One release, one number; and the image's tag is that."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     assert at(container(deployment.helm_template(ACME)), "image") == f"{generate.NAME}:{__version__}"
@@ -392,7 +385,7 @@ def _notes(values: Object, tmp_path: Path) -> str:
 
 
 def test_the_notes_say_how_to_make_the_secret_that_the_pod_waits_for(tmp_path: Path) -> None:
-    """What is copied from there holds the keys that are mounted."""
+    """A Secret with other keys leaves the pod waiting."""
     (command,) = re.findall(r"kubectl create secret .*", _notes(FULL, tmp_path))
     words = shlex.split(command)
     keys = {word.removeprefix("--from-literal=").partition("=")[0] for word in words if "literal" in word}
@@ -402,8 +395,7 @@ def test_the_notes_say_how_to_make_the_secret_that_the_pod_waits_for(tmp_path: P
 
 
 def test_the_notes_tell_that_nothing_scrapes_the_exporter(tmp_path: Path) -> None:
-    """Until something does."""
-    assert "Nothing scrapes it yet" in _notes(ACME, tmp_path)
-    assert "Nothing scrapes it yet" not in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
+    assert "Prometheus does not scrape it yet" in _notes(ACME, tmp_path)
+    assert "Prometheus does not scrape it yet" not in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
     assert "has no labels" in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
     assert "has no labels" not in _notes({**ACME, **MONITORED}, tmp_path)

@@ -1,4 +1,4 @@
-"""The plain manifests: that they are the chart's, that Kubernetes takes them, that the exporter runs as they say."""
+"""The plain manifests: they equal the chart's, Kubernetes accepts them, and the exporter runs with them."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from tests.support import deployment
 from tests.support.deployment import KUBERNETES, ROOT, Object, at, container, items, of_kind, only, pod, table, text
 
 pytestmark = pytest.mark.program()
-"""Which programs is said by `deployment`; they need not run on every Python."""
+"""`deployment` lists the programs. These tests do not need to run with every Python."""
 
 FOLDERS: Final = {
     "base": KUBERNETES / "base",
@@ -42,13 +42,13 @@ EXAMPLE: Final = KUBERNETES / "examples" / "wait-for-imports.yaml"
 # What the scanner asks for and this does not do.
 EXCEPTIONS: Final = {
     "CKV_K8S_15": "a release's tag never moves, so a node that has the image may start it while the registry is away",
-    "CKV_K8S_43": "there is no public image, so no digest is known; image.digest is there for whoever has one",
+    "CKV_K8S_43": "there is no public image, so no digest is known; users can set image.digest",
 }
 
 
 @contextmanager
 def with_component(folder: Path, name: str) -> Iterator[list[Object]]:
-    """The base with one component, in the namespace that the chart would be in."""
+    """The base with one component, in the chart's namespace."""
     overlay = {
         "resources": [os.path.relpath(KUBERNETES / "base", folder)],
         "components": [os.path.relpath(KUBERNETES / "components" / name, folder)],
@@ -60,7 +60,7 @@ def with_component(folder: Path, name: str) -> Iterator[list[Object]]:
 
 @pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
 def test_kubernetes_takes_every_object(folder: Path) -> None:
-    """The oldest that the chart allows and the newest, unknown keys refused; and so do the operators."""
+    """The oldest and the newest Kubernetes, and the operators, refuse unknown keys."""
     found = deployment.kustomize(folder)
     assert [
         wrong for one in found for version in deployment.VERSIONS for wrong in deployment.mistakes(one, version)
@@ -69,7 +69,7 @@ def test_kubernetes_takes_every_object(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
 def test_the_objects_fit_each_other_and_pod_security_restricted_admits_them(folder: Path) -> None:
-    """Beside the Secret, and in the base the ConfigMap, nothing is left to the user."""
+    """Users have to create only the Secret, and for the base also the ConfigMap."""
     found = deployment.kustomize(folder)
     own = USERS_OWN | ({f"ConfigMap/{generate.NAME}"} if folder.name == "base" else set())
     assert deployment.contradictions(found, own) == []
@@ -78,7 +78,6 @@ def test_the_objects_fit_each_other_and_pod_security_restricted_admits_them(fold
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_component_is_what_the_chart_would_do(name: str, tmp_path: Path) -> None:
-    """Base and component together make the objects of the chart with that choice."""
     with with_component(tmp_path, name) as found:
         chart = deployment.helm_template({**generate.BASE, **COMPONENTS[name]})
         assert _comparable(found) == _comparable(chart)
@@ -87,7 +86,7 @@ def test_a_component_is_what_the_chart_would_do(name: str, tmp_path: Path) -> No
 
 
 def _comparable(found: list[Object]) -> dict[str, object]:
-    """Objects by kind and name, without the labels that Helm adds, and dashboards by what a Grafana gets of them."""
+    """Objects by kind and name without Helm's labels, and dashboards by their content."""
     maps = {text(one, "metadata", "name"): one for one in of_kind(found, "ConfigMap")}
     compared: dict[str, object] = {}
     for one in found:
@@ -105,7 +104,7 @@ def _comparable(found: list[Object]) -> dict[str, object]:
 
 
 def _given_to_grafana(one: Object, maps: Mapping[str, Object]) -> Object:
-    """What a GrafanaDashboard says, the ConfigMap that it may refer to read."""
+    """The JSON of a GrafanaDashboard, also if it is in a ConfigMap."""
     spec = table(one, "spec")
     reference = spec.pop("configMapRef", None)
     held = at(maps[text(reference, "name")], "data", text(reference, "key")) if reference else spec["json"]
@@ -126,7 +125,6 @@ _HELMS: Final = frozenset({"helm.sh/chart", "app.kubernetes.io/managed-by"})
 
 
 def test_the_demo_is_the_charts_demo() -> None:
-    """In a namespace of its own, which it makes and where Pod Security's "restricted" is enforced."""
     found = deployment.kustomize(FOLDERS["overlay demo"])
     namespace = only(found, "Namespace")
     name = text(namespace, "metadata", "name")
@@ -136,7 +134,7 @@ def test_the_demo_is_the_charts_demo() -> None:
 
 
 def test_a_changed_configuration_is_a_roll_out(tmp_path: Path) -> None:
-    """The ConfigMap's name holds a hash, and the Deployment follows it."""
+    """Kubernetes does not restart pods when a ConfigMap changes."""
     example = KUBERNETES / "overlays" / "example"
     before = deployment.kustomize(example)
     kustomization = (example / "kustomization.yaml").read_text()
@@ -148,7 +146,7 @@ def test_a_changed_configuration_is_a_roll_out(tmp_path: Path) -> None:
 
 
 def test_the_examples_configuration_is_one(tmp_path: Path) -> None:
-    """What people copy is read without a complaint, given the files of the Secret that its comment makes."""
+    """Users copy this configuration."""
     written = (KUBERNETES / "overlays" / "example" / "config.yml").read_text()
     comment = (KUBERNETES / "overlays" / "example" / "kustomization.yaml").read_text()
     for key in re.findall(r"--from-literal=([^=\s]+)=", comment):
@@ -159,7 +157,6 @@ def test_the_examples_configuration_is_one(tmp_path: Path) -> None:
 
 
 def test_the_examples_network_policy_admits_what_is_needed_and_nothing_more() -> None:
-    """In from monitoring; out to DNS, HTTPS, and Rocket.Chat's pods in the cluster."""
     policy = only(deployment.kustomize(FOLDERS["overlay example"]), "NetworkPolicy")
     into, out = items(policy, "spec", "ingress"), items(policy, "spec", "egress")
     rocketchat = {"app.kubernetes.io/name": "rocketchat"}
@@ -178,7 +175,6 @@ def test_the_examples_network_policy_admits_what_is_needed_and_nothing_more() ->
 
 
 def test_the_guard_before_an_upgrade_is_a_valid_job_with_the_exporters_own_mounts() -> None:
-    """It runs as restricted as the exporter, and reads what the exporter reads."""
     found = deployment.objects(EXAMPLE.read_text())
     job = only(found, "Job")
     assert [wrong for version in deployment.VERSIONS for wrong in deployment.mistakes(job, version)] == []
@@ -192,7 +188,7 @@ def test_the_guard_before_an_upgrade_is_a_valid_job_with_the_exporters_own_mount
 
 @pytest.mark.parametrize("given", ["chart", "manifests"])
 def test_the_scanner_finds_nothing_but_what_is_excepted(given: str, tmp_path: Path) -> None:
-    """Each exception has its reason, and is one still."""
+    """An exception that is no longer needed could hide a new problem."""
     written = (
         generate.render(deployment.helm(), _SCANNED, "--namespace", "chat")
         if given == "chart"
@@ -216,7 +212,7 @@ _SCANNED: Final[Object] = {
 
 
 def _service_variables(name: str) -> dict[str, str]:
-    """All variables that Kubernetes makes for a Service with this name: "Discovering services" in its documentation."""
+    """All variables that Kubernetes adds for a Service: see "Discovering services" in its documentation."""
     prefix, address = name.upper().replace("-", "_"), "10.96.0.17"
     port = f"{prefix}_PORT_19458_TCP"
     return {
@@ -232,9 +228,9 @@ def _service_variables(name: str) -> dict[str, str]:
 
 
 class Kubelet:
-    """What a kubelet does for the exporter's container: mounts its volumes, and runs its arguments.
+    """Does what a kubelet does for the exporter's container: mounts its volumes and runs its arguments.
 
-    A volume's files are symlinks into a folder that one more symlink names; a change turns that one.
+    As in Kubernetes, the files of a volume are symlinks through another symlink, and an update replaces only that one.
     """
 
     def __init__(self, folder: Path, found: list[Object], secrets: Mapping[str, Mapping[str, str]]) -> None:
@@ -247,7 +243,7 @@ class Kubelet:
         self.project(secrets)
 
     def project(self, secrets: Mapping[str, Mapping[str, str]]) -> None:
-        """Bring the volumes to what these Secrets hold."""
+        """Updates the volumes to the content of these Secrets."""
         self._secrets = secrets
         self._generation += 1
         for mount in items(container(self._found), "volumeMounts"):
@@ -282,16 +278,16 @@ class Kubelet:
         (mount / "..tmp").replace(mount / "..data")
 
     def _rooted(self, written: str) -> str:
-        """Paths in the container are below this folder."""
+        """The text with the container's paths moved below this folder."""
         return re.sub(r"(?<![\w.])/(etc|run)/", rf"{self._folder}/\1/", written)
 
     def arguments(self) -> list[str]:
-        """What the container's program gets."""
+        """The arguments of the container's program."""
         return [self._rooted(str(one)) for one in items(container(self._found), "args")]
 
     @asynccontextmanager
     async def run(self, environ: Mapping[str, str]) -> AsyncIterator[str]:
-        """The running container's address; it must end at once and well when it is told to."""
+        """The address of the running container, which must stop without error at the end."""
         arguments = self.arguments()
         assert arguments.pop() == "--web.listen-address=:19458"
         process = await _exporter([*arguments, "--web.listen-address=127.0.0.1:0"], environ)
@@ -324,7 +320,7 @@ async def _address(process: asyncio.subprocess.Process) -> str:
 
 
 async def _until(session: aiohttp.ClientSession, url: str, expected: str) -> None:
-    """Ask until an answer 200 holds a text; the test's own limit ends what never comes."""
+    """Polls until an answer with status 200 contains a text, until the test's time limit."""
     while True:
         async with session.get(url) as response:
             if response.status == 200 and expected in await response.text():
@@ -333,7 +329,7 @@ async def _until(session: aiohttp.ClientSession, url: str, expected: str) -> Non
 
 
 def _pointed_at(found: list[Object], servers: SimulatedServers) -> list[Object]:
-    """The same objects for a workspace that the simulator plays, polled every second."""
+    """The same objects for a simulated workspace, polled every second."""
     (config,) = [one for one in of_kind(found, "ConfigMap") if "config.yml" in table(one, "data")]
     url = f"url: {servers.url('acme')}\n    poll_interval: 1s\n    poll_interval_idle: 1s"
     table(config, "data")["config.yml"] = re.sub(r"url: \S+", url, text(config, "data", "config.yml"))
@@ -350,7 +346,7 @@ def _example() -> list[Object]:
 
 @pytest.mark.parametrize("deployed", [_chart, _example], ids=["chart", "manifests"])
 async def test_the_exporter_runs_as_deployed_and_follows_a_changed_secret(deployed: object, tmp_path: Path) -> None:
-    """Its probes pass, with all the variables of Services around it, and a new token needs no restart."""
+    """Variables of Services must not be read as options."""
     assert callable(deployed)
     ids = {"acme.user-id": USER_ID}
     variables = _service_variables("rc-import-exporter") | _service_variables(generate.NAME)
@@ -377,7 +373,7 @@ async def test_the_exporter_runs_as_deployed_and_follows_a_changed_secret(deploy
 async def test_the_guard_lets_an_idle_rocket_chat_restart_and_no_busy_one(
     telling: stories.Telling, code: int, tmp_path: Path
 ) -> None:
-    """The Job's own command, with a patience that suits a test: it fails the upgrade while an import runs."""
+    """Runs the Job's own command with a short timeout."""
     async with SimulatedServers({"acme": Story(telling)}) as servers:
         found = [*deployment.objects(EXAMPLE.read_text()), *_unhashed(_pointed_at(_example(), servers))]
         secret = {"acme.user-id": USER_ID, "acme.auth-token": AUTH_TOKEN}
@@ -389,14 +385,12 @@ async def test_the_guard_lets_an_idle_rocket_chat_restart_and_no_busy_one(
 
 
 def _unhashed(found: list[Object]) -> list[Object]:
-    """The ConfigMap under the name that the Job's comment speaks of, and no Deployment."""
     for one in of_kind(found, "ConfigMap"):
         table(one, "metadata")["name"] = re.sub(r"-[a-z0-9]{10}$", "", text(one, "metadata", "name"))
     return [one for one in found if one["kind"] != "Deployment"]
 
 
 async def test_the_demo_runs_as_deployed(tmp_path: Path) -> None:
-    """It needs no file and no Secret, and shows simulated imports."""
     found = deployment.kustomize(FOLDERS["overlay demo"])
     async with Kubelet(tmp_path, found, {}).run({}) as address, aiohttp.ClientSession() as session:
         await _until(session, f"{address}/metrics", 'rocketchat_import_up{workspace="nightly-sync"} 1')
@@ -404,7 +398,7 @@ async def test_the_demo_runs_as_deployed(tmp_path: Path) -> None:
 
 @pytest.mark.program("promtool")
 def test_a_roll_out_loses_no_alert_and_repeats_none(tmp_path: Path) -> None:
-    """The old pod's series end, the new pod's begin, and the one alert goes on as it was."""
+    """A new alert for each pod would notify people again."""
     (rules,) = generate.RULES.glob("*.rules.yml")
     name = 'rocketchat_import_last_finished_timestamp_seconds{{workspace="acme",importer="csv",outcome="failed",{}}}'
     others = {'up{{job="imports",{}}}': "1", 'rocketchat_import_up{{workspace="acme",{}}}': "1"}
@@ -437,7 +431,7 @@ DOCUMENTS: Final = (ROOT / "README.md", KUBERNETES / "README.md", generate.CHART
 
 
 def _typed(program: str) -> list[list[str]]:
-    """The words of each line that people are told to type: in fenced blocks, and in comments of the manifests."""
+    """The words of each command in code blocks and in comments of the manifests."""
     written = [re.sub(r" \\\n#?\s*", " ", path.read_text()) for path in KUBERNETES.rglob("*.yaml")]
     lines = [line for one in written for line in re.findall(rf"^#\s*({program} .*)$", one, flags=re.MULTILINE)]
     for document in (path for path in DOCUMENTS if path.exists()):
@@ -447,7 +441,7 @@ def _typed(program: str) -> list[list[str]]:
 
 
 def _chart_of(words: list[str], folder: Path) -> list[Object]:
-    """What a line `helm install RELEASE CHART …` installs; values are those that the chart's README shows."""
+    """Renders what a line `helm install RELEASE CHART …` installs, with the values of the chart's README."""
     (shown,) = re.findall(r"```yaml\n(.*?)```", (generate.CHART / "README.md").read_text(), flags=re.DOTALL)
     (folder / "values.yaml").write_text(shown)
     flags = [word for word in words[4:] if word not in {"--reuse-values", "--install"}]
@@ -458,7 +452,6 @@ def _chart_of(words: list[str], folder: Path) -> list[Object]:
 
 
 def test_every_helm_line_that_people_are_told_to_type_renders(tmp_path: Path) -> None:
-    """In the README, the chart's, and the manifests'."""
     lines = _typed("helm")
     assert {words[1] for words in lines} == {"install", "upgrade"}
     for words in lines:
@@ -466,7 +459,6 @@ def test_every_helm_line_that_people_are_told_to_type_renders(tmp_path: Path) ->
 
 
 def test_every_image_that_is_named_is_of_this_release() -> None:
-    """Documents and manifests that people write by hand, too."""
     named = [path.read_text() for path in (*DOCUMENTS, *KUBERNETES.rglob("*.yaml")) if path.exists()]
     tags = [tag for one in named for tag in re.findall(rf"{generate.NAME}:([0-9][\w.-]*)", one)]
     assert len(tags) > 2
@@ -480,7 +472,6 @@ def _secrets_typed() -> frozenset[str]:
 
 
 def test_every_kubectl_line_that_people_are_told_to_type_is_one(tmp_path: Path) -> None:
-    """It names folders and objects that are there, and flags that kubectl knows."""
     deployed = [_chart_of(words, tmp_path) for words in _typed("helm")]
     deployed += [deployment.kustomize(folder) for folder in FOLDERS.values()]
     there = {f"{str(one['kind']).lower()}/{at(one, 'metadata', 'name')}" for found in deployed for one in found}

@@ -1,4 +1,4 @@
-"""The rules for Prometheus: what promtool makes of them, what they may name, and what is generated from them."""
+"""The rules for Prometheus: promtool's checks and tests, the names they use, and the files generated from them."""
 
 import re
 import subprocess
@@ -48,7 +48,7 @@ NAMES: Final = {
 CRITICAL: Final = {"Failed", "CutOff", "Stalled", "LostSight", "Overdue"}
 ABOUT_THE_EXPORTER: Final = {"ExporterDown", "MetricsMissing", "ConfigReloadFailed"}
 MOST_RULES: Final = 20
-"""In a group, by the default limit of Mimir and of what is built on it."""
+"""The most rules in a group by the default limit of Mimir."""
 
 ALERTS: Final = generate.alerts()
 BY_METRIC: Final[Mapping[str, Metric]] = {metric.full_name: metric for metric in METRICS}
@@ -57,18 +57,18 @@ MATCHER: Final = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 
 
 def short(alert: Alert) -> str:
-    """An alert's name as tests and comments say it."""
+    """An alert's name without its prefix."""
     return alert.name.removeprefix(PREFIX)
 
 
 def promtool(*arguments: str | Path) -> None:
-    """Run promtool, which says what it does not like."""
+    """Runs promtool and shows its output if it fails."""
     ran = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def selectors() -> Iterator[tuple[str, str]]:
-    """Every series that rules and their annotations read, with its matchers."""
+    """Every series in rules and annotations, with its matchers."""
     for _, rule in generate.rules():
         annotations = rule.get("annotations", {})
         assert isinstance(annotations, dict)
@@ -79,39 +79,37 @@ def selectors() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.program("promtool")
 def test_prometheus_loads_the_rules() -> None:
-    """Also the oldest Prometheus that is supported, where that is the one installed."""
     promtool("check", "rules", RULES)
 
 
 @pytest.mark.program("promtool")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_the_rules_do_what_the_cases_say(case: Path) -> None:
-    """Each case is a file for promtool: series by hand, and what fires when."""
     promtool("test", "rules", case)
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_each_alert_has_a_case_in_which_it_waits_and_one_in_which_it_fires(name: str) -> None:
-    """Around its `for`; that it stays silent elsewhere is part of every case, which name all that fires."""
+    """Each case lists everything that fires, so each also shows that the other alerts do not."""
     text = "".join(case.read_text() for case in CASES)
     states = set(re.findall(rf'alertname="{PREFIX}{name}",\s*alertstate="(\w+)"', text))
     assert states == {"firing", "pending"}
 
 
 def test_the_alerts_are_those_that_people_route_by() -> None:
-    """Silences and routes hang on these names."""
+    """Users' silences and routes contain these names."""
     assert Counter(short(alert) for alert in ALERTS) == Counter(NAMES)
 
 
 def test_only_what_someone_should_get_up_for_is_critical() -> None:
-    """The others can wait until morning."""
+    """Critical alerts wake people up."""
     assert {short(alert) for alert in ALERTS if alert.severity == "critical"} == CRITICAL
     assert {alert.severity for alert in ALERTS} == {"critical", "warning", "info"}
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=short)
 def test_each_alert_says_what_where_and_what_next(alert: Alert) -> None:
-    """One sentence of summary, the workspace in it, and links that lead somewhere."""
+    """Someone who was woken up needs the workspace and working links."""
     assert re.fullmatch(r"[^.]*(\{\{.*?\}\}[^.]*)*\.", alert.summary)
     about_a_workspace = short(alert) not in ABOUT_THE_EXPORTER
     assert ("$labels.workspace" in alert.summary) == about_a_workspace
@@ -122,14 +120,14 @@ def test_each_alert_says_what_where_and_what_next(alert: Alert) -> None:
 
 
 def test_every_series_that_the_rules_read_is_published_or_recorded() -> None:
-    """A renamed metric would leave an alert silent for ever."""
+    """An alert on a renamed metric never fires."""
     recorded = set(generate.records())
     unknown = {name for name, _ in selectors() if name not in BY_METRIC and name not in recorded}
     assert not unknown
 
 
 def test_every_matcher_names_a_label_and_values_that_there_are() -> None:
-    """A misspelt value matches nothing, and nobody would notice."""
+    """A misspelt value matches nothing, and nobody notices."""
     for name, matchers in selectors():
         for label, operator, value in MATCHER.findall(matchers):
             if name in BY_METRIC and label != WORKSPACE:
@@ -139,12 +137,12 @@ def test_every_matcher_names_a_label_and_values_that_there_are() -> None:
 
 
 def _values(metric: Metric, label: str) -> tuple[str, ...] | None:
-    """The values that a label may have, `None` for any; raises `StopIteration` where there is no such label."""
+    """The possible values of a label, `None` for any; raises `StopIteration` if the metric lacks the label."""
     return next(each.values for each in metric.labels if each.name == label)
 
 
 def test_rules_join_on_labels_that_there_are() -> None:
-    """`by` and `on` go by the catalogue's labels, by those of a target, and by the two that recordings add."""
+    """A misspelt label in `by` or `on` silently merges series."""
     known = {WORKSPACE, "job", "instance", "of", "why"} | {label.name for metric in METRICS for label in metric.labels}
     for _, rule in generate.rules():
         for listed in re.findall(r"\b(?:by|on|group_left) \(([^)]*)\)", str(rule["expr"])):
@@ -152,14 +150,14 @@ def test_rules_join_on_labels_that_there_are() -> None:
 
 
 def test_the_rules_know_every_importer_by_name() -> None:
-    """The others are called "other" in what has finished, and so must an expectation of one be."""
+    """Metrics of finished imports call the others "other", and expectations have to match them."""
     expr = generate.records()[f"{RECORD_PREFIX}expected_success_interval_seconds"]
     assert re.findall(r'importer[=!]~"\|([^"]*)"', expr) == ["|".join(KNOWN_IMPORTERS)] * 2
     assert f'"importer", "{OTHER_IMPORTER}"' in expr
 
 
 def test_each_finished_outcome_is_told_or_ignored_on_purpose() -> None:
-    """A new outcome must not be silent by accident."""
+    """A new outcome must not be without an alert by mistake."""
     told = set(
         re.findall(r"[a-z_]+", " ".join(value for _, matchers in selectors() for value in matchers.split('"')[1::2]))
     )
@@ -167,7 +165,7 @@ def test_each_finished_outcome_is_told_or_ignored_on_purpose() -> None:
 
 
 def test_the_head_of_the_rules_says_how_long_each_condition_must_hold() -> None:
-    """The table in the comment is for whoever reads the file, so it has to be right."""
+    """Users read this table before they change a rule."""
     head = RULES.read_text().partition("\ngroups:")[0]
     stated: dict[str, str] = {}
     lasts = ""
@@ -180,34 +178,32 @@ def test_the_head_of_the_rules_says_how_long_each_condition_must_hold() -> None:
 
 
 def test_the_head_of_the_rules_names_every_window() -> None:
-    """Numbers in brackets cannot be moved to one place; they are explained in one."""
+    """PromQL cannot take windows from one place, so a comment explains them in one place."""
     head, _, body = RULES.read_text().partition("\ngroups:")
     windows = head.partition("# Windows:")[2].partition("\n#\n")[0]
     assert set(re.findall(r"\[(\w+)\]", body)) == set(re.findall(r"\b\d+[mhd]\b", windows))
 
 
 def test_every_number_is_in_the_first_rule() -> None:
-    """Numbers elsewhere are windows, a 0 or a 1, or part of a version."""
+    """Users change limits in one place."""
     for _, rule in generate.rules()[1:]:
         bare = re.sub(r'"[^"]*"|\[\w+\]', "", str(rule["expr"]))
         assert set(re.findall(r"(?<![\w.])\d[\d.]*", bare)) <= {"0", "1"}
 
 
 def test_every_limit_is_used() -> None:
-    """And every one that is used is there."""
     used = {matchers.split('"')[1] for name, matchers in selectors() if name == f"{RECORD_PREFIX}threshold"}
     assert used == set(generate.limits())
 
 
 def test_no_group_is_larger_than_a_hosted_prometheus_allows() -> None:
-    """Twenty rules, unless someone raises it."""
     sizes = Counter(group for group, _ in generate.rules())
     assert list(sizes) == GROUPS
     assert max(sizes.values()) <= MOST_RULES
 
 
 def test_alerts_carry_neither_job_nor_instance_nor_pod() -> None:
-    """With them a roll-out would be a new alert; only ExporterDown is about a target."""
+    """With such labels a rollout would start a new alert. Only ExporterDown is about a target."""
     for alert in ALERTS:
         final = re.search(r"by \(job, instance\)", alert.expr)
         assert bool(final) == (short(alert) == "ExporterDown")
@@ -216,7 +212,7 @@ def test_alerts_carry_neither_job_nor_instance_nor_pod() -> None:
 @pytest.mark.program("promtool")
 @pytest.mark.parametrize("api", ["import.status", "getLatestImportOperations", "getImportProgress"])
 def test_every_reason_of_a_failure_is_exactly_one_alert(api: str, tmp_path: Path) -> None:
-    """For each endpoint that can tell the state, with a workspace for each reason."""
+    """Two alerts for one cause are noise, and no alert is worse."""
     series = [
         {
             "series": f'rocketchat_import_{name}{{workspace="{reason}",{extra}instance="a",job="x"}}',
@@ -241,12 +237,10 @@ def test_every_reason_of_a_failure_is_exactly_one_alert(api: str, tmp_path: Path
 
 @pytest.mark.parametrize("path", sorted(generate.files()), ids=lambda path: str(path.name))
 def test_what_follows_from_the_rules_is_generated(path: Path) -> None:
-    """`python -m deploy.prometheus.generate` writes it."""
     assert path.read_text() == generate.files()[path]
 
 
 def test_the_resource_holds_the_rules() -> None:
-    """Word for word, whatever its indentation."""
     resource = yaml.safe_load(generate.resource())
     assert resource["kind"] == "PrometheusRule"
     assert resource["spec"] == yaml.safe_load(RULES.read_text())
@@ -255,7 +249,7 @@ def test_the_resource_holds_the_rules() -> None:
 @pytest.mark.program("promtool")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_what_grafana_manages_fires_like_the_rules(case: Path, tmp_path: Path) -> None:
-    """The expressions with everything recorded written out, under the same cases, without those of memory."""
+    """Grafana has no recording rules, so its expressions are long and easy to get wrong."""
     document = yaml.safe_load(generate.grafana())
     rules = [
         {"alert": rule["title"], "expr": rule["data"][0]["model"]["expr"], "for": rule["for"], "labels": rule["labels"]}
@@ -276,7 +270,7 @@ def test_what_grafana_manages_fires_like_the_rules(case: Path, tmp_path: Path) -
 
 
 def test_grafana_gets_what_its_provisioning_can_read() -> None:
-    """Unique names of at most 40 characters, templates without a `$`, and a value above 0 wherever something fires."""
+    """Grafana takes `$` for an environment variable and refuses longer names."""
     document = yaml.safe_load(generate.grafana())
     rules = [rule for group in document["groups"] for rule in group["rules"]]
     assert len({rule["uid"] for rule in rules}) == len({rule["title"] for rule in rules}) == len(ALERTS)

@@ -1,4 +1,4 @@
-"""The unit for systemd: that systemd takes it, what it leaves to an attacker, and that the exporter takes its line."""
+"""The systemd unit: systemd accepts it, it is confined, and the exporter accepts its command line."""
 
 import re
 import resource
@@ -21,12 +21,12 @@ FOLDER: Final = ROOT / "deploy" / "systemd"
 UNIT: Final = FOLDER / "rc-import-exporter.service"
 PROGRAM: Final = "/opt/rc-import-exporter/bin/rc-import-exporter"
 EXPOSURE: Final = 15
-"""Tenths; systemd calls up to 2.0 "OK" without reserve. What remains is that it has a network at all."""
+"""In tenths. systemd calls up to 2.0 "OK". The rest is the access to the network."""
 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, for a program that is there."""
+    """The unit with a program that exists."""
     program = tmp_path / "rc-import-exporter"
     program.write_text("#!/bin/sh\n")
     program.chmod(stat.S_IRWXU)
@@ -36,20 +36,19 @@ def unit(tmp_path: Path) -> Path:
 
 
 def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """What systemd itself says."""
+    """The output of systemd-analyze."""
     return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.program("systemd-analyze")
 def test_systemd_takes_the_unit(unit: Path) -> None:
-    """No directive is misspelt, none has a wrong value."""
+    """A misspelt directive only causes a warning in the log."""
     ran = systemd_analyze("verify", "--man=no", "--recursive-errors=no", str(unit))
     assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
 
 
 @pytest.mark.program("systemd-analyze")
 def test_the_unit_leaves_little_to_an_attacker(unit: Path) -> None:
-    """By systemd's own measure."""
     ran = systemd_analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", "--no-pager", str(unit))
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -60,7 +59,6 @@ def _line() -> list[str]:
 
 
 def test_the_exporter_reads_the_line_and_the_example(tmp_path: Path) -> None:
-    """Its flags are ours, and so are the options in the file beside the unit."""
     program, *arguments = _line()
     assert program == PROGRAM
     assert flags.parse(arguments, OPTIONS).options == {"config.file": "/etc/rc-import-exporter/config.yml"}
@@ -72,7 +70,7 @@ def test_the_exporter_reads_the_line_and_the_example(tmp_path: Path) -> None:
 
 
 def test_a_thousand_workspaces_may_keep_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The unit grants the descriptors: the filter of its system calls lets the exporter ask for none."""
+    """The filter of system calls does not let the exporter raise the limit itself."""
     (granted,) = map(int, re.findall(r"^LimitNOFILE=(\d+)$", UNIT.read_text(), flags=re.MULTILINE))
     monkeypatch.setattr(resource, "getrlimit", lambda what: (granted, granted))
     assert limits.share() >= 1000 * len(Api)
@@ -80,7 +78,7 @@ def test_a_thousand_workspaces_may_keep_their_connections(monkeypatch: pytest.Mo
 
 @pytest.mark.program("systemd-sysusers", "install")
 def test_the_files_are_where_the_unit_looks_for_them_after_its_instructions(tmp_path: Path) -> None:
-    """The lines of its comment that touch files, carried out below a folder, with a group that is here."""
+    """Runs the commands in the unit's comment below a folder, with an existing group."""
     commands = re.findall(r"^#   ((?:install|systemd-sysusers).*)$", UNIT.read_text(), flags=re.MULTILINE)
     for command in commands:
         rooted = re.sub(r" (/etc/)", rf" {tmp_path}\1", command).replace("--group rc-import-exporter ", "")

@@ -1,6 +1,6 @@
-"""Every query of every dashboard, sent to a real Prometheus that has scraped an hour of fifteen stories, twice.
+"""Every query of every dashboard, against a real Prometheus with one hour of fifteen simulated workspaces.
 
-Two replicas of the exporter are scraped, at 15 s and at 60 s. What panels show is held to the simulator's truth.
+The Prometheus has scraped two replicas, every 15 s or every 60 s. Results are compared with the simulator's data.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Final, cast
 import pytest
 
 from grafana import words
+from rc_import_exporter.core import advice
 from rc_import_exporter.core.domain import Outcome, Step
 from rc_import_exporter.simulator.importer import Document
 from tests.support import hour
@@ -28,13 +29,13 @@ TEAM: Final[Mapping[str, Sequence[str]]] = {"label": ["workspace"]}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """Someone who looks at the dashboards, at a Prometheus that scrapes at this interval."""
+    """Sends the dashboards' queries to a Prometheus that scrapes every `scrape` seconds."""
 
     prometheus: Prometheus
     scrape: float
 
     def look(self, board: Tree, target: Tree, *, at: float = hour.END - 1, **chosen: Sequence[str]) -> Sequence[Series]:
-        """What a query of a panel brings, over the hour or at its end."""
+        """The result of a panel's query, over the hour or at its end."""
         window = self.window(**chosen)
         least = cast("str | None", target.get("interval"))
         query = window.fill(str(target["expr"]), board, least)
@@ -43,24 +44,24 @@ class Viewer:
         return self.prometheus.instant(query, at)
 
     def window(self, **chosen: Sequence[str]) -> Window:
-        """The hour, with these variables."""
+        """The hour, with these values of variables."""
         return Window(start=hour.BEGUN, end=hour.END, scrape=self.scrape, variables={**TEAM, **chosen})
 
     def values(self, board: Tree, title: str, query: int = 0, *, at: float = hour.END - 1) -> Mapping[str, float]:
-        """What a panel shows for each workspace, and for none where it shows one number."""
+        """The value of a panel for each workspace; the key is empty if the panel shows one number."""
         target = next(
             [target for found, target in targets(board) if found is panel][query]
             for panel in panels(board)
             if panel["title"] == title
         )
         found = self.look(board, target, at=at)
-        assert len({each.labels.get("workspace", "") for each in found}) == len(found), "a workspace is there twice"
+        assert len({each.labels.get("workspace", "") for each in found}) == len(found), "a workspace appears twice"
         return {each.labels.get("workspace", ""): each.last for each in found}
 
 
 @pytest.fixture(scope="module", params=[15.0, 60.0], ids=["scraped every 15 s", "scraped every 60 s"])
 def viewer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
-    """A Prometheus that has scraped two replicas for the hour."""
+    """A Prometheus that has scraped two replicas for one hour."""
     interval: float = request.param
     pages = hour.scrapes()[:: round(interval / hour.SCRAPE)]
     lines = [line for replica in REPLICAS for line in openmetrics(pages, job="rocketchat-import", instance=replica)]
@@ -69,21 +70,20 @@ def viewer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def truth(name: str, at: float = hour.END) -> Document:
-    """The newest operation of a workspace, as the simulator knows it."""
+    """The newest operation of a workspace in the simulator."""
     newest = hour.SCRIPTS[name].newest(at - hour.BEGUN)
     assert newest is not None
     return newest
 
 
 def counts(name: str, at: float = hour.END) -> tuple[int, int]:
-    """How many records a workspace's newest operation has processed, and of how many, in truth."""
-    told = truth(name, at).counts or {}
-    return told.get("completed", 0) + told.get("error", 0), told.get("total", 0)
+    """The processed and the total records of a workspace's newest operation in the simulator."""
+    known = truth(name, at).counts or {}
+    return known.get("completed", 0) + known.get("error", 0), known.get("total", 0)
 
 
 @pytest.mark.parametrize("uid", BOARDS)
 def test_every_panel_shows_something_in_one_of_the_stories(uid: str, viewer: Viewer) -> None:
-    """Each query is understood, and brings data."""
     board = BOARDS[uid]
     empty = [
         f"{panel['title']} {target['refId']}" for panel, target in targets(board) if not viewer.look(board, target)
@@ -93,7 +93,7 @@ def test_every_panel_shows_something_in_one_of_the_stories(uid: str, viewer: Vie
 
 @pytest.mark.parametrize("uid", BOARDS)
 def test_every_query_is_understood_with_one_workspace_chosen_and_with_two(uid: str, viewer: Viewer) -> None:
-    """Grafana writes one name bare and several as a group; names may hold a regular expression's characters."""
+    """Grafana writes one name as it is and several as a group. Names can contain special characters of regexes."""
     for chosen in (["slack-move"], ["slack-move", "csv.migration+(old)"]):
         for _, target in targets(BOARDS[uid]):
             found = viewer.look(BOARDS[uid], target, workspace=chosen)
@@ -102,7 +102,6 @@ def test_every_query_is_understood_with_one_workspace_chosen_and_with_two(uid: s
 
 @pytest.mark.parametrize("uid", BOARDS)
 def test_every_variable_offers_what_there_is(uid: str, viewer: Viewer) -> None:
-    """The jobs, exporters, workspaces and labels that were scraped."""
     offered = {str(each["name"]): offer(viewer, BOARDS[uid], each) for each in variables(BOARDS[uid])}
     assert offered["job"] == ["rocketchat-import"]
     assert offered["instance"] == list(REPLICAS)
@@ -113,7 +112,7 @@ def test_every_variable_offers_what_there_is(uid: str, viewer: Viewer) -> None:
 
 
 def offer(viewer: Viewer, board: Tree, variable: Tree) -> Sequence[str]:
-    """What a variable offers, asked for as Grafana asks."""
+    """The values of a variable, from the same query that Grafana sends."""
     if variable["type"] != "query":
         return []
     text = viewer.window().fill(str(cast("Tree", variable["query"])["query"]), board)
@@ -128,7 +127,7 @@ def offer(viewer: Viewer, board: Tree, variable: Tree) -> Sequence[str]:
 
 
 def test_annotations_stand_at_the_instants_at_which_imports_began_and_ended(viewer: Viewer) -> None:
-    """To the second, by the server's clock; and out of sight is marked for as long as it lasts."""
+    """Marks at the times of scrapes would be up to a minute off, so they come from the server's timestamps."""
     marks = {
         str(each["name"]): viewer.prometheus.range(
             viewer.window().fill(str(each["expr"]), ONE), hour.BEGUN, hour.END, 60.0
@@ -140,7 +139,7 @@ def test_annotations_stand_at_the_instants_at_which_imports_began_and_ended(view
     assert created["csv-migration"] == pytest.approx(hour.BEGUN + truth("csv-migration").created, abs=1)
     assert ended["csv-migration"] == pytest.approx(hour.BEGUN + truth("csv-migration").updated, abs=1)
     assert "slack-move" not in ended
-    lost = {each.labels["workspace"]: len(each.points) for each in marks["Out of sight"]}
+    lost = {each.labels["workspace"]: len(each.points) for each in marks[advice.UNSEEN]}
     assert lost.keys() == {"crash", "gone", "locked-out", "flaky"}
     assert lost["crash"] < 10 < lost["gone"]
 
@@ -162,21 +161,19 @@ def test_annotations_stand_at_the_instants_at_which_imports_began_and_ended(view
         "untouched": Outcome.NONE,
     }.items(),
 )
-def test_the_verdict_is_what_the_story_came_to(viewer: Viewer, name: str, outcome: Outcome) -> None:
-    """On the dashboard of one import and in the row of all."""
+def test_the_outcome_is_that_of_the_story(viewer: Viewer, name: str, outcome: Outcome) -> None:
     place = next(place for place, word in enumerate(words.OUTCOMES) if word.value is outcome)
-    assert viewer.values(ONE, "What has it come to?")[name] == place
-    assert viewer.values(ALL, "How is each workspace doing?")[name] == place
+    assert viewer.values(ONE, "Outcome")[name] == place
+    assert viewer.values(ALL, "Newest import of each workspace")[name] == place
 
 
-def test_what_nobody_can_see_is_said_to_be_out_of_sight(viewer: Viewer) -> None:
-    """Neither the last verdict for ever, nor nothing at all."""
-    shown = viewer.values(ONE, "What has it come to?")
-    assert {name for name, place in shown.items() if place == words.OUT_OF_SIGHT} == {"locked-out", "gone"}
+def test_a_workspace_whose_state_is_not_known_says_so(viewer: Viewer) -> None:
+    """An old outcome would be wrong, and a missing row would go unnoticed."""
+    shown = viewer.values(ONE, "Outcome")
+    assert {name for name, place in shown.items() if place == words.UNSEEN} == {"locked-out", "gone"}
 
 
 def test_the_step_is_the_server_s(viewer: Viewer) -> None:
-    """Each workspace that can be seen shows the step that its newest operation is at."""
     shown = viewer.values(ONE, "Step")
     for name in ("slack-move", "csv-migration", "phase-throws", "waiting", "crash"):
         place = round(shown[name])
@@ -184,17 +181,17 @@ def test_the_step_is_the_server_s(viewer: Viewer) -> None:
 
 
 def test_the_records_are_those_that_the_server_counted(viewer: Viewer) -> None:
-    """Of what has ended exactly; of what runs as of some instant of the last 90 s."""
+    """A running import is allowed a delay of 90 s: the server's writes, a poll and a scrape."""
     done, total = viewer.values(ONE, "Records"), viewer.values(ONE, "Records", 1)
     for name in ("nightly-sync", "nightly-again", "csv-migration", "rolling-deploy", "crash"):
         assert (done[name], total[name]) == counts(name)
     assert counts("slack-move", hour.END - 90)[0] <= done["slack-move"] <= counts("slack-move")[0]
-    assert viewer.values(ONE, "Rejected records")["csv-migration"] == 36
+    assert viewer.values(ONE, "Rejected")["csv-migration"] == 36
 
 
 def test_progress_is_a_share_and_is_absent_before_all_is_loaded(viewer: Viewer) -> None:
-    """Never above 100 %, although users of file imports are counted twice."""
-    shown = viewer.values(ONE, "How far is it?")
+    """File imports count users twice, and the total grows while loading: both would give a wrong share."""
+    shown = viewer.values(ONE, "Progress")
     processed, total = counts("rolling-deploy")
     assert shown["rolling-deploy"] == pytest.approx(processed / total)
     assert counts("csv-migration")[0] > counts("csv-migration")[1]
@@ -202,11 +199,10 @@ def test_progress_is_a_share_and_is_absent_before_all_is_loaded(viewer: Viewer) 
     assert "untouched" not in shown
     while_loading = hour.BEGUN + 7.5 * hour.MINUTE
     assert truth("slack-move", while_loading).status.startswith("importer_preparing")
-    assert "slack-move" not in viewer.values(ONE, "How far is it?", at=while_loading)
+    assert "slack-move" not in viewer.values(ONE, "Progress", at=while_loading)
 
 
-def test_the_end_is_foretold_to_a_tenth_while_an_import_runs_and_only_then(viewer: Viewer) -> None:
-    """The simulator knows when it will be through."""
+def test_the_expected_end_is_right_within_a_tenth_and_shown_only_while_an_import_runs(viewer: Viewer) -> None:
     end = next(
         at
         for at in range(round(hour.LENGTH), 4 * round(hour.LENGTH))
@@ -215,27 +211,25 @@ def test_the_end_is_foretold_to_a_tenth_while_an_import_runs_and_only_then(viewe
     left = viewer.values(ONE, "Time left")
     assert left.keys() == {"slack-move"}
     assert left["slack-move"] == pytest.approx(end - hour.LENGTH, rel=0.1)
-    about = viewer.values(ONE, "It will end at about")["slack-move"] / 1000
+    about = viewer.values(ONE, "Expected end")["slack-move"] / 1000
     assert about == pytest.approx(hour.END + left["slack-move"], abs=2)
 
 
-def test_the_pace_is_what_was_counted_lately(viewer: Viewer) -> None:
-    """Within a tenth of what the simulator wrote in the last ten minutes, and nothing for what stands still."""
-    lately = (counts("slack-move")[0] - counts("slack-move", hour.END - 600)[0]) / 600
-    shown = viewer.values(ONE, "Records per second")
-    assert shown["slack-move"] == pytest.approx(lately, rel=0.1)
+def test_the_pace_is_that_of_the_last_ten_minutes(viewer: Viewer) -> None:
+    recent = (counts("slack-move")[0] - counts("slack-move", hour.END - 600)[0]) / 600
+    shown = viewer.values(ONE, "Records/s")
+    assert shown["slack-move"] == pytest.approx(recent, rel=0.1)
     assert shown["stalled"] == 0
 
 
 def test_the_stall_shows_its_age(viewer: Viewer) -> None:
-    """Since the last write of the import that stands still."""
-    shown = viewer.values(ONE, "Last moved")
+    shown = viewer.values(ONE, "Last progress")
     assert shown.keys() == {"slack-move", "stalled"}
     assert shown["stalled"] == pytest.approx(hour.END - hour.BEGUN - truth("stalled").updated, abs=2)
 
 
 def test_the_banner_forbids_a_restart_while_anything_loads_or_runs(viewer: Viewer) -> None:
-    """It says yes before the first import begins, no while one runs, and that it cannot know where one is unseen."""
+    """A workspace whose state is not known may have a running import, so the banner must not say yes."""
     banner = next(target for _, target in targets(ONE))
     assert viewer.values(ONE, "May Rocket.Chat be restarted?") == {"": 2}
     quiet, unseen = (
@@ -246,30 +240,28 @@ def test_the_banner_forbids_a_restart_while_anything_loads_or_runs(viewer: Viewe
 
 
 def test_a_replica_doubles_nothing(viewer: Viewer) -> None:
-    """Counts over workspaces and operations are those of one exporter."""
     assert viewer.values(ALL, "Workspaces") == {"": len(hour.SCRIPTS)}
-    assert viewer.values(ALL, "Must not be restarted") == {"": 2}
-    assert viewer.values(ALL, "Need someone") == {"": 3}
-    assert viewer.values(ALL, "Out of sight") == {"": 2}
+    assert viewer.values(ALL, "Do not restart") == {"": 2}
+    assert viewer.values(ALL, "Need attention") == {"": 3}
+    assert viewer.values(ALL, advice.UNSEEN) == {"": 2}
     whole, half = (
         viewer.look(ONE, target, instance=chosen)
         for panel, target in targets(ONE)
-        if panel["title"] == "How did the latest 20 end?"
+        if panel["title"] == "Latest imports"
         for chosen in (REPLICAS, REPLICAS[:1])
     )
     assert whole == half
 
 
 def test_the_workspaces_can_be_filtered_by_a_label_of_their_own(viewer: Viewer) -> None:
-    """A team sees its own rows."""
-    rows = next(target for panel, target in targets(ALL) if panel["title"] == "How is each workspace doing?")
+    """A team must be able to see only its own workspaces."""
+    rows = next(target for panel, target in targets(ALL) if panel["title"] == "Newest import of each workspace")
     found = viewer.look(ALL, rows, label=["team"], value=["chat", "migration"])
     assert {each.labels["workspace"] for each in found} == {"csv-migration", "slack-move"}
 
 
-def test_what_is_expected_is_held_against_what_was_seen(viewer: Viewer) -> None:
-    """Shares of the configured limits: of an hour's run after most of it, of 1 % rejected records."""
-    title = "Are the expectations met?"
+def test_expectations_show_the_share_of_their_limit(viewer: Viewer) -> None:
+    title = "Share of each limit"
     run = viewer.values(ALL, title, 3)
     assert run.keys() == {"slack-move"}
     started = next(
@@ -284,7 +276,7 @@ def test_what_is_expected_is_held_against_what_was_seen(viewer: Viewer) -> None:
 
 @pytest.mark.parametrize("workspace", ["untouched", "nightly-sync", "slack-move"])
 def test_a_table_of_several_queries_has_at_least_two_with_rows(workspace: str, viewer: Viewer) -> None:
-    """Grafana calls the values of a lone one otherwise, and its column would be lost."""
+    """If only one query has rows, Grafana names its values differently, and the column would be lost."""
     for uid, board in BOARDS.items():
         for panel in panels(board):
             own = [target for found, target in targets(board) if found is panel and target["format"] == "table"]
@@ -292,7 +284,7 @@ def test_a_table_of_several_queries_has_at_least_two_with_rows(workspace: str, v
             assert len(own) == 1 or len(filled) != 1, (uid, panel["title"])
 
 
-def test_prometheus_would_refuse_a_query_that_is_none(viewer: Viewer) -> None:
-    """What the other tests rely on."""
+def test_prometheus_refuses_an_invalid_query(viewer: Viewer) -> None:
+    """The other tests rely on it."""
     with pytest.raises(QueryError):
         viewer.prometheus.instant("max by (workspace) (", hour.END)

@@ -1,4 +1,4 @@
-"""Dashboards by what they are made of: names, selectors, texts, colours, the grid, and Grafana's own types."""
+"""The dashboards' JSON: metric names, selectors, texts, colours, the grid, and Grafana's own types."""
 
 import json
 import re
@@ -47,18 +47,18 @@ def variable_query(variable: Tree) -> str:
 
 
 def selectors(query: str) -> Iterator[tuple[str, str]]:
-    """Each metric's name in a query, with its matchers; a variable's query may have a name without any."""
+    """Each metric name in a query, with its matchers."""
     for found in re.finditer(r"\b((?:rocketchat_import|process|python)_\w+)(?:\{([^}]*)\})?", query):
         yield found[1], found[2] or ""
 
 
 def defaults(panel: Tree) -> Tree:
-    """How a panel shows its fields."""
+    """The default field options of a panel."""
     return cast("Tree", cast("Tree", panel["fieldConfig"])["defaults"])
 
 
 def mapped(tree: object) -> Iterator[Tree]:
-    """Every value that is mapped to a text, anywhere below."""
+    """Every value mapping in a tree."""
     if isinstance(tree, dict):
         if tree.get("type") == "value" and isinstance(tree.get("options"), dict):
             yield from tree["options"].values()
@@ -70,13 +70,13 @@ def mapped(tree: object) -> Iterator[Tree]:
 
 
 def mistakes(release: str, files: Sequence[Path]) -> str:
-    """What Grafana's types of this release do not allow in these dashboards: a line for each."""
+    """What Grafana's types of this release do not allow in these dashboards, one line each."""
     command = ["node", str(NPM / "schema.cjs"), release, *map(str, files)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_committed_files_are_what_the_source_makes() -> None:
-    """Whoever changes a dashboard changes its source, and writes it anew with `python -m grafana.generate`."""
+    """A change of the JSON alone would be lost at the next `python -m grafana.generate`."""
     made = generate.files()
     assert {path: path.read_text(encoding="utf-8") for path in generate.FOLDER.iterdir()} == made
 
@@ -84,14 +84,13 @@ def test_the_committed_files_are_what_the_source_makes() -> None:
 @pytest.mark.program("node", "npm")
 @pytest.mark.parametrize("release", ["10", "13"])
 def test_grafana_s_own_types_allow_every_key_and_value(release: str) -> None:
-    """Both the oldest and the newest Grafana that is supported know each of them."""
+    """These are the oldest and the newest supported Grafana."""
     assert mistakes(release, sorted(generate.FOLDER.iterdir())) == ""
 
 
 @pytest.mark.program("node", "npm")
 @pytest.mark.parametrize("release", ["10", "13"])
 def test_grafana_s_own_types_would_notice_a_mistake(release: str, tmp_path: Path) -> None:
-    """A misspelt key, a wrong type and a word that is none are each told."""
     text = (generate.FOLDER / "rocketchat-import.json").read_text(encoding="utf-8")
     for right, wrong in {
         '"drawStyle"': '"drawStile"',
@@ -101,20 +100,20 @@ def test_grafana_s_own_types_would_notice_a_mistake(release: str, tmp_path: Path
         assert right in text
         text = text.replace(right, wrong)
     (tmp_path / "wrong.json").write_text(text, encoding="utf-8")
-    told = mistakes(release, [tmp_path / "wrong.json"])
-    assert all(word in told for word in ("drawStile", "defaults/unit must be string", "options/orientation"))
+    found = mistakes(release, [tmp_path / "wrong.json"])
+    assert all(word in found for word in ("drawStile", "defaults/unit must be string", "options/orientation"))
 
 
 def test_npm_s_lock_names_no_server() -> None:
-    """It is installed from whatever registry the machine is set up for, and checked by its hashes."""
+    """Npm then uses the registry that the machine is configured for, and checks hashes."""
     lock = json.loads((NPM / "package-lock.json").read_text())
     packages = {name: package for name, package in lock["packages"].items() if name}
     assert all("resolved" not in package and package["integrity"] for package in packages.values())
 
 
 @each_board
-def test_a_dashboard_is_fixed_and_finds_its_way_into_any_grafana(board: Tree) -> None:
-    """No id of one database, no data source of one installation, nothing that a viewer can save over."""
+def test_a_dashboard_can_be_loaded_into_any_grafana(board: Tree) -> None:
+    """An id of one database or the data source of one installation would break it elsewhere."""
     assert "id" not in board
     assert "__inputs" not in board
     assert board["editable"] is False
@@ -129,14 +128,13 @@ def test_a_dashboard_is_fixed_and_finds_its_way_into_any_grafana(board: Tree) ->
 
 
 def test_the_uids_are_those_that_links_and_alerts_rely_on() -> None:
-    """They stand in others' links, and stay."""
+    """Bookmarks and alerts of users contain them."""
     assert set(BOARDS) == {"rocketchat-import", "rocketchat-imports", "rocketchat-import-exporter"}
     assert all(board["uid"] == uid for uid, board in BOARDS.items())
 
 
 @each_board
 def test_job_instance_and_workspace_can_be_chosen(board: Tree) -> None:
-    """Several of each, and all at first."""
     offered = {str(variable["name"]): variable for variable in variables(board)}
     for name in ("job", "instance", "workspace"):
         variable = offered[name]
@@ -144,8 +142,7 @@ def test_job_instance_and_workspace_can_be_chosen(board: Tree) -> None:
 
 
 @each_board
-def test_every_selector_heeds_what_was_chosen(board: Tree) -> None:
-    """Job and instance everywhere, and the workspace where the metric has one."""
+def test_every_selector_uses_the_variables(board: Tree) -> None:
     for query in queries(board):
         for name, matchers in selectors(query):
             if query.startswith("label_values(rocketchat_import_exporter_build_info"):
@@ -158,7 +155,7 @@ def test_every_selector_heeds_what_was_chosen(board: Tree) -> None:
 
 @each_board
 def test_every_metric_is_in_the_catalogue(board: Tree) -> None:
-    """No recording rule is relied on, and no name is misspelt."""
+    """The dashboards have to work without recording rules, and a misspelt metric shows nothing."""
     for query in queries(board):
         for name, _ in selectors(query):
             assert name in SAMPLES or not name.startswith(PREFIX), name
@@ -167,7 +164,7 @@ def test_every_metric_is_in_the_catalogue(board: Tree) -> None:
 
 @each_board
 def test_every_label_and_label_value_is_in_the_catalogue(board: Tree) -> None:
-    """A matcher for a value that is never there would show nothing for ever."""
+    """A matcher for a value that does not exist shows nothing, and nobody notices."""
     for query in queries(board):
         for name, matchers in selectors(query):
             if name not in SAMPLES:
@@ -181,8 +178,8 @@ def test_every_label_and_label_value_is_in_the_catalogue(board: Tree) -> None:
 
 
 @each_board
-def test_every_label_that_is_grouped_by_is_one(board: Tree) -> None:
-    """A misspelt one would silently join what should stay apart."""
+def test_queries_group_by_existing_labels(board: Tree) -> None:
+    """A misspelt label would silently merge different series."""
     known = {label.name for metric in METRICS for label in metric.labels} | {"workspace", *FROM_PROMETHEUS}
     for query in queries(board):
         for group in re.findall(r"\b(?:by|on|without|group_left) \(([^)]*)\)", query):
@@ -191,7 +188,7 @@ def test_every_label_that_is_grouped_by_is_one(board: Tree) -> None:
 
 @each_board
 def test_counters_are_read_as_rates_over_an_interval_that_suits_the_scrape(board: Tree) -> None:
-    """Also with scrapes every 60 s under a data source that believes in 15 s: the least step says so."""
+    """Grafana may assume scrapes every 15 s when they are every 60 s. The smallest step prevents empty rates."""
     for panel, target in targets(board):
         expr = str(target["expr"])
         for found in re.finditer(r"(\w*)\(?(\w+_(?:total|bucket|sum|count))\{[^}]*\}(\[[^\]]*\])?", expr):
@@ -203,8 +200,8 @@ def test_counters_are_read_as_rates_over_an_interval_that_suits_the_scrape(board
 
 
 @each_board
-def test_every_panel_says_what_it_shows_and_what_it_means_when_there_is_nothing(board: Tree) -> None:
-    """Nobody is left with "No data"."""
+def test_every_panel_has_a_description_and_a_text_for_no_value(board: Tree) -> None:
+    """Grafana's own "No data" does not say whether this is normal."""
     titles = [str(panel["title"]) for panel in panels(board)]
     assert len(titles) == len(set(titles))
     for panel in panels(board):
@@ -215,7 +212,7 @@ def test_every_panel_says_what_it_shows_and_what_it_means_when_there_is_nothing(
 
 @each_board
 def test_every_number_has_a_unit_or_a_word(board: Tree) -> None:
-    """A bare number asks the reader to guess."""
+    """Without one, readers have to guess."""
     for panel in panels(board):
         if panel["type"] in {"stat", "bargauge", "timeseries", "state-timeline"}:
             shown = defaults(panel)
@@ -224,7 +221,6 @@ def test_every_number_has_a_unit_or_a_word(board: Tree) -> None:
 
 @each_board
 def test_the_panels_fill_the_grid_without_overlap(board: Tree) -> None:
-    """Twenty-four columns, and no two panels on one place."""
     taken: set[tuple[int, int]] = set()
     for panel in children(board, "panels"):
         place = cast("dict[str, int]", panel["gridPos"])
@@ -241,25 +237,25 @@ def test_the_panels_fill_the_grid_without_overlap(board: Tree) -> None:
 
 
 def test_every_member_of_a_closed_set_has_a_text_and_a_colour() -> None:
-    """A state of tomorrow cannot be forgotten here."""
-    for closed, told in (
+    """A new member cannot be forgotten here."""
+    for closed, listed in (
         (Outcome, words.OUTCOMES),
         (State, words.STATES),
         (Step, words.STEPS),
         (Reason, words.REASONS),
     ):
-        assert {word.value for word in told} == set(closed)
-        assert all(word.text and re.fullmatch("#[0-9A-F]{6}", word.color) for word in told)
+        assert {word.value for word in listed} == set(closed)
+        assert all(word.text and re.fullmatch("#[0-9A-F]{6}", word.color) for word in listed)
 
 
 @each_board
-def test_what_is_shown_in_colour_is_also_said_in_words(board: Tree) -> None:
-    """No mapping gives a colour alone."""
+def test_every_colour_has_a_text(board: Tree) -> None:
+    """Not everyone can tell colours apart."""
     assert all(option["text"] and option["color"] for option in mapped(board))
 
 
 def seen_by(color: str, eye: tuple[tuple[float, float, float], ...]) -> tuple[float, ...]:
-    """A colour's linear light as an eye without one kind of cone sees it (Viénot, Brettel and Mollon 1999)."""
+    """A colour as an eye without one kind of cone sees it (Viénot, Brettel and Mollon 1999)."""
     light = [(int(color[index : index + 2], 16) / 255) ** 2.2 for index in (1, 3, 5)]
     seen = [sum(weight * part for weight, part in zip(row, light, strict=True)) for row in eye]
     return tuple(max(0.0, part) ** (1 / 2.2) for part in seen)
@@ -274,7 +270,7 @@ EYES: Final = {
 
 @pytest.mark.parametrize("eye", EYES.values(), ids=EYES)
 def test_good_bad_and_uncertain_differ_for_every_kind_of_eye(eye: tuple[tuple[float, float, float], ...]) -> None:
-    """Success, running, attention, failure and out of sight stay apart without telling red from green."""
+    """About one man in twelve cannot tell red from green."""
     colors = [words.DEEP_BLUE, words.SKY, words.YELLOW, words.VERMILION, words.SLATE]
     for one, other in combinations(colors, 2):
         distance = sum((a - b) ** 2 for a, b in zip(seen_by(one, eye), seen_by(other, eye), strict=True)) ** 0.5
@@ -282,7 +278,7 @@ def test_good_bad_and_uncertain_differ_for_every_kind_of_eye(eye: tuple[tuple[fl
 
 
 def test_the_dashboards_lead_to_each_other_to_the_exporter_and_to_the_runbook() -> None:
-    """In both directions, with time and choice kept."""
+    """Links keep the time range and the variables, or users would have to select them again."""
     for uid, board in BOARDS.items():
         links = {str(link["url"]): link for link in children(board, "links")}
         assert {f"/d/{other}" for other in BOARDS if other != uid} <= set(links)
@@ -290,15 +286,15 @@ def test_the_dashboards_lead_to_each_other_to_the_exporter_and_to_the_runbook() 
         assert {"${exporter:raw}/", "${exporter:raw}/runbook"} <= set(links)
 
 
-def test_the_banner_stands_first_and_speaks_in_capitals() -> None:
-    """Whoever opens the first dashboard while an import runs sees at once what not to do."""
+def test_the_banner_comes_first_and_is_in_capitals() -> None:
+    """Someone who opens the dashboard during an import has to see at once what not to do."""
     banner = panels(BOARDS["rocketchat-import"])[0]
     assert cast("dict[str, int]", banner["gridPos"]) == {"x": 0, "y": 0, "w": 24, "h": 3}
     assert "DO NOT RESTART OR SCALE ROCKET.CHAT NOW" in json.dumps(banner)
 
 
 def test_provisioning_loads_what_is_there() -> None:
-    """The provider reads a folder of dashboards, and the data source has the uid that the vendor's stack uses."""
+    """The data source has the uid that Rocket.Chat's own monitoring stack uses."""
     folder = ROOT / "grafana" / "provisioning"
     providers = yaml.safe_load((folder / "dashboards" / "rocketchat-import.yaml").read_text())["providers"]
     assert [(each["type"], each["allowUiUpdates"]) for each in providers] == [("file", False)]

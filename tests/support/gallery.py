@@ -1,6 +1,6 @@
-"""One workspace of each kind that a page can show, made by folding polls, and a server that shows them.
+"""One workspace of each kind that a page can show, and a server that shows them.
 
-`python -m tests.support.gallery` takes the README's pictures of the page anew.
+`python -m tests.support.gallery` takes the README's pictures of the page again.
 """
 
 import asyncio

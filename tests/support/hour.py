@@ -1,4 +1,4 @@
-"""An hour in the life of fifteen workspaces, each with a story of its own, played once for all tests that look."""
+"""One hour of fifteen simulated workspaces, played once for all tests that use it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -19,7 +19,7 @@ Telling = Callable[[Stage], None]
 
 
 def _then_lost(spoil: Callable[[Stage], None]) -> Telling:
-    """An import that has run for a while when something happens from which there is no way back within the hour."""
+    """An import that runs for 25 min until `spoil` stops it for the rest of the hour."""
 
     def tell(stage: Stage) -> None:
         stage.wait(2 * MINUTE)
@@ -41,18 +41,8 @@ def _limited(telling: Telling) -> Telling:
     return tell
 
 
-def _slow(seconds: float, telling: Telling) -> Telling:
-    """A workspace whose server takes its time over each answer."""
-
-    def tell(stage: Stage) -> None:
-        stage.fault(faults.slow(seconds))
-        telling(stage)
-
-    return tell
-
-
 def _remembering(telling: Telling) -> Telling:
-    """A workspace with a past."""
+    """A workspace with three past imports."""
 
     def tell(stage: Stage) -> None:
         stage.remember("slack", age=3 * stories.DAY, total=5000, completed=4988, error=12, messages=4900, users=100)
@@ -72,7 +62,7 @@ SCRIPTS: Final[Mapping[str, Story]] = MappingProxyType(
             "nightly-again": stories.read_only(
                 stories.nightly_sync(users=8000, existing=7995, waiting=MINUTE, running=_RUN)
             ),
-            "csv-migration": _slow(0.08, stories.csv_migration(messages=60_000, waiting=MINUTE, running=_RUN)),
+            "csv-migration": stories.csv_migration(messages=60_000, waiting=MINUTE, running=_RUN),
             "slack-move": _remembering(
                 stories.csv_migration(users=900, rejected=12, messages=90_000, waiting=2 * MINUTE, running=80 * MINUTE)
             ),
@@ -80,9 +70,9 @@ SCRIPTS: Final[Mapping[str, Story]] = MappingProxyType(
             "crash": stories.crash(waiting=MINUTE, running=40 * MINUTE, killed_after=20 * MINUTE, away=5 * MINUTE),
             "phase-throws": stories.phase_throws(waiting=2 * MINUTE, running=40 * MINUTE),
             "cleared": stories.cleared_by_admin(waiting=MINUTE, running=20 * MINUTE),
-            "stalled": _slow(0.9, stories.stalls(running=LENGTH)),
-            "waiting": _slow(0.2, stories.waits_for_start()),
-            "untouched": _slow(0.03, stories.idle()),
+            "stalled": stories.stalls(running=LENGTH),
+            "waiting": stories.waits_for_start(),
+            "untouched": stories.idle(),
             "odd-words": stories.odd_words(waiting=5 * MINUTE),
             "locked-out": _then_lost(Stage.revoke_token),
             "gone": _then_lost(Stage.go_down),
@@ -109,5 +99,5 @@ OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
 
 @cache
 def scrapes() -> Sequence[Scrape]:
-    """What a scrape every 15 s saw."""
+    """The scrapes of the hour, one every 15 s."""
     return play(SCRIPTS, interval=SCRAPE, duration=LENGTH, **OPTIONS)

@@ -1,4 +1,4 @@
-"""Dashboards as Grafana reads them: their panels, and their queries with the variables filled in."""
+"""The dashboards as Grafana reads them: panels, and queries with their variables replaced."""
 
 import json
 import math
@@ -12,16 +12,16 @@ from tests.support.prometheus import duration
 
 DASHBOARDS: Final = Path(__file__).parents[2] / "grafana" / "dashboards"
 POINTS: Final = 500
-"""About as many points as a panel of a laptop's width asks for."""
+"""About as many points as a panel on a laptop asks for."""
 
 Tree = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What a viewer chose: the time range in Unix seconds, the data source's scrape interval, the variables.
+    """A time range in Unix seconds, the scrape interval of the data source, and the values of variables.
 
-    A variable that is not named is at All.
+    A variable that is not in `variables` is at All.
     """
 
     start: float
@@ -30,12 +30,12 @@ class Window:
     variables: Mapping[str, Sequence[str]]
 
     def step(self, least: str | None = None) -> float:
-        """The step of a range query whose least step is this: a multiple of it, for so many points."""
+        """The step of a range query: a multiple of the smallest step, for at most `POINTS` points."""
         smallest = max(self.scrape, duration(least) if least else 0.0)
         return smallest * max(1, math.ceil((self.end - self.start) / POINTS / smallest))
 
     def rate_interval(self, least: str | None = None) -> float:
-        """Grafana's `$__rate_interval` of such a query: four scrapes, or four least steps, at the least."""
+        """Grafana's `$__rate_interval`: at least four scrapes or four smallest steps."""
         scrape = duration(least) if least else self.scrape
         return max(self.step(least) + scrape, 4 * scrape)
 
@@ -89,7 +89,7 @@ def panels(dashboard: Tree) -> list[Tree]:
 
 
 def children(tree: Tree, name: str) -> list[Tree]:
-    """A list of trees in a tree; empty where there is none."""
+    """A list of trees in a tree; empty if there is none."""
     return cast("list[Tree]", tree.get(name, []))
 
 

@@ -1,4 +1,4 @@
-"""A real Prometheus on a loopback port that serves what was scraped in virtual time; tests of dashboards ask it."""
+"""A real Prometheus on a loopback port, with samples that were scraped in virtual time."""
 
 import json
 import re
@@ -19,7 +19,7 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A series of a query's result: its labels, and its points as Unix seconds and value."""
+    """A series of a query's result. A point is a Unix time in seconds and a value."""
 
     labels: Labels
     points: Sequence[tuple[float, float]]
@@ -31,25 +31,23 @@ class Series:
 
 
 class QueryError(Exception):
-    """Prometheus refused a query; the message is its own."""
+    """Prometheus refused a query; the message is from Prometheus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prometheus:
-    """The HTTP API of a Prometheus that runs."""
+    """The HTTP API of a running Prometheus."""
 
     url: str
 
     def instant(self, query: str, at: float) -> Sequence[Series]:
-        """What a query gives at one instant; raises `QueryError`."""
+        """The result of a query at one time; raises `QueryError`."""
         found = cast("dict[str, object]", self._get("query", query=query, time=f"{at:.3f}"))
-        if found["resultType"] == "scalar":
-            return [Series(labels={}, points=[_point(found["result"])])]
         rows = cast("list[dict[str, object]]", found["result"])
         return [Series(labels=cast("Labels", row["metric"]), points=[_point(row["value"])]) for row in rows]
 
     def range(self, query: str, start: float, end: float, step: float) -> Sequence[Series]:
-        """What a query gives over time; raises `QueryError`."""
+        """The result of a query over a time range; raises `QueryError`."""
         times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
         found = cast("dict[str, object]", self._get("query_range", query=query, **times))
         rows = cast("list[dict[str, object]]", found["result"])
@@ -89,9 +87,9 @@ def _point(pair: object) -> tuple[float, float]:
 
 @contextmanager
 def serving(folder: Path, lines: Iterable[str], *, interval: float) -> Iterator[Prometheus]:
-    """Loads samples, written as `timeline.openmetrics` writes them, and serves them until the block ends.
+    """A Prometheus with these samples, lines as from `timeline.openmetrics`, until the block ends.
 
-    Such samples cannot tell where a series ended, as a scrape does; a short lookback for the scrape `interval` does.
+    Imported samples have no staleness markers, so the lookback is a little more than the scrape `interval`.
     """
     samples = folder / "samples.om"
     with samples.open("w") as file:
@@ -124,7 +122,7 @@ def serving(folder: Path, lines: Iterable[str], *, interval: float) -> Iterator[
 
 
 def duration(text: str) -> float:
-    """Seconds of a duration as Grafana and Prometheus write it: 15s, 1m."""
+    """Seconds of a duration as Grafana and Prometheus write it, for example 15s or 1m."""
     found = re.fullmatch(r"(\d+)(s|m|h|d)", text)
     if found is None:
         raise ValueError(text)

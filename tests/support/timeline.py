@@ -1,6 +1,6 @@
-"""What Prometheus would have scraped over hours, played in moments.
+"""The pages that Prometheus would scrape over hours, made in seconds.
 
-The exporter runs over simulated servers in virtual time. Tests of dashboards load its pages into a real Prometheus.
+The exporter polls simulated servers in virtual time.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ class Scrape:
 async def scrapes(
     scripts: Mapping[str, Script], *, interval: float, duration: float, **options: str
 ) -> Sequence[Scrape]:
-    """Scrapes a new exporter of these scripts for so many seconds; to be called in a loop of virtual time.
+    """The scrapes of a new exporter for `duration` seconds. Needs an event loop with virtual time.
 
-    The exporter's options are named with `__` for a dot.
+    The names of options have `__` instead of a dot.
     """
     made: list[Scrape] = []
     async with exporting(scripts, **options) as running:
@@ -39,7 +39,7 @@ async def scrapes(
 
 
 def play(scripts: Mapping[str, Script], *, interval: float, duration: float, **options: str) -> Sequence[Scrape]:
-    """The same in a loop of its own, for what no test's loop is there for."""
+    """`scrapes` in an event loop of its own."""
     loop = looptime.new_event_loop(start=0.0)
     try:
         return loop.run_until_complete(scrapes(scripts, interval=interval, duration=duration, **options))
@@ -49,7 +49,7 @@ def play(scripts: Mapping[str, Script], *, interval: float, duration: float, **o
 
 
 def openmetrics(pages: Iterable[Scrape], *, job: str, instance: str) -> Iterator[str]:
-    """The samples of these pages as lines with a timestamp, labelled as a scrape configuration labels them."""
+    """The samples of the pages as lines with a timestamp and the labels `job` and `instance`."""
     target = f'job="{job}",instance="{instance}"'
     for page in pages:
         for line in page.text.splitlines():

@@ -1,9 +1,10 @@
-"""The JSON API: it answers by its schema whatever the servers sent, and says what the page says."""
+"""The JSON API follows its schema, whatever a server sends, and says what the page says."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -14,12 +15,13 @@ from jsonschema import Draft202012Validator
 
 from rc_import_exporter.core.domain import Counts, Kind, Operation, Reason, Step
 from rc_import_exporter.core.snapshot import Record
-from rc_import_exporter.web import api as report
-from rc_import_exporter.web import view
+from rc_import_exporter.web import api, view
 from tests.support.gallery import LATER, crowd, gallery, importing, refused, showing, told, workspace
 from tests.support.pictures import NOW, finished, lost, picture, running, untouched
 
-SCHEMA: Final = json.loads(report.schema())
+GOLDEN: Final = Path(__file__).parents[1] / "golden" / "workspaces.json"
+WORDED: Final = {"title", "sentence", "source_note", "text", "detail", "advice"}
+SCHEMA: Final = json.loads(api.schema())
 VALIDATOR: Final = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 counts = st.integers(0, 10**9) | st.none()
@@ -64,17 +66,19 @@ def member(value: object, *path: str | int) -> object:
 
 
 def test_the_schema_is_one_and_describes_every_field() -> None:
-    """A reader finds out what each of them means."""
+    """Scripts are written from it. It must also notice a key that it does not know."""
     Draft202012Validator.check_schema(SCHEMA)
     for name, definition in SCHEMA["$defs"].items():
         assert definition["description"], name
+        if "enum" in definition:
+            continue
         undescribed = [field for field, value in definition["properties"].items() if "description" not in value]
         assert undescribed == [], name
         assert definition["additionalProperties"] is False, name
 
 
 async def test_every_kind_of_workspace_answers_by_the_schema() -> None:
-    """All together and each alone; alone it has its earlier operations, too."""
+    """Only the answer for one workspace has earlier operations."""
     async with showing(gallery()) as shown:
         status, everything = await ask(f"{shown.url}/api/v1/workspaces")
         assert status == 200
@@ -88,8 +92,25 @@ async def test_every_kind_of_workspace_answers_by_the_schema() -> None:
             assert isinstance(member(one, "earlier_operations"), list)
 
 
+def test_the_json_stays_as_it_was() -> None:
+    """Scripts read it: a key or a form that changes breaks them. Only the wording is left out."""
+    golden = json.loads(GOLDEN.read_text())
+    seen = view.overview(gallery(), LATER)
+    everything = json.loads(api.overview_json(seen))
+    assert wordless({**everything, "workspaces": [each["name"] for each in everything["workspaces"]]}) == golden["all"]
+    for name, one in golden["workspaces"].items():
+        assert wordless(json.loads(api.workspace_json(view.details(gallery().records[name], LATER)))) == one
+
+
+def wordless(value: object) -> object:
+    """The value without its sentences, which may be worded better."""
+    if isinstance(value, Mapping):
+        return {key: bool(inner) if key in WORDED else wordless(inner) for key, inner in value.items()}
+    return [wordless(each) for each in value] if isinstance(value, list) else value
+
+
 async def test_the_schema_is_published() -> None:
-    """Beside what it describes."""
+    """People find it next to the API."""
     async with (
         showing(picture([])) as shown,
         aiohttp.ClientSession() as session,
@@ -101,14 +122,14 @@ async def test_the_schema_is_published() -> None:
 
 @given(st.lists(operations, min_size=1, max_size=4, unique_by=lambda each: each.id), st.floats(0, 4e9))
 def test_whatever_a_server_sends_is_shown(seen: list[Operation], now: float) -> None:
-    """Counts and dates of any size give JSON by the schema; nothing is not a number."""
+    """Counts and dates of any size must give valid JSON, which has no NaN."""
     record = told(told(workspace("acme"), 15.0, *reversed(seen)), 0.0, *seen)
-    body = report.workspace_json(view.view(record, now), view.past(record))
+    body = api.workspace_json(view.details(record, now))
     VALIDATOR.validate(json.loads(body))
 
 
-async def test_a_running_import_is_told_with_what_it_has_done() -> None:
-    """The fields that a script reads."""
+async def test_a_running_import_has_its_counts() -> None:
+    """These are the fields that scripts read."""
     async with showing(picture([running("acme")])) as shown:
         _, one = await ask(f"{shown.url}/api/v1/workspaces/acme")
     assert [member(one, name) for name in ("up", "state", "step", "outcome", "restart_safe")] == [
@@ -129,8 +150,8 @@ async def test_a_running_import_is_told_with_what_it_has_done() -> None:
     assert datetime.fromisoformat(created).timestamp() == pytest.approx(NOW - 2_520.25)
 
 
-async def test_what_cannot_be_told_is_null_and_not_of_before() -> None:
-    """What was known stands apart, with its date."""
+async def test_an_unknown_state_is_null() -> None:
+    """A script must not take an old state for the current one."""
     async with showing(picture([running("acme")])) as shown:
         shown.now = NOW + 3_600.0
         _, one = await ask(f"{shown.url}/api/v1/workspaces/acme")
@@ -153,7 +174,7 @@ async def test_what_cannot_be_told_is_null_and_not_of_before() -> None:
     ids=["at rest", "not polled yet", "down", "unknown step", "running", "lost while running"],
 )
 async def test_a_restart_of_all_is_safe_only_where_it_is_for_each(records: list[Record], *, safe: bool | None) -> None:
-    """`jq -e` passes on true alone; whatever cannot be told is no leave to restart."""
+    """`jq -e` passes only on true: an unknown state must not allow a restart."""
     async with showing(picture(records)) as shown:
         _, body = await ask(f"{shown.url}/api/v1/workspaces")
         _, searched = await ask(f"{shown.url}/api/v1/workspaces?q=acme")
@@ -165,14 +186,14 @@ async def test_a_restart_of_all_is_safe_only_where_it_is_for_each(records: list[
 
 
 async def test_an_unknown_workspace_is_404_in_json() -> None:
-    """A script reads an error, and no page."""
+    """A script cannot read a page."""
     async with showing(gallery()) as shown:
         status, body = await ask(f"{shown.url}/api/v1/workspaces/%3Cb%3E")
     assert (status, body) == (404, {"error": "no workspace is called '<b>'"})
 
 
 async def test_a_search_narrows_the_list_and_not_the_summary() -> None:
-    """As on the page."""
+    """Whether a restart is safe must not depend on a search."""
     async with showing(crowd(30)) as shown:
         _, body = await ask(f"{shown.url}/api/v1/workspaces?q=region%3Deu&level=critical")
     workspaces = member(body, "workspaces")
@@ -183,7 +204,7 @@ async def test_a_search_narrows_the_list_and_not_the_summary() -> None:
 
 
 async def test_failures_are_told_with_advice() -> None:
-    """What the page says, a chat bot can say."""
+    """A chat bot can then say what the page says."""
     record = refused(workspace("acme"), 0.0, Reason.UNAUTHORIZED, 401)
     async with showing(picture([record])) as shown:
         _, one = await ask(f"{shown.url}/api/v1/workspaces/acme")
@@ -193,7 +214,7 @@ async def test_failures_are_told_with_advice() -> None:
 
 
 async def test_answers_are_at_most_a_second_old() -> None:
-    """Within it, many readers cost as one; after it, the next one sees what is new."""
+    """Within a second many readers cost as much as one."""
     async with showing(picture([running("acme"), workspace("beta")])) as shown:
         url = f"{shown.url}/api/v1/workspaces"
         _, first = await ask(url)

@@ -123,7 +123,7 @@ async def test_every_kind_of_workspace_is_accessible(browser: Browser, scheme: S
 
 @needs_axe
 async def test_the_check_finds_what_is_wrong(browser: Browser) -> None:
-    """A picture without a text, and pale letters."""
+    """A check that finds nothing proves nothing."""
     async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
         await page.goto(f"{shown.url}/")
         await page.evaluate("document.querySelector('h1').append(new Image())")
@@ -132,7 +132,7 @@ async def test_the_check_finds_what_is_wrong(browser: Browser) -> None:
 
 
 async def test_a_visitor_complains_of_loads_from_elsewhere(browser: Browser) -> None:
-    """The policy keeps them from happening, and the watch sees that it had to."""
+    """The policy blocks them, and the other tests notice that it had to."""
     watch = Watch(home="none")
     async with showing(gallery()) as shown:
         context = await browser.new_context()
@@ -154,7 +154,7 @@ async def test_nothing_is_wider_than_the_screen(browser: Browser, width: int) ->
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
-async def test_it_refreshes_itself_and_disturbs_nobody(browser: Browser) -> None:
+async def test_a_refresh_does_not_disturb_the_reader(browser: Browser) -> None:
     """The same elements show the new state; focus, a half-typed search and the place on the page stay."""
     async with showing(picture([waiting("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
@@ -177,7 +177,7 @@ async def test_it_refreshes_itself_and_disturbs_nobody(browser: Browser) -> None
 
 
 async def test_what_moves_up_keeps_its_element_and_its_focus(browser: Browser) -> None:
-    """A workspace that becomes the worst is moved, not made anew."""
+    """A reader who is about to click must not lose the element."""
     async with showing(picture([failed("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/")
@@ -190,7 +190,7 @@ async def test_what_moves_up_keeps_its_element_and_its_focus(browser: Browser) -
 
 
 async def test_a_search_narrows_as_it_is_typed_and_survives_a_refresh(browser: Browser) -> None:
-    """Three hundred workspaces: the worst first, and the one that is meant after a few letters."""
+    """People with three hundred workspaces find theirs by a few letters."""
     async with showing(crowd(300)) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/")
@@ -231,7 +231,7 @@ async def test_with_a_script_the_page_does_not_reload(browser: Browser) -> None:
 
 
 async def test_hostile_names_are_shown_as_they_are_written(browser: Browser) -> None:
-    """When the page comes, and when it refreshes."""
+    """The script inserts texts, too."""
     async with showing(picture([running("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/workspaces/acme")
@@ -339,7 +339,7 @@ async def play() -> list[Moment]:
     return kept
 
 
-async def test_the_demo_s_stories_are_told_as_they_happen(browser: Browser) -> None:
+async def test_the_demo_s_stories_are_shown_as_they_happen(browser: Browser) -> None:
     """The page that stays open shows every turn of all four, and its progress never leaves 0 to 100 %."""
     played = await asyncio.to_thread(moments)
     told = set()

@@ -1,4 +1,4 @@
-"""The server answers what it is asked, tells nothing of itself, and ends when it is told to."""
+"""The server answers requests, shows nothing of the program, and stops quickly."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ from rc_import_exporter.web.server import Publisher, Server, create_application
 from tests.support.pictures import NOW, finished, four_workspaces, picture, running
 
 HANGING: Final = 20.0
-"""Seconds after which a test calls a server hung; nothing is measured by it."""
+"""Seconds after which a test fails because the server hangs. Nothing is measured by it."""
 LATER: Final = NOW + 5.0
 OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -95,7 +95,7 @@ async def faulty(request: web.Request) -> web.Response:
 
 
 async def endless(request: web.Request) -> web.Response:
-    """A handler that comes to no end."""
+    """A handler that never returns."""
     await asyncio.Event().wait()
     return await faulty(request)
 
@@ -160,14 +160,14 @@ async def test_metrics_are_compressed_for_who_asks(exporter: Exporter) -> None:
 
 
 async def test_metrics_are_not_compressed_for_who_refuses(exporter: Exporter) -> None:
-    """Neither are they without the header."""
+    """A client that does not name gzip may not know it."""
     refused = await exporter.get("/metrics", Accept_Encoding="gzip;q=0, *")
     silent = await exporter.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert refused.body == silent.partition(b"\r\n\r\n")[2] == page()
 
 
 async def test_headers_sent_in_several_lines_count_as_one(exporter: Exporter) -> None:
-    """As RFC 9110 has it for lists."""
+    """RFC 9110 says so for lists."""
     request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain;q=0.1\r\nAccept: %s\r\nConnection: close\r\n\r\n"
     head, _, body = (await exporter.send(request % OPENMETRICS.encode())).partition(b"\r\n\r\n")
     assert OPENMETRICS.encode() in head
@@ -175,7 +175,7 @@ async def test_headers_sent_in_several_lines_count_as_one(exporter: Exporter) ->
 
 
 async def test_bytes_that_are_no_text_in_a_header_do_no_harm(exporter: Exporter) -> None:
-    """They count for nothing."""
+    """Anyone can send them, and they must not end in a 500."""
     answer = await exporter.send(
         b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: \xff,*/*\r\nAccept-Encoding: \x80\r\nConnection: close\r\n\r\n"
     )
@@ -200,7 +200,7 @@ async def test_head_tells_what_get_would_send(exporter: Exporter, path: str) -> 
 
 
 async def test_metrics_can_be_asked_for_some_workspaces(exporter: Exporter) -> None:
-    """In either encoding, and other parameters do not disturb."""
+    """One scrape job per workspace asks so. Parameters that Prometheus adds are ignored."""
     answer = await exporter.get("/metrics?workspace=beta&x=1&workspace=new")
     packed = await exporter.get("/metrics?workspace=beta&workspace=new", Accept_Encoding="gzip")
     assert answer.body == gzip.decompress(packed.body) == page(Format.TEXT, "beta", "new")
@@ -211,7 +211,7 @@ async def test_metrics_can_be_asked_for_some_workspaces(exporter: Exporter) -> N
     "query", ["workspace=nobody", "workspace=acme&workspace=nobody", "workspace=", "workspace=%ff%0d%0a"]
 )
 async def test_an_unknown_workspace_is_not_found(exporter: Exporter, query: str) -> None:
-    """A line of text says so, whatever the name is made of."""
+    """A misspelt name in a scrape job must show as an error, not as an empty page."""
     answer = await exporter.get(f"/metrics?{query}")
     assert (answer.status, answer.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
     assert answer.body.startswith(b"no workspace is called ")
@@ -236,14 +236,14 @@ async def test_ready_waits_for_every_workspace_of_the_start() -> None:
 
 
 async def test_a_failed_first_poll_makes_ready_as_well() -> None:
-    """Rocket.Chat's health is not ours."""
+    """A workspace that is down must not keep the exporter out of service."""
     async with exporting(picture([unpolled("beta")])) as exporter:
         exporter.snapshot = picture([replace(unpolled("beta"), polls=1)])
         assert (await exporter.get("/-/ready")).status == 200
 
 
 async def test_ready_stays_ready_when_a_workspace_is_added() -> None:
-    """A reload takes nobody out of service; neither does one that removes what was waited for."""
+    """A reload must not take the exporter out of service."""
     async with exporting(picture([running("acme"), unpolled("beta")])) as exporter:
         exporter.snapshot = picture([running("acme")])
         assert (await exporter.get("/-/ready")).status == 200
@@ -252,7 +252,7 @@ async def test_ready_stays_ready_when_a_workspace_is_added() -> None:
 
 
 async def test_many_unpolled_workspaces_are_counted_and_a_few_named() -> None:
-    """The line stays short."""
+    """Kubernetes shows the line in an event."""
     async with exporting(picture(unpolled(f"w{index}") for index in range(300))) as exporter:
         body = (await exporter.get("/-/ready")).body.decode()
     assert body.startswith("not ready: 300 not polled yet: w0, w1, ")
@@ -260,7 +260,7 @@ async def test_many_unpolled_workspaces_are_counted_and_a_few_named() -> None:
 
 
 async def test_healthy_says_so_before_anything_was_polled() -> None:
-    """That the event loop turns is all it tells."""
+    """Kubernetes would restart an exporter that is only waiting."""
     async with exporting(picture([unpolled("beta")])) as exporter:
         assert (await exporter.get("/-/healthy")).status == 200
 
@@ -268,7 +268,7 @@ async def test_healthy_says_so_before_anything_was_polled() -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/metrics?workspace=x", "/-/healthy", "/-/ready", "/nothing", "/faulty"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_every_answer_carries_the_security_headers(exporter: Exporter, path: str, method: str) -> None:
-    """Good ones and bad ones; and none tells versions."""
+    """Errors as well. None shows a version."""
     answer = await exporter.get(path, method)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none';")
@@ -288,7 +288,7 @@ async def test_every_answer_carries_the_security_headers(exporter: Exporter, pat
 async def test_what_is_not_served_is_refused(
     exporter: Exporter, method: str, path: str, expect: str, refusal: bytes
 ) -> None:
-    """By a line with the status in it, and with the methods that would do, if that is it."""
+    """In one line like all errors, with the allowed methods if the method is wrong."""
     answer = await exporter.get(path, method, Expect=expect)
     assert (f"{answer.status}".encode(), answer.body) == (refusal[:3], refusal)
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -296,7 +296,7 @@ async def test_what_is_not_served_is_refused(
 
 
 async def test_a_fault_in_a_handler_shows_nothing_of_the_program(exporter: Exporter) -> None:
-    """The client reads a line, also one that likes HTML, and the next request is answered."""
+    """By itself aiohttp answers in HTML to a client that accepts it. The next request is answered."""
     answer = await exporter.get("/faulty", Accept="text/html")
     assert (answer.status, answer.body) == (500, b"500 Internal Server Error\n")
     assert answer.headers["Connection"] == "close"
@@ -323,7 +323,7 @@ async def test_a_fault_is_logged_with_its_cause(exporter: Exporter, capsys: pyte
     ids=["tls", "version", "long path", "long header", "length"],
 )
 async def test_what_is_no_request_is_refused_in_a_line(exporter: Exporter, request_bytes: bytes) -> None:
-    """The connection is closed, nothing is quoted, no version is told, and the server goes on."""
+    """The answer must not quote the request or show a version, and the server goes on."""
     head, _, body = (await exporter.send(request_bytes)).partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.0 400 Bad Request\r\n", b"HTTP/1.1 400 Bad Request\r\n"))
     assert b"\r\nServer: rc-import-exporter" in head
@@ -335,7 +335,7 @@ async def test_what_is_no_request_is_refused_in_a_line(exporter: Exporter, reque
 async def test_a_bad_request_is_not_worth_an_error_in_the_log(
     exporter: Exporter, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever knocks at the port could fill the disk."""
+    """Otherwise anyone who can reach the port could fill the disk."""
     await exporter.send(b"nonsense\r\n\r\n")
     assert capsys.readouterr() == ("", "")
 
@@ -343,7 +343,7 @@ async def test_a_bad_request_is_not_worth_an_error_in_the_log(
 async def test_a_client_that_leaves_is_not_worth_an_error_in_the_log(
     exporter: Exporter, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever it was promised: this one is gone before it can go on."""
+    """A scraper that times out is normal. This one leaves before `100 Continue`."""
     for _ in range(5):
         _, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
         linger = struct.pack("ii", 1, 0)
@@ -359,7 +359,7 @@ async def test_a_client_that_leaves_is_not_worth_an_error_in_the_log(
 async def test_a_lost_connection_in_a_handler_is_no_fault_of_ours(
     exporter: Exporter, capsys: pytest.CaptureFixture[str], error: type[ConnectionError]
 ) -> None:
-    """The connection ends, and that is all."""
+    """It is the client's doing: no answer and no log line."""
     exporter.lost = error
     assert await exporter.send(b"GET /lost HTTP/1.1\r\nHost: x\r\n\r\n") == b""
     assert capsys.readouterr() == ("", "")
@@ -367,8 +367,8 @@ async def test_a_lost_connection_in_a_handler_is_no_fault_of_ours(
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("begun", [b"", b"GET /metr", b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
-async def test_a_request_s_head_has_to_come_to_its_end(exporter: Exporter, begun: bytes) -> None:
-    """One that drips is cut off, and nothing is told; it may be the second on its connection."""
+async def test_a_request_s_head_has_a_deadline(exporter: Exporter, begun: bytes) -> None:
+    """A client that sends a byte each second would hold its connection forever. It may be the second request."""
     reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
     writer.write(begun)
     received = asyncio.create_task(reader.read())
@@ -385,7 +385,7 @@ async def test_a_request_s_head_has_to_come_to_its_end(exporter: Exporter, begun
 
 @pytest.mark.looptime
 async def test_a_connection_may_be_silent_between_two_requests(exporter: Exporter) -> None:
-    """Prometheus keeps one for as long as it lasts."""
+    """Prometheus keeps its connection between scrapes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
     for _ in range(3):
         writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -395,8 +395,8 @@ async def test_a_connection_may_be_silent_between_two_requests(exporter: Exporte
 
 
 @pytest.mark.looptime
-async def test_an_answer_that_nobody_reads_is_given_up(exporter: Exporter) -> None:
-    """It would hold its memory for ever."""
+async def test_an_answer_that_is_not_read_is_cut(exporter: Exporter) -> None:
+    """It would hold its memory forever."""
     reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port, limit=1024)
     writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readexactly(100)
@@ -409,8 +409,8 @@ async def test_an_answer_that_nobody_reads_is_given_up(exporter: Exporter) -> No
     writer.close()
 
 
-async def test_whoever_only_waits_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many connections are held open, the next request is answered; those being served are left alone."""
+async def test_an_idle_connection_makes_room_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that hold connections open must not keep Prometheus out. Busy connections stay."""
     monkeypatch.setattr(limits, "share", lambda: 4)
     async with exporting(four_workspaces()) as exporter:
         served = await asyncio.open_connection("127.0.0.1", exporter.port)
@@ -430,8 +430,8 @@ async def test_whoever_only_waits_makes_room(monkeypatch: pytest.MonkeyPatch) ->
     await asyncio.gather(*ended, return_exceptions=True)
 
 
-async def test_a_house_full_of_answers_takes_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until one of them is done."""
+async def test_a_new_connection_is_cut_if_all_others_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit holds even then. The next request after an answer is served."""
     monkeypatch.setattr(limits, "share", lambda: 1)
     async with exporting(four_workspaces()) as exporter:
         reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
@@ -444,10 +444,10 @@ async def test_a_house_full_of_answers_takes_nobody_in(monkeypatch: pytest.Monke
         assert (await exporter.get("/metrics")).status == 200
 
 
-async def test_connections_that_find_no_descriptor_are_told_of_once(
+async def test_a_lack_of_file_descriptors_is_logged_once(
     exporter: Exporter, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In one line without a traceback; they are taken once there is one again."""
+    """By itself asyncio logs hundreds of tracebacks. The connections are accepted later."""
     clients = [socket.socket() for _ in range(20)]
     for client in clients:
         client.setblocking(False)
@@ -462,22 +462,22 @@ async def test_connections_that_find_no_descriptor_are_told_of_once(
             logged = "".join(capsys.readouterr())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert logged.count("\n") == logged.count("no descriptor is left") == 1
+    assert logged.count("\n") == logged.count("no file descriptor is left") == 1
     assert (await exporter.get("/metrics")).status == 200
     for client in clients:
         client.close()
 
 
-async def test_any_other_complaint_of_the_loop_is_told_as_ever(
+async def test_other_errors_of_the_event_loop_are_logged_as_before(
     exporter: Exporter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The handler that was there has it."""
+    """They go to the handler that was there before."""
     asyncio.get_running_loop().call_exception_handler({"message": "something else"})
     assert "something else" in caplog.text
 
 
-async def test_a_taken_port_is_told_in_a_line(exporter: Exporter) -> None:
-    """With the address, and the reason in the system's words."""
+async def test_a_taken_port_is_reported_in_one_line(exporter: Exporter) -> None:
+    """It is the most frequent mistake at the first start. The line has the address and the system's reason."""
     second = Server(create_application([]))
     with pytest.raises(OSError, match="cannot listen") as caught:
         await second.start("127.0.0.1", exporter.port)
@@ -486,15 +486,15 @@ async def test_a_taken_port_is_told_in_a_line(exporter: Exporter) -> None:
     await second.stop()
 
 
-async def test_a_host_without_an_address_is_told_in_a_line() -> None:
-    """The resolver's words are kept."""
+async def test_a_host_without_an_address_is_reported_in_one_line() -> None:
+    """The resolver's reason says what is wrong with the name."""
     server = Server(create_application([]))
     with pytest.raises(OSError, match=r"cannot listen on no\.such\.host\.invalid port 0: \S"):
         await server.start("no.such.host.invalid", 0)
 
 
 async def test_stopping_does_not_wait_for_idle_connections(exporter: Exporter) -> None:
-    """Whether they sent a whole request before, half of one, or nothing."""
+    """A restart must be quick. They sent a whole request before, half of one, or nothing."""
     streams = [await asyncio.open_connection("127.0.0.1", exporter.port) for _ in range(3)]
     streams[0][1].write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
     streams[1][1].write(b"GET /-/healthy HTTP/1.1\r\nHo")
@@ -506,7 +506,7 @@ async def test_stopping_does_not_wait_for_idle_connections(exporter: Exporter) -
 
 
 async def test_stopping_does_not_wait_for_slow_clients(exporter: Exporter) -> None:
-    """One that reads nothing of a large answer, and one whose answer never comes."""
+    """One does not read its answer, and the answer of the other never comes."""
     streams = [await asyncio.open_connection("127.0.0.1", exporter.port) for _ in range(2)]
     for (_, writer), path in zip(streams, (b"/large", b"/endless"), strict=True):
         writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
@@ -517,15 +517,15 @@ async def test_stopping_does_not_wait_for_slow_clients(exporter: Exporter) -> No
 
 
 async def test_a_stopped_server_has_left_its_port(exporter: Exporter) -> None:
-    """Another one can take it at once."""
+    """A new process can listen on it at once."""
     await exporter.stop()
     second = Server(create_application([]))
     assert await second.start("127.0.0.1", exporter.port) == exporter.port
     await second.stop()
 
 
-async def test_a_page_is_served_from_what_was_kept(exporter: Exporter) -> None:
-    """A hundred requests at once, in all formats and encodings, each whole."""
+async def test_requests_at_once_get_their_own_format_and_encoding(exporter: Exporter) -> None:
+    """The pages are cached: no client may get what another one asked for."""
     wanted = [(form, encoding) for form in Format for encoding in Encoding] * 25
     answers = await asyncio.gather(
         *(exporter.get("/metrics", Accept=form.value, Accept_Encoding=encoding) for form, encoding in wanted)

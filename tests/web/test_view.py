@@ -1,4 +1,4 @@
-"""What is shown of a workspace: the right words, the worst first, and a rate only where something moves."""
+"""The page shows the right words, the most urgent first, and a rate only for an import that moves."""
 
 import re
 from collections.abc import Collection
@@ -9,12 +9,12 @@ from typing import Final
 import pytest
 import yaml
 
-from rc_import_exporter.core import advice
+from rc_import_exporter.core import advice, thresholds
 from rc_import_exporter.core.domain import Api, Counts, Expectation, Kind, Outcome, Reason, State, Step
 from rc_import_exporter.core.snapshot import Feed, Record
 from rc_import_exporter.core.store import note_fault
 from rc_import_exporter.web import view
-from rc_import_exporter.web.view import Level, WorkspaceView
+from rc_import_exporter.web.fields import Level, WorkspaceView
 from tests.support.gallery import (
     LATER,
     blinking,
@@ -44,7 +44,7 @@ def shown(record: Record, now: float = LATER) -> WorkspaceView:
 
 
 def texts(seen: WorkspaceView) -> str:
-    """All that is remarked on a workspace."""
+    """The texts of all remarks on a workspace."""
     return "\n".join(remark.text for remark in seen.remarks)
 
 
@@ -59,13 +59,13 @@ def texts(seen: WorkspaceView) -> str:
     ids=["outcomes", "reasons", "states", "steps"],
 )
 def test_every_member_has_its_words(table: Collection[str], members: Collection[str]) -> None:
-    """A newcomer to a closed set cannot go without."""
+    """A new member without words would fail on the page."""
     assert set(table) == set(members)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_what_ended_badly_comes_with_advice(outcome: Outcome) -> None:
-    """Whoever is woken is told what to do; who looks at peace is left in peace."""
+    """People who are woken need to know what to do. A good outcome needs no advice."""
     peaceful = {Outcome.NONE, Outcome.SUCCEEDED}
     assert bool(advice.OUTCOMES[outcome].advice) == (outcome not in peaceful)
 
@@ -92,23 +92,22 @@ def test_advice_names_alerts_that_exist() -> None:
 
 
 def test_the_page_s_limits_are_those_of_the_alerts() -> None:
-    """A page that is calm while an alert rings, or the other way round, would be mistrusted."""
+    """Nobody would trust a page that is calm while an alert fires."""
     found = re.findall(r'label_replace\(vector\(([\d.]+)\), "of", "(\w+)"', RULES.read_text())
     limits = {name: float(value) for value, name in found}
-    assert limits["stalled_seconds"] == view.STALLED_AFTER
-    assert limits["run_seconds"] == view.LONGEST_RUN
-    assert limits["waiting_seconds"] == view.LONGEST_WAIT
-    assert limits["failed_ratio"] == view.FAILED_RATIO
+    assert limits["stalled_seconds"] == thresholds.STALLED_AFTER
+    assert limits["run_seconds"] == thresholds.LONGEST_RUN
+    assert limits["waiting_seconds"] == thresholds.LONGEST_WAIT
+    assert limits["failed_ratio"] == thresholds.FAILED_RATIO
 
 
 def test_a_running_import_shows_rate_and_time_left() -> None:
     """500 records in 15 s, and 3,518 to go."""
-    current = shown(running("acme")).current
-    assert current is not None
-    assert current.operation is not None
-    assert current.operation.records_per_second == pytest.approx(500 / 15)
-    assert current.operation.seconds_left == pytest.approx(3_518 / (500 / 15))
-    assert current.operation.progress == pytest.approx(1_502 / 5_020)
+    operation = shown(running("acme")).operation
+    assert operation is not None
+    assert operation.records_per_second == pytest.approx(500 / 15)
+    assert operation.seconds_left == pytest.approx(3_518 / (500 / 15))
+    assert operation.progress_ratio == pytest.approx(1_502 / 5_020)
 
 
 @pytest.mark.parametrize(
@@ -123,31 +122,28 @@ def test_a_running_import_shows_rate_and_time_left() -> None:
     ids=["one movement", "moves no more", "cut off", "done", "no answer"],
 )
 def test_what_does_not_move_has_no_rate(record: Record, now: float) -> None:
-    """A rate of before says nothing about when it will be done."""
-    sight = shown(record, now).shown
-    assert sight is not None
-    assert sight.operation is not None
-    assert (sight.operation.records_per_second, sight.operation.seconds_left) == (None, None)
+    """An old rate does not tell when the import will be done."""
+    operation = shown(record, now).shown_operation
+    assert operation is not None
+    assert (operation.records_per_second, operation.seconds_left) == (None, None)
 
 
-def test_there_is_no_progress_before_the_total_stands() -> None:
-    """While it loads the total grows, and a share would fall."""
-    current = shown(loading("acme")).current
-    assert current is not None
-    assert current.operation is not None
-    assert current.operation.progress is None
+def test_a_loading_import_has_no_progress() -> None:
+    """The total grows while it loads, and a share would fall."""
+    operation = shown(loading("acme")).operation
+    assert operation is not None
+    assert operation.progress_ratio is None
 
 
-def test_more_than_all_is_all() -> None:
+def test_progress_is_at_most_all() -> None:
     """Users of a file import are counted twice: 43 of 20 is 100 %, and is explained."""
     seen = shown(finished("acme"))
-    assert seen.current is not None
-    assert seen.current.operation is not None
-    assert seen.current.operation.progress == 1.0
+    assert seen.operation is not None
+    assert seen.operation.progress_ratio == 1.0
     assert "twice" in texts(seen)
 
 
-def test_the_worst_come_first() -> None:
+def test_the_most_urgent_come_first() -> None:
     """By level, then what happened last, then by name."""
     seen = view.overview(gallery(), LATER)
     levels = [list(Level).index(each.level) for each in seen.workspaces]
@@ -170,7 +166,7 @@ def test_the_worst_come_first() -> None:
     ],
 )
 def test_a_search_finds_names_and_labels(search: str, level: str, found: int) -> None:
-    """Each word in the name or in a label; what there is altogether stays to be seen."""
+    """Each word must be in the name or in a label. The totals do not change."""
     seen = view.overview(crowd(60), LATER, search, level)
     assert len(seen.workspaces) == found
     assert seen.total == 60
@@ -178,7 +174,7 @@ def test_a_search_finds_names_and_labels(search: str, level: str, found: int) ->
 
 
 def test_loading_and_running_imports_forbid_a_restart() -> None:
-    """Also the one that only `getImportProgress` tells of; a waiting one survives a restart."""
+    """A waiting import survives a restart. One that only `getImportProgress` reports does not."""
     assert shown(running("acme")).fragile
     assert shown(loading("acme")).fragile
     assert shown(progress_alone("acme")).fragile
@@ -188,15 +184,15 @@ def test_loading_and_running_imports_forbid_a_restart() -> None:
 
 
 def test_an_import_in_an_unknown_step_wants_a_look() -> None:
-    """It may be at anything: that is neither peace nor an import that is known to run."""
+    """It may or may not run: nobody should rely on either."""
     seen = shown(told(workspace("acme"), 0.0, importing(10, 5.0, step=Step.UNKNOWN)))
     assert (seen.level, seen.fragile, seen.restart_safe) == (Level.WARNING, False, None)
 
 
 def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() -> None:
-    """What is too old is not shown as if it were of now."""
+    """An old state must not look like the current one."""
     seen = shown(lost("acme"))
-    assert (seen.level, seen.title, seen.current) == (Level.CRITICAL, "Lost sight", None)
+    assert (seen.level, seen.title, seen.outcome) == (Level.CRITICAL, "Lost sight", None)
     assert seen.last_known is not None
     assert seen.last_known.outcome is Outcome.RUNNING
     assert seen.sentence.startswith("No connection")
@@ -204,23 +200,24 @@ def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() 
 
 
 def test_a_workspace_at_rest_that_cannot_be_reached_is_no_emergency() -> None:
-    """Nothing ran there."""
+    """No import can be lost there."""
     gone = refused(untouched("acme"), 0.0, Reason.CONNECTION, None)
     assert shown(gone, LATER + 3600.0).level is Level.WARNING
 
 
 def test_one_poll_without_an_answer_keeps_the_state_and_says_of_when_it_is() -> None:
-    """The state is a minute old at most."""
+    """One failed poll is common, and the state is still fresh enough."""
     seen = shown(blinking("acme"))
-    assert seen.current is not None
+    assert seen.outcome is Outcome.RUNNING
     assert (seen.up, seen.fragile, seen.level) == (False, True, Level.WARNING)
     assert [problem.reason for problem in seen.failures] == [Reason.TIMEOUT]
 
 
 def test_a_read_only_token_is_enough() -> None:
-    """The refused endpoint is a known limit, with nothing to do about it."""
+    """Careful people use one. The refused endpoint is then no problem to solve."""
     seen = shown(finished("acme"))
-    assert "read-only: enough" in seen.source
+    assert seen.source_note is not None
+    assert "read-only: enough" in seen.source_note
     assert [(each.apis, each.known_limit, each.advice) for each in seen.problems] == [((Api.STATUS,), True, ())]
     assert seen.failures == ()
 
@@ -237,8 +234,8 @@ def test_a_missing_permission_is_named_with_the_place_to_grant_it() -> None:
     assert seen.alerts == ("PermissionMissing",)
 
 
-def test_a_synchronisation_of_people_who_exist_is_not_held_against_it() -> None:
-    """Unless an expectation says how many may be rejected."""
+def test_an_api_import_of_existing_people_is_no_failure() -> None:
+    """Unless an expectation limits how many may be rejected."""
     assert shown(synchronised("acme")).level is Level.QUIET
     watched = shown(synchronised("acme", failed_ratio=0.05))
     assert watched.level is Level.WARNING
@@ -247,14 +244,14 @@ def test_a_synchronisation_of_people_who_exist_is_not_held_against_it() -> None:
 
 
 def test_a_stall_is_critical() -> None:
-    """And says for how long."""
+    """A stalled import needs someone, and how long tells how urgently."""
     seen = shown(stalled("acme"))
     assert (seen.level, seen.title) == (Level.CRITICAL, "Stalled")
     assert "It has not moved for 1 h" in texts(seen)
 
 
 def test_a_missing_success_is_overdue() -> None:
-    """Where one is expected; where none was ever seen, that is said."""
+    """A job that never starts raises no error anywhere else."""
     seen = shown(overdue("acme"))
     assert (seen.level, seen.title) == (Level.CRITICAL, "Overdue")
     expect = Expectation(importer="csv", success_every=3600.0)
@@ -265,32 +262,32 @@ def test_a_missing_success_is_overdue() -> None:
     assert shown(first).level is Level.ACTIVE
 
 
-def test_what_takes_too_long_is_said() -> None:
-    """By the configured limit where it is about this importer, else by the alerts' own."""
+def test_an_import_that_takes_too_long_is_mentioned() -> None:
+    """A configured limit counts only for its importer."""
     expect = Expectation(importer="slack", longest_run=60.0)
     slow = told(workspace("acme", expect=expect), 0.0, importing(100, 90.0))
-    assert shown(slow).title == "Takes long"
+    assert shown(slow).title == "Running too long"
     assert shown(replace(slow, target=workspace("acme").target)).title == "Importing"
     late = told(workspace("acme"), 0.0, operation("w" * 17, Step.USER_SELECTION, created=20_000.0))
     assert "waiting to be started for 5 h 33 min" in texts(shown(late))
 
 
-def test_fewer_records_than_expected_are_said() -> None:
-    """A synchronisation that brought forty people of thousands has succeeded in nothing."""
+def test_fewer_records_than_expected_are_mentioned() -> None:
+    """A synchronisation of forty people instead of thousands is no success."""
     few = replace(overdue("acme"), target=workspace("acme", expect=Expectation(min_records=400)).target)
     assert shown(few).title == "Too few records"
-    assert "40 records, where at least 400 are expected" in texts(shown(few))
+    assert "40 records, but at least 400 are expected" in texts(shown(few))
 
 
 def test_rejections_are_measured_among_people() -> None:
-    """Messages that fail are never told: 15 of 20 people are many, whatever the number of messages."""
+    """Rocket.Chat never counts rejected messages: 15 of 20 people are many, whatever the number of messages."""
     counts = Counts(total=5_020, completed=5_020, failed=15, staged={Kind.USERS: 20, Kind.MESSAGES: 5_000})
     done = operation("p" * 17, Step.DONE, created=60.0, counts=counts)
     assert "75 % of the people were rejected" in texts(shown(told(workspace("acme"), 0.0, done)))
 
 
-def test_ages_go_by_the_server_s_clock() -> None:
-    """A server an hour behind dates its writes an hour ago, and has not stalled."""
+def test_ages_are_measured_by_the_server_s_clock() -> None:
+    """An import on a server whose clock is an hour behind has not stalled."""
     record = stalled("acme")
     feeds = {api: replace(feed, skew=-3_600.0) for api, feed in record.feeds.items()}
     seen = shown(replace(record, feeds=feeds))
@@ -298,15 +295,23 @@ def test_ages_go_by_the_server_s_clock() -> None:
     assert "The server's clock is 1 h behind the exporter's" in texts(seen)
 
 
+@pytest.mark.parametrize(("ahead", "notable"), [(29.9, False), (30.0, True), (-29.9, False), (-30.0, True)])
+def test_a_clock_that_is_off_by_half_a_minute_is_mentioned(ahead: float, *, notable: bool) -> None:
+    """From the same difference as in `check`, so that both say the same."""
+    record = finished("acme")
+    feeds = {api: replace(feed, skew=ahead) for api, feed in record.feeds.items()}
+    assert ("The server's clock is" in texts(shown(replace(record, feeds=feeds)))) == notable
+
+
 def test_a_fault_of_ours_is_shown_as_ours() -> None:
-    """Nobody is sent to look at Rocket.Chat for it."""
+    """Nobody should look for it in Rocket.Chat."""
     seen = shown(note_fault(running("acme"), NOW))
     assert [problem.reason for problem in seen.failures] == [Reason.INTERNAL]
     assert seen.level is Level.WARNING
 
 
-def test_the_workspace_nobody_has_asked_yet_is_no_failure() -> None:
-    """It says that the first poll is to come."""
+def test_a_workspace_that_was_not_polled_yet_is_no_failure() -> None:
+    """A page that shows an error at each start would be ignored."""
     seen = shown(workspace("acme"))
     assert (seen.level, seen.title, seen.failures) == (Level.WAITING, "Not polled yet", ())
 
@@ -318,23 +323,23 @@ def test_the_workspace_nobody_has_asked_yet_is_no_failure() -> None:
         (progress_alone("acme"), "getImportProgress alone"),
         (
             replace(running("acme"), feeds={Api.STATUS: Feed(api=Api.STATUS, at=NOW, answered=NOW)}),
-            "import.status; what",
+            "import.status; an import",
         ),
     ],
     ids=["both", "fallback", "import.status alone"],
 )
 def test_it_says_where_the_state_was_read(record: Record, words: str) -> None:
-    """And what that way does not tell."""
-    assert shown(record).source.startswith(words)
+    """Each source misses something, and the page says what."""
+    assert (shown(record).source_note or "").startswith(words)
 
 
 def test_earlier_operations_are_listed_newest_first() -> None:
-    """All but the one that the page is about."""
-    earlier = list(view.past(running("acme")))
+    """The current one is shown above them."""
+    earlier = view.details(running("acme"), LATER).earlier_operations
     assert [each.outcome for each in earlier] == [Outcome.FAILED, Outcome.COMPLETED_WITH_ERRORS]
 
 
 def test_a_cut_off_import_tells_its_cause() -> None:
-    """In the sentence that logs and JSON tell, too."""
+    """The cause decides what to do next."""
     assert "contact was lost before, so the server restarted" in shown(interrupted("acme")).sentence
     assert "cleared it, or another server" in shown(incomplete("acme")).sentence

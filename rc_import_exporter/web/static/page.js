@@ -1,7 +1,7 @@
 "use strict";
 
-// Keeps the page up to date: fetches it anew and changes only what differs, so that nothing flickers and neither focus,
-// scroll position nor a half-typed search is lost.
+// Keeps the page up to date: fetches it again and changes only what differs. So nothing flickers, and the reader keeps
+// the focus, the scroll position and a half-typed search.
 (() => {
   const period = Number(document.body.dataset.refresh) * 1000;
   const lost = document.getElementById("lost");
@@ -68,7 +68,7 @@
     } catch {
       if (mine.signal.aborted) return;
       if (!lost.textContent) {
-        lost.textContent = `The exporter has not answered since ${new Date().toLocaleTimeString()}: what stands here is old.`;
+        lost.textContent = `The exporter has not answered since ${new Date().toLocaleTimeString()}. This page shows the state of then.`;
       }
     }
     if (running === mine) timer = setTimeout(refresh, period);

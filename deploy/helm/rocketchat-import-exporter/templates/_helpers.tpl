@@ -3,14 +3,14 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The name of the objects: release and application, unless the release is called like the application. */}}
+{{/* The name of the objects: release and application, or only the release if its name contains the application. */}}
 {{- define "exporter.fullname" -}}
 {{- $name := include "exporter.name" . -}}
 {{- $both := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
 {{- .Values.fullnameOverride | default $both | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What selects the pod; never to be changed, for a Deployment's selector is immutable. */}}
+{{/* The selector of the pod. It must never change, because a Deployment's selector is immutable. */}}
 {{- define "exporter.selector" -}}
 app.kubernetes.io/name: {{ include "exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -28,7 +28,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* The metadata of an object: a list of the root, the object's name, and labels of its own. */}}
+{{/* The metadata of an object. The argument is a list: the root, the object's name and its own labels. */}}
 {{- define "exporter.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ index . 1 }}
@@ -60,7 +60,7 @@ labels:
 /run/secrets/rc-import-exporter
 {{- end -}}
 
-{{/* The configuration file. A list of maps merges into the first, so it starts from copies. */}}
+{{/* The configuration file. Merging changes the first map, so this starts from copies. */}}
 {{- define "exporter.config" -}}
 {{- $folder := include "exporter.secretsFolder" . -}}
 {{- $workspaces := dict -}}
@@ -71,7 +71,7 @@ labels:
 {{- merge (dict "workspaces" $workspaces) (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
-{{/* The sources of the volume with ids and tokens: of each workspace its own two keys, and no other key of that Secret. */}}
+{{/* The sources of the volume with user ids and tokens: only the two keys of each workspace. */}}
 {{- define "exporter.secretSources" -}}
 {{- if .Values.existingConfigMap -}}
 - secret:
@@ -97,7 +97,7 @@ labels:
 {{- $given | default (eq $url.scheme "http" | ternary "80" "443") -}}
 {{- end -}}
 
-{{/* The ports that the exporter connects to: those of the proxies where there are any, else of the workspaces' URLs. */}}
+{{/* The ports that the exporter connects to: those of the proxies if there are any, else those of the workspaces' URLs. */}}
 {{- define "exporter.urlPorts" -}}
 {{- $ports := list -}}
 {{- range .Values.workspaces -}}
@@ -106,23 +106,23 @@ labels:
 {{- $ports | uniq | sortAlpha | join " " -}}
 {{- end -}}
 
-{{/* Says what is missing or contradicts itself, where the schema cannot. */}}
+{{/* Refuses missing or contradictory values that the schema cannot find. */}}
 {{- define "exporter.check" -}}
 {{- if not (or .Values.demo .Values.workspaces .Values.existingConfigMap) -}}
 {{- fail "\n\nNo workspace is set. Give at least one, --set workspaces.NAME.url=https://…, or try --set demo=true." -}}
 {{- end -}}
 {{- if and .Values.existingConfigMap (or .Values.workspaces .Values.config) -}}
-{{- fail "\n\nexistingConfigMap takes the place of workspaces and config: set either." -}}
+{{- fail "\n\nexistingConfigMap replaces workspaces and config: set one or the other." -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
-{{- fail "\n\nA ServiceMonitor and a PodMonitor would scrape everything twice: enable one of them." -}}
+{{- fail "\n\nA ServiceMonitor and a PodMonitor together scrape everything twice: enable only one of them." -}}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled .Values.existingConfigMap (not .Values.networkPolicy.to) -}}
 {{- fail "\n\nWith existingConfigMap the chart does not know the workspaces' ports: set networkPolicy.to." -}}
 {{- end -}}
 {{- end -}}
 
-{{/* What a ServiceMonitor's and a PodMonitor's endpoint have in common. */}}
+{{/* The endpoint of a ServiceMonitor or PodMonitor. */}}
 {{- define "exporter.endpoint" -}}
 path: /metrics
 {{- with .interval }}
