@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from rc_import_exporter.core.domain import Outcome
-from rc_import_exporter.core.snapshot import Cause, Record, Track
+from rc_import_exporter.core.snapshot import Cause, Moment, Record, Track
 from rc_import_exporter.core.verdict import sentence
 from rc_import_exporter.metrics.catalogue import METRICS, WorkspaceMetric
 from tests.laws.server_model import Blame
@@ -36,7 +36,6 @@ class Row(StrEnum):
     RUN_STARTED = "run started"
     RUN_BOUNDS = "bounds of the run's start"
     DATED = "dated later than it ended"
-    LAST_DURATION = "last duration"
     MOVED = "last moved"
     AGE = "age"
     STALL = "still for"
@@ -48,28 +47,22 @@ class Row(StrEnum):
     ENDED = "counter of finished"
     RECORDS = "counters of records"
     FALLING = "a counter that fell"
+    LAST_RESULT = "last result of an importer"
+    LAST_DURATION = "last duration of an importer"
+    REPAIRED = "a bad end dated before an older success"
+    UNREPAIRED = "a success dated before an older bad end"
 
 
 CUTS: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE})
-UNCONFIRMED: Final = "unconfirmed"
 SUCCESSES: Final = frozenset({Outcome.SUCCEEDED, Outcome.COMPLETED_WITH_ERRORS})
 
-BLAMED: Final[dict[str, frozenset[Blame]]] = {
-    "restarted": frozenset({Blame.CRASH}),
-    "superseded": frozenset({Blame.SUPERSEDED}),
-    "invalidated": frozenset({Blame.CLEARED, Blame.STARTED}),
-    "cleared": frozenset({Blame.CLEARED}),
+BLAMED: Final = {
+    Cause.RESTARTED: frozenset({Blame.CRASH}),
+    Cause.SUPERSEDED: frozenset({Blame.SUPERSEDED}),
+    Cause.INVALIDATED: frozenset({Blame.CLEARED, Blame.STARTED}),
+    Cause.CLEARED: frozenset({Blame.CLEARED}),
 }
 """What each cause that is stated can mean; a cause that is not here names only what is possible."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """Two bounds, and whether they count as one instant that was seen."""
-
-    earliest: float
-    latest: float
-    seen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +74,8 @@ class Said:
     sentence: str
     finished: float | None
     run_started: float | None
-    end: Span | None
-    run_start: Span | None
+    end: Moment | None
+    run_start: Moment | None
     dated: float | None
     moved: float | None
     waiting_since: float | None
@@ -90,30 +83,18 @@ class Said:
 
 def said_of(track: Track) -> Said:
     """What is said of this operation."""
-    is_new = hasattr(track, "end")
     return Said(
         outcome=track.outcome,
         cause=track.cause,
         sentence=sentence(track),
         finished=track.finished,
         run_started=track.run_started,
-        end=_span(getattr(track, "end", None)),
-        run_start=_span(getattr(track, "run_start", None)),
-        dated=track.dated if is_new else track.finished,
+        end=track.end,
+        run_start=track.run_start,
+        dated=track.dated,
         moved=track.progressed,
-        waiting_since=track.step_started if is_new else track.operation.created,
+        waiting_since=track.step_started,
     )
-
-
-def _span(moment: object) -> Span | None:
-    if moment is None:
-        return None
-    return Span(earliest=moment.earliest, latest=moment.latest, seen=moment.seen)
-
-
-def server_time(record: Record, now: float) -> float:
-    """What the exporter takes for the server's time."""
-    return record.server_time(now) if hasattr(record, "server_time") else now
 
 
 def published(name: str, record: Record, now: float) -> float | None:

@@ -1,7 +1,6 @@
 """Exporters that live beside a random server: what each of their polls brings home, folded poll by poll."""
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 from random import Random
@@ -163,9 +162,7 @@ def _random_exporter(dice: Random, world: World, begins: float) -> Exporter:
 
 def live(dice: Random, world: World, exporter: Exporter) -> Iterator[Look]:
     """Everything that this exporter sees."""
-    target = Target(
-        name="acme", url="https://acme", poll_interval=exporter.busy, poll_interval_idle=exporter.idle
-    )
+    target = Target(name="acme", url="https://acme", poll_interval=exporter.busy, poll_interval_idle=exporter.idle)
     record = Record(target=target)
     eyes = _Eyes(dice, world, exporter)
     now = exporter.begins
@@ -256,9 +253,7 @@ class _Eyes:
             return StatusAnswer(state=State.NONE if newest is None else word(newest), operation=newest)
         if newest is None:
             return ProgressAnswer(operation=None)
-        bare = Operation(
-            id="", importer=newest.importer, step=newest.step, valid=None, counts=newest.counts
-        )
+        bare = Operation(id="", importer=newest.importer, step=newest.step, valid=None, counts=newest.counts)
         return ProgressAnswer(operation=bare)
 
 

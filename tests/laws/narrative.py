@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from rc_import_exporter.core.domain import Failure, Operation
-from tests.laws.claims import Span, said_of
+from rc_import_exporter.core.snapshot import Moment
+from tests.laws.claims import said_of
 from tests.laws.exporter_lives import Look, live, random_exporters
 from tests.laws.oracle import Oracle
 from tests.laws.server_model import START, Truth
 from tests.laws.server_worlds import World, random_world
+from tests.laws.tally import tally
 
 
 def narrate(seed: int, number: int = 0, only: Iterable[str] = ()) -> str:
@@ -27,7 +29,7 @@ def narrate(seed: int, number: int = 0, only: Iterable[str] = ()) -> str:
                 if each.wrong and (not only or each.id in ("", *only))
             )
             lines += [(look.poll.ended, f"    WRONG {text}") for text in wrong]
-        lines += [(world.ends, f"    WRONG {each.row}: {each.text}") for each in oracle.finish() if each.wrong]
+        lines += [(world.ends, f"    WRONG {each.row}: {each.text}") for each in tally(oracle) if each.wrong]
         if nth == number:
             break
     else:
@@ -101,5 +103,5 @@ def _optional(at: float | None) -> str:
     return "-" if at is None else _at(at)
 
 
-def _span(span: Span | None) -> str:
+def _span(span: Moment | None) -> str:
     return "-" if span is None else f"[{_at(span.earliest)}, {_at(span.latest)}]{'' if span.seen else '?'}"

@@ -1,9 +1,14 @@
-"""Judges what an exporter says against what is true. It knows the world; what could be known it tells from what was seen."""
+"""Judges what an exporter says against what is true.
+
+The oracle knows the world, and decides from what the exporter saw whether anyone could have known.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
+from rc_import_exporter.core import progress
 from rc_import_exporter.core.domain import (
     FINISHED,
     IMPORTING_STEPS,
@@ -13,28 +18,24 @@ from rc_import_exporter.core.domain import (
     Outcome,
     Step,
 )
-from rc_import_exporter.core.snapshot import Record, Track
-from rc_import_exporter.web.view import view
+from rc_import_exporter.core.snapshot import Moment, Record, Track
 from tests.laws.claims import (
     BLAMED,
     CUTS,
     SUCCESSES,
-    UNCONFIRMED,
     Kind,
     Row,
     Said,
-    Span,
     durations_in,
     published,
     said_of,
-    server_time,
 )
 from tests.laws.exporter_lives import LISTED, Exporter, Look
 from tests.laws.server_model import Ending, Truth
 from tests.laws.server_worlds import World
 
-SAME_MOMENT = 0.02
-UNTIL_ABORTED = 60.0
+SAME_MOMENT: Final = 0.02
+UNTIL_ABORTED: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class Seen:
     old: bool
     alive: bool = False
     ended: Operation | None = None
+    ended_at: float = 0.0
     sealed: bool = False
     cut: bool = False
     completed: tuple[int, int] = (0, 0)
@@ -66,11 +68,20 @@ class Seen:
     outcomes: set[Outcome] = field(default_factory=set)
 
     @property
+    def new(self) -> bool:
+        """Whether it was created after the first look."""
+        return not self.baseline and not self.old
+
+    @property
     def kind(self) -> Kind:
         """How it was met."""
         if self.alive:
             return Kind.FOLLOWED
         return Kind.FOUND if self.baseline or self.old else Kind.BETWEEN
+
+
+class _Found(Protocol):
+    def __call__(self, row: Row, id: str, *, wrong: bool, text: str = "") -> Finding: ...
 
 
 class Oracle:
@@ -86,17 +97,22 @@ class Oracle:
         self._horizon: float | None = None
         self._looked = False
         self._counters: tuple[int, ...] = ()
-        self._record: Record | None = None
+        self.record: Record | None = None
         self._unsafe = False
+
+    @property
+    def tolerance(self) -> float:
+        """Seconds by which a time that is stated may be off: one poll, and what clocks cannot tell."""
+        return self._poll_gap + self._slack
 
     def look(self, look: Look) -> Iterator[Finding]:
         """What is right and wrong after this poll."""
         for doc in look.shown:
-            self._witness(doc)
+            self._witness(doc, look.poll.ended)
         if look.answered and not self._looked:
             self._looked = True
             self._horizon = max((doc.created or 0 for doc in look.shown), default=0.0)
-        self._record = look.record
+        self.record = look.record
         tracks = look.record.history.tracks
         for id, track in tracks.items():
             if track is not self._tracks.get(id) and id in self.seen:
@@ -105,13 +121,12 @@ class Oracle:
         self._tracks = tracks
         yield from self._now(look)
 
-    def _witness(self, doc: Operation) -> None:
+    def _witness(self, doc: Operation, at: float) -> None:
         seen = self.seen.get(doc.id)
         if seen is None:
             old = self._horizon is not None and (doc.created or 0) <= self._horizon
             seen = self.seen[doc.id] = Seen(first=doc, baseline=not self._looked, old=old)
             if seen.baseline or old:
-                seen.completed = seen.failed = _both(doc)
                 seen.completed, seen.failed = (_both(doc)[0],) * 2, (_both(doc)[1],) * 2
         completed, failed = _both(doc)
         seen.completed = seen.completed[0], max(seen.completed[1], completed)
@@ -121,7 +136,7 @@ class Oracle:
         seen.sealed = seen.sealed or (doc.step is Step.DONE and bool(doc.valid))
         seen.cut = seen.cut or (not doc.valid and doc.step in IMPORTING_STEPS)
         if seen.ended is None and not (doc.valid and unfinished):
-            seen.ended = doc
+            seen.ended, seen.ended_at = doc, at
 
     # What it says of an operation's end.
 
@@ -148,24 +163,24 @@ class Oracle:
         if truth.ended is None:
             return
         if truth.ending in (Ending.CUT, Ending.CUT_LOADING, Ending.DISCARDED) and said.outcome not in SUCCESSES:
-            blames = BLAMED.get(said.cause or "")
-            if said.outcome != UNCONFIRMED:
+            blames = None if said.cause is None else BLAMED.get(said.cause)
+            if said.outcome is not Outcome.UNCONFIRMED:
                 wrong = blames is not None and not blames & truth.blames
                 yield found(Row.CAUSE, wrong=wrong, text=f"{said.cause}, not {[*truth.blames]}")
-        yield from (found(row, wrong=wrong, text=text) for row, wrong, text in self._times(said, truth))
+        yield from (found(row, wrong=wrong, text=text) for row, wrong, text in self._times(said, truth, seen))
 
     def _outcome(self, said: Said, truth: Truth, seen: Seen) -> Iterator[tuple[Row, bool, bool]]:
         outcome, ending = said.outcome, truth.ending
         if ending is Ending.CUT:
             whole = truth.whole is not None
             yield Row.FALSE_SUCCESS, outcome in SUCCESSES, whole or self._could_be_well(seen)
-            yield Row.UNCONFIRMED_CUT, outcome == UNCONFIRMED, False
-            yield Row.OUTCOME, outcome not in CUTS | SUCCESSES | {UNCONFIRMED}, False
+            yield Row.UNCONFIRMED_CUT, outcome is Outcome.UNCONFIRMED, False
+            yield Row.OUTCOME, outcome not in CUTS | SUCCESSES | {Outcome.UNCONFIRMED}, False
         elif ending is Ending.WELL:
             yield Row.FALSE_CUT, outcome in CUTS, self._could_be_cut(seen)
-            yield Row.UNCONFIRMED_WELL, outcome == UNCONFIRMED, False
-            yield Row.UNCONFIRMED_SEALED, outcome == UNCONFIRMED and seen.sealed, False
-            yield Row.OUTCOME, outcome not in CUTS | SUCCESSES | {UNCONFIRMED}, False
+            yield Row.UNCONFIRMED_WELL, outcome is Outcome.UNCONFIRMED, False
+            yield Row.UNCONFIRMED_SEALED, outcome is Outcome.UNCONFIRMED and seen.sealed, False
+            yield Row.OUTCOME, outcome not in CUTS | SUCCESSES | {Outcome.UNCONFIRMED}, False
         else:
             right = {
                 Ending.CUT_LOADING: {*CUTS, Outcome.DISCARDED},
@@ -203,17 +218,17 @@ class Oracle:
 
     # Times.
 
-    def _times(self, said: Said, truth: Truth) -> Iterator[tuple[Row, bool, str]]:
+    def _times(self, said: Said, truth: Truth, seen: Seen) -> Iterator[tuple[Row, bool, str]]:
         begins, ends = (0.0, 0.0) if truth.ended is None else truth.ended
         begins, ends = begins + self._clock, ends + self._clock
-        gap = self._poll_gap + self._slack
+        gap = self.tolerance
         if said.finished is not None:
             off = max(begins - said.finished, said.finished - ends)
             yield Row.FINISHED, off > gap, f"{said.finished - ends:+.1f} s"
         if said.end is not None:
             yield Row.END_BOUNDS, not self._spans(said.end, *(truth.ended or (0, 0))), f"{said.end}"
         if said.dated is not None:
-            yield self._dated(said.dated, truth, ends)
+            yield self._dated(said.dated, truth, seen, ends)
         for duration in durations_in(said.sentence):
             start = truth.created if duration.since_created else truth.run_started
             if start is None:
@@ -222,16 +237,22 @@ class Oracle:
             holds = duration.holds(begins - base, ends - base, gap)
             yield Row.DURATION, not holds, f"{said.sentence!r}, not {begins - base:.1f}..{ends - base:.1f} s"
 
-    def _dated(self, dated: float, truth: Truth, ends: float) -> tuple[Row, bool, str]:
-        """What stays in an importing step ends, for all who look, when it becomes invalid."""
-        frozen = truth.ending in (Ending.CUT, Ending.CUT_LOADING)
-        limit = max(ends, truth.invalid + self._clock) if frozen and truth.invalid is not None else ends
+    def _dated(self, dated: float, truth: Truth, seen: Seen, ends: float) -> tuple[Row, bool, str]:
+        """An end is dated no later than it can have been: when it was written, or when it was seen to have ended.
+
+        What stays in an importing step ends, for all who look, when it becomes invalid.
+        """
+        limit = ends
+        if truth.ending in (Ending.CUT, Ending.CUT_LOADING) and truth.invalid is not None:
+            limit = max(ends, truth.invalid + self._clock)
+        if seen.kind is not Kind.FOUND:
+            limit = max(limit, seen.ended_at + self._clock)
         return Row.DATED, dated > limit + self._slack, f"{dated - limit:+.1f} s"
 
     def _is_near(self, said: float, true: float | None) -> bool:
-        return true is not None and abs(said - true - self._clock) <= self._poll_gap + self._slack
+        return true is not None and abs(said - true - self._clock) <= self.tolerance
 
-    def _spans(self, span: Span, earliest: float | None, latest: float | None) -> bool:
+    def _spans(self, span: Moment, earliest: float | None, latest: float | None) -> bool:
         if earliest is None or latest is None:
             return False
         earliest, latest = earliest + self._clock, latest + self._clock
@@ -241,7 +262,7 @@ class Oracle:
 
     def _now(self, look: Look) -> Iterator[Finding]:
         now, record = look.poll.ended, look.record
-        shown = look.listed if look.listed is not None else [look.status] if look.status is not None else None
+        shown = look.listed if look.listed is not None else look.shown if look.answered else None
 
         def found(row: Row, id: str, *, wrong: bool, text: str = "") -> Finding:
             kind = self.seen[id].kind if id in self.seen else Kind.FOLLOWED
@@ -269,59 +290,36 @@ class Oracle:
         if not truth.restored and observation.track.outcome in (Outcome.WAITING, Outcome.RUNNING, Outcome.LOADING):
             yield from self._under_way(look, observation.track, truth, found)
 
-    def _current(self, look: Look, doc: Operation, found: "Found") -> Iterator[Finding]:
+    def _current(self, look: Look, doc: Operation, found: _Found) -> Iterator[Finding]:
         if look.listed is not None and len(look.listed) < LISTED and look.status is not None:
             newest = max(look.shown, key=lambda each: each.created or 0)
             yield found(Row.CURRENT, doc.id, wrong=newest.id != doc.id, text=f"{doc.id}, not {newest.id}")
 
-    def _under_way(self, look: Look, track: Track, truth: Truth, found: "Found") -> Iterator[Finding]:
+    def _under_way(self, look: Look, track: Track, truth: Truth, found: _Found) -> Iterator[Finding]:
         said, now = said_of(track), look.poll.ended
-        there = server_time(look.record, now) - self._clock
+        there = look.record.server_time(now) - self._clock
         if said.outcome is Outcome.WAITING and said.waiting_since is not None:
             since = next((at for at, step in reversed(truth.entered) if step is track.operation.step), truth.created)
             wrong = not self._is_near(said.waiting_since, since)
             yield found(Row.WAITING, truth.id, wrong=wrong, text=f"{said.waiting_since - since - self._clock:+.1f} s")
         if said.outcome is not Outcome.RUNNING or not truth.moved:
             return
-        moved = truth.moved[max(0, bisect_right(truth.moved, now) - 1)]
+        # What was written while the answer was on its way may be in it or not.
+        first, last = (max(0, bisect_right(truth.moved, at) - 1) for at in (look.at, now))
+        moved = truth.moved[first : last + 1]
         if said.moved is not None:
+            off = min(abs(said.moved - each - self._clock) for each in moved)
+            yield found(Row.MOVED, truth.id, wrong=off > self.tolerance, text=f"{off:.1f} s")
             stall = there - (said.moved - self._clock)
-            wrong = abs(stall - (now - moved)) > self._poll_gap + self._slack
-            yield found(Row.STALL, truth.id, wrong=wrong, text=f"{stall:.1f}, not {now - moved:.1f}")
-            wrong = abs(said.moved - moved - self._clock) > self._poll_gap + self._slack
-            yield found(Row.MOVED, truth.id, wrong=wrong, text=f"{said.moved - moved - self._clock:+.1f} s")
+            off = min(abs(stall - (now - each)) for each in moved)
+            yield found(Row.STALL, truth.id, wrong=off > self.tolerance, text=f"{stall:.1f} off by {off:.1f} s")
         course = truth.course
         if truth.ending is Ending.WELL and not course.deselected and not course.attachments and truth.whole:
-            shown = view(look.record, now).current
-            left = None if shown is None or shown.operation is None else shown.operation.seconds_left
+            left = progress.seconds_left(track, look.record.server_time(now))
             if left is not None:
                 real = max(0.0, truth.whole - now)
                 wrong = abs(left - real) > 20 and (left > 3 * real or real > 3 * left)
                 yield found(Row.LEFT, truth.id, wrong=wrong, text=f"{left:.0f}, not {real:.0f}")
-
-    # Counters, at the end of the exporter's life.
-
-    def finish(self) -> Iterator[Finding]:
-        """What the counters come to."""
-        record, world = self._record, self.world
-        if record is None or not world.clocks_agree or any(truth.restored for truth in world.truths.values()):
-            return
-
-        def found(row: Row, said: object, true: object) -> Finding:
-            return Finding(row=row, kind=Kind.FOLLOWED, id="", at=0.0, wrong=said != true, text=f"{said}, not {true}")
-
-        history = record.history
-        new = [seen for seen in self.seen.values() if not seen.baseline and not seen.old]
-        yield found(Row.STARTED, history.started, len(new))
-        counted = {
-            outcome: sum(outcome in seen.outcomes for seen in self.seen.values() if seen in new or seen.alive)
-            for outcome in FINISHED
-        }
-        said = {outcome: history.finished.get(outcome, 0) for outcome in FINISHED}
-        yield found(Row.ENDED, said, counted)
-        completed = sum(seen.completed[1] - seen.completed[0] for seen in self.seen.values())
-        failed = sum(seen.failed[1] - seen.failed[0] for seen in self.seen.values())
-        yield found(Row.RECORDS, (history.completed, history.failed), (completed, failed))
 
 
 def _both(doc: Operation) -> tuple[int, int]:

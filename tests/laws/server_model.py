@@ -1,7 +1,7 @@
 """A Rocket.Chat server, or a cluster, as far as imports go: what it writes into its database, and what is true.
 
-Made from the description of the API, and knows nothing of this exporter. `now` is true time in Unix seconds; each server
-stamps with a clock of its own.
+Made from the description of the API, and knows nothing of this exporter. `now` is true time in Unix seconds; each
+server stamps with a clock of its own.
 """
 
 import heapq
@@ -150,7 +150,9 @@ class Servers:
         self._booked = 0
         self._doing: dict[str, Doing] = {}
         self._home: dict[str, int | None] = {}
-        self._names = [letter + digit for digit in ("", *"123456789") for letter in "ABCDEFGHJKLMNPQRSTUVWXYZ"]
+        self._names: list[str] = [
+            letter + digit for digit in ("", *"123456789") for letter in "ABCDEFGHJKLMNPQRSTUVWXYZ"
+        ]
         dice.shuffle(self._names)
 
     def at(self, when: float, act: Callable[[], None]) -> None:
@@ -258,14 +260,12 @@ class Servers:
         self.tell(f"the database is {'restored' if old else 'emptied'}")
         self._doing.clear()
         self._home.clear()
-        for id, truth in self.truths.items():
+        for truth in self.truths.values():
             truth.restored = True
             if truth.ending is Ending.OPEN:
                 truth.ending = Ending.LOST
                 truth.ended = (self.now, self.now + down)
-        self.outages.append(
-            Outage(begins=self.now, ends=self.now + down, reason=Reason.CONNECTION, code=None)
-        )
+        self.outages.append(Outage(begins=self.now, ends=self.now + down, reason=Reason.CONNECTION, code=None))
         self.down_until = self.now + down
         for id in [id for id in self.docs if id not in old]:
             del self.docs[id]
@@ -394,14 +394,14 @@ class Servers:
                     return
             if course.throws == number:
                 self._write(truth, Step.IMPORT_FAILED, counts, server)
-                truth.ending, truth.ended = Ending.FAILED, (self.now, self.now)
+                truth.ending, truth.ended = Ending.FAILED, (truth.invalid or self.now, self.now)
                 return
         truth.whole = self.now
         seen = self.docs[truth.id].counts
         self._write(truth, Step.FINISHING, counts if course.last_write else seen, server)
         yield course.finishing
         self._write(truth, Step.DONE, counts if course.last_write else seen, server)
-        truth.ending, truth.ended = Ending.WELL, (self.now, self.now)
+        truth.ending, truth.ended = Ending.WELL, (truth.invalid or self.now, self.now)
         self.on_stage(truth, "ended", 0.0)
 
     def _abort(self, truth: Truth, counts: Counts | None) -> Doing:

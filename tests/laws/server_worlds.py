@@ -328,9 +328,7 @@ def _prehistory(dice: Random, servers: Servers) -> None:
         servers.place(*_past(dice, servers, course, (begun, took, next_begun)))
 
 
-def _past(
-    dice: Random, servers: Servers, course: Course, times: tuple[float, float, float]
-) -> tuple[Operation, Truth]:
+def _past(dice: Random, servers: Servers, course: Course, times: tuple[float, float, float]) -> tuple[Operation, Truth]:
     begun, took, invalid = times
     clock = servers.site.clocks[0]
     ending = dice.choice((Ending.WELL, Ending.WELL, Ending.WELL, Ending.CUT, Ending.FAILED, Ending.DISCARDED))

@@ -9,6 +9,7 @@ from tests.laws.claims import Kind, Row
 from tests.laws.exporter_lives import live, random_exporters
 from tests.laws.oracle import Finding, Oracle
 from tests.laws.server_worlds import random_world
+from tests.laws.tally import tally
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,11 +105,11 @@ def tabulate(seeds: Iterable[int]) -> Table:
         table.worlds += 1
         for number, exporter in enumerate(random_exporters(dice, world)):
             oracle = Oracle(world, exporter)
-            findings = []
+            findings: list[Finding] = []
             for look in live(dice, world, exporter):
                 table.polls += 1
                 findings += oracle.look(look)
-            findings += oracle.finish()
+            findings += tally(oracle)
             table.lives += 1
             table.note(seed, number, findings)
     return table
