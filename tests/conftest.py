@@ -1,4 +1,4 @@
-"""What all tests share: programs that may be missing, and no skip that goes unseen in continuous integration."""
+"""For all tests: skips those whose programs are missing, except in continuous integration, where a skip fails."""
 
 import asyncio
 import logging
@@ -13,21 +13,21 @@ import structlog
 
 IN_CI: Final = os.environ.get("CI") == "true"
 
-# The options of whoever runs the tests are not the options under test.
+# Options in the environment of the developer must not change the tests.
 for option in [name for name in os.environ if name.upper().startswith("RC_IMPORT_EXPORTER_")]:
     del os.environ[option]
 
-# Plugins ask for the current event loop around every test; where a test has none, none is made and left open.
+# Plugins ask for the current event loop around each test. Without this, they would create loops and never close them.
 asyncio.set_event_loop(None)
 
-# No deadline, for no test asserts a speed; in CI the same examples each time, so that a change is judged by itself.
+# No deadline, because tests measure no time. CI uses the same examples each time, so that only a change can fail it.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=IN_CI, print_blob=True)
 hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(autouse=True)
 def unconfigured_log() -> Generator[None, None, None]:
-    """Leave no test's log to the next: commands that run in the process of the tests set it up."""
+    """Reset logging after each test: commands that run in the process of the tests configure it."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -37,7 +37,7 @@ def unconfigured_log() -> Generator[None, None, None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test, before any of its fixtures starts, whose programs are not here."""
+    """Skip a test whose programs are not installed, before any of its fixtures starts."""
     names = [name for mark in item.iter_markers("program") for name in mark.args]
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
@@ -46,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let a skip fail in CI, where everything is installed."""
+    """Turn a skip into a failure in CI, where everything is installed."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         refuse_skip(report)
@@ -55,7 +55,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Let a module that is skipped as a whole fail in CI."""
+    """The same for a module that is skipped as a whole."""
     report = yield
     if report.skipped:
         refuse_skip(report)
@@ -63,7 +63,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Turn a skip into a failure that tells its reason, in CI alone."""
+    """In CI, turn a skip into a failure that states its reason."""
     if IN_CI:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
         report.outcome = "failed"

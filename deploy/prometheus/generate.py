@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a program beside the package, not a part of it
-"""Generates files from the rules: the PrometheusRule resource, Grafana's own alerts, and the README's table of alerts.
+"""Generates files from the rules: the PrometheusRule resource and Grafana's own alerts.
 
 Run `python -m deploy.prometheus.generate` in the repository's root directory. Tests compare the committed files with
 what `files` returns.
@@ -16,11 +16,8 @@ from typing import Final
 
 import yaml
 
-from rc_import_exporter.commands.documentation import renewed
-
 ROOT: Final = Path(__file__).parent.parent.parent
 RULES: Final = ROOT / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
-README: Final = ROOT / "README.md"
 RESOURCE: Final = ROOT / "deploy" / "prometheus" / "prometheusrule.yml"
 GRAFANA: Final = ROOT / "grafana" / "provisioning" / "alerting" / "rocketchat-import.yml"
 PREFIX: Final = "RocketChatImport"
@@ -67,8 +64,7 @@ class Alert:
 
 def files() -> dict[Path, str]:
     """The path and content of each generated file."""
-    readme = renewed(README.read_text(encoding="utf-8"), {"alerts": table})
-    return {RESOURCE: resource(), GRAFANA: grafana(), README: readme}
+    return {RESOURCE: resource(), GRAFANA: grafana()}
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from rc_import_exporter import clock, logs
-from rc_import_exporter.commands import check, documentation, once, terminal
+from rc_import_exporter.commands import check, once, terminal
 from rc_import_exporter.commands.display import Bars, Display, JsonLines, Lines
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.flags import Command, Extra, Invocation
@@ -17,6 +17,7 @@ from rc_import_exporter.config import settings
 from rc_import_exporter.config import values as kinds
 from rc_import_exporter.config.settings import LogLevel, Settings
 from rc_import_exporter.errors import ConfigurationError, CredentialsError
+from rc_import_exporter.metrics import table
 from rc_import_exporter.polling import fleet
 
 _YEAR: Final = 365 * 86_400.0
@@ -153,10 +154,10 @@ def run_watch(invocation: Invocation, environ: Mapping[str, str]) -> int:
 def run_metrics(invocation: Invocation, environ: Mapping[str, str]) -> int:
     """Runs `metrics`."""
     if _word(invocation, "format", _TEXT, _MARKDOWN) == _MARKDOWN:
-        print(documentation.metrics_table(), end="")
+        print(table.markdown(), end="")
     else:
-        rows = documentation.metric_rows()
-        terminal.console(sys.stdout, _ONE_LINE_EACH).print(terminal.table(("name", "type", "labels", "meaning"), rows))
+        heads = ("name", "type", "labels", "meaning")
+        terminal.console(sys.stdout, _ONE_LINE_EACH).print(terminal.table(heads, table.rows()))
     return Exit.DONE
 
 

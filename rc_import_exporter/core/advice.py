@@ -77,7 +77,7 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
     ),
     Outcome.INCOMPLETE: Words(
         alert="CutOff",
-        title="Incomplete",
+        title="Cut off",
         advice=(
             (
                 "Rocket.Chat says that the import is done, but it was cut off: another server of the cluster started, "

@@ -205,22 +205,16 @@ def _unknown(held: Observation) -> Iterator[Raised]:
 
 
 def _sight(record: Record, now: float) -> Iterator[Raised]:
-    """Why nothing is known of the workspace: one reason, the one to solve first; an import that ran is lost sight of."""
+    """Why nothing is known of the workspace: the reason to solve first. An import that ran is out of sight then."""
     late = record.plan is not None and now - record.plan.next_poll > LATE_POLL
     if record.polls == 0 or record.up(now):
         if late:
             yield Raised(alert=Alert.DATA_STALE)
         return
-    if was_active(record, now):
-        yield Raised(alert=Alert.LOST_SIGHT)
-        return
-    blind = _blind(record, late=late)
-    yield Raised(alert=blind)
-    if late and blind is not Alert.DATA_STALE:
-        yield Raised(alert=Alert.DATA_STALE)
+    yield Raised(alert=Alert.LOST_SIGHT if _was_active(record, now) else _blind(record, late=late))
 
 
-def was_active(record: Record, now: float) -> bool:
+def _was_active(record: Record, now: float) -> bool:
     """Whether an import loaded or ran when the state was last known, within the last 12 hours."""
     seen, stale_at = record.observation, record.stale_at
     active = seen is not None and seen.outcome in (Outcome.LOADING, Outcome.RUNNING)

@@ -62,8 +62,8 @@ def people(counts: Counts) -> int:
 def failed_ratio(counts: Counts | None) -> float | None:
     """The share that was rejected, 0 to 1: of the people if they were counted, for Rocket.Chat rejects nothing else.
 
-    Records that were deselected are in the total and never processed, so it is never a share of more than was processed.
-    `None` before anything is counted.
+    Records that were deselected are in the total and never processed, so it is a share of what was processed. `None`
+    before anything is counted.
     """
     if counts is None:
         return None

@@ -28,9 +28,9 @@ from rc_import_exporter.core.domain import (
     StatusAnswer,
     Success,
 )
-from rc_import_exporter.core.history import Look, Sighting
 from rc_import_exporter.core.snapshot import DURATION_BUCKETS, Feed, Histogram, History, Observation, Record, Snapshot
 from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
+from rc_import_exporter.core.tracking import Look, Sighting
 from rc_import_exporter.core.verdict import state_of, told_by_progress
 
 RUNS: Final = LOADING_STEPS | IMPORTING_STEPS

@@ -15,6 +15,7 @@ from rc_import_exporter.core.domain import (
     OTHER_IMPORTER,
     Api,
     Budget,
+    Counts,
     Kind,
     Operation,
     Outcome,
@@ -22,6 +23,7 @@ from rc_import_exporter.core.domain import (
     State,
     Step,
 )
+from rc_import_exporter.core.progress import failed_ratio
 from rc_import_exporter.core.snapshot import DURATION_BUCKETS, Feed, Histogram, Observation, Record, Snapshot, Track
 
 PREFIX: Final = "rocketchat_import_"
@@ -159,12 +161,22 @@ def _staged(seen: Observation) -> Samples:
 def _age(record: Record, now: float) -> Samples:
     observation = record.held(now)
     if observation is not None and observation.operation is not None and observation.operation.created is not None:
-        yield (), max(0.0, round(now - observation.operation.created, 3))
+        yield (), max(0.0, round(record.server_time(now) - observation.operation.created, 3))
 
 
 def _last_finished(record: Record, now: float) -> Samples:
     for (importer, outcome), at in sorted(record.history.last_finished.items()):
         yield (("importer", importer), ("outcome", outcome)), at
+
+
+def _last_result(read: Callable[[Counts], float | None]) -> Callable[[Record, float], Samples]:
+    def samples(record: Record, now: float) -> Samples:
+        for importer, track in sorted(record.history.last_results.items()):
+            counts = track.operation.counts
+            if counts is not None and (value := read(counts)) is not None:
+                yield (("importer", importer),), value
+
+    return samples
 
 
 def _last_duration(record: Record, now: float) -> Samples:
@@ -347,32 +359,32 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="operation_age_seconds",
         kind=_GAUGE,
-        help="Seconds since the operation was created, evaluated at the scrape.",
+        help="Seconds since the operation was created, by the server's clock, evaluated at the scrape.",
         read=_age,
         live=True,
     ),
     WorkspaceMetric(
         name="operation_step_started_timestamp_seconds",
         kind=_GAUGE,
-        help="When the operation entered its step, as far as was seen.",
+        help="When the operation entered its step; absent if that was not seen.",
         read=_track(lambda track: track.step_started),
     ),
     WorkspaceMetric(
         name="operation_run_started_timestamp_seconds",
         kind=_GAUGE,
-        help="When the operation began to import, as far as was seen.",
+        help="When the operation began to import; absent if that was not seen.",
         read=_track(lambda track: track.run_started),
     ),
     WorkspaceMetric(
         name="operation_progress_timestamp_seconds",
         kind=_GAUGE,
-        help="When the operation last moved: its step, its counts, anything but its validity.",
+        help="When the operation last changed its step, its counts or anything but its validity; absent if not seen.",
         read=_track(lambda track: track.progressed),
     ),
     WorkspaceMetric(
         name="operation_finished_timestamp_seconds",
         kind=_GAUGE,
-        help="When the operation finished; absent while it runs.",
+        help="When the operation ended; absent while it runs, and if its end was not seen.",
         read=_track(lambda track: track.finished),
     ),
     WorkspaceMetric(
@@ -388,6 +400,42 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         help="Seconds from the creation of the last finished operation to its end; absent where a restart hid the end.",
         labels=(_KNOWN_IMPORTER,),
         read=_last_duration,
+    ),
+    WorkspaceMetric(
+        name="last_finished_records",
+        kind=_GAUGE,
+        help="Records to import of the newest finished operation of each importer, discarded ones left out.",
+        labels=(_KNOWN_IMPORTER,),
+        read=_last_result(lambda counts: counts.total),
+    ),
+    WorkspaceMetric(
+        name="last_finished_records_completed",
+        kind=_GAUGE,
+        help="Records completed of the newest finished operation of each importer; can exceed its records.",
+        labels=(_KNOWN_IMPORTER,),
+        read=_last_result(lambda counts: counts.completed or 0),
+    ),
+    WorkspaceMetric(
+        name="last_finished_records_failed",
+        kind=_GAUGE,
+        help="Records rejected of the newest finished operation of each importer, at least.",
+        labels=(_KNOWN_IMPORTER,),
+        read=_last_result(lambda counts: counts.failed or 0),
+    ),
+    WorkspaceMetric(
+        name="last_finished_failed_ratio",
+        kind=_GAUGE,
+        help="Share of the records, or of the people if they were counted, that the newest finished operation of each "
+        "importer rejected, 0 to 1.",
+        labels=(_KNOWN_IMPORTER,),
+        read=_last_result(failed_ratio),
+    ),
+    WorkspaceMetric(
+        name="server_clock_offset_seconds",
+        kind=_GAUGE,
+        help="Seconds that Rocket.Chat's clock is ahead of the exporter's, by its Date header; 0 within 2 s, absent "
+        "before the first answer.",
+        read=_value(lambda record: record.clock_offset),
     ),
     WorkspaceMetric(
         name="recent_operations",

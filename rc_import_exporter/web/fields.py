@@ -73,9 +73,15 @@ class OperationView:
     run_started: Instant[float | None]
     """When it began to import, if that was seen."""
     progressed: Instant[float | None]
-    """When it last moved."""
+    """When it last moved, if that was seen."""
     finished: Instant[float | None]
-    """When it ended; null while it runs."""
+    """When it ended; null while it runs, and if the end was not seen."""
+    ended_after: Instant[float | None]
+    """It ended after this; null while it runs."""
+    ended_before: Instant[float | None]
+    """It ended before this; null while it runs."""
+    running_by: Instant[float | None]
+    """It ran at this time or earlier; null before it was seen to run."""
     records: Records
     """The server's counts of records."""
     progress_ratio: Annotated[float | None, Field(ge=0, le=1)]
@@ -189,11 +195,33 @@ class EarlierOperation:
     created: Instant[float | None]
     """When it was created."""
     finished: Instant[float | None]
-    """When it ended."""
+    """When it ended; null if that was not seen."""
     title: Hidden[str]
     """The outcome in two or three words."""
     level: Hidden[Level]
     """How urgent the outcome is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unresolved:
+    """A bad end of an earlier import that no success of the same importer has followed, for the time of its alert."""
+
+    importer: str
+    """The importer's key, or other."""
+    outcome: Outcome
+    """Its outcome."""
+    alert: str
+    """The alert for it, without its prefix."""
+    sentence: str
+    """The outcome and the cause."""
+    at: Instant[float | None]
+    """When it ended, as the alert dates it: its start if the end was not seen."""
+    level: Hidden[Level]
+    """How urgent it is."""
+    title: Hidden[str]
+    """The outcome in two or three words."""
+    advice: Hidden[tuple[str, ...]]
+    """What to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +265,8 @@ class WorkspaceView:
     """What to do about the outcome, step by step. Text between backticks is to be typed or searched for."""
     alerts: tuple[str, ...]
     """The alerts for what is wrong, without their prefix `RocketChatImport`. Each is a heading of the runbook."""
+    unresolved: tuple[Unresolved, ...]
+    """Earlier imports that still need someone, whatever the newest one does."""
     problems: tuple[Problem, ...]
     """The endpoints that fail now, and what to do about it."""
     remarks: tuple[Remark, ...]

@@ -1,122 +1,143 @@
 """What else there is to know of a workspace: what takes too long, what was rejected, what was expected and is missing.
 
-Most remarks stand for an alert and use its limits. They are pure, as all of `view` is.
+What is wrong comes from `alerts`, so that a page names an alert only where the rules raise it.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
 
-from rc_import_exporter.core.domain import Counts, Kind, Outcome, known_importer
+from rc_import_exporter.core.alerts import SUCCESSES, Alert, Raised, concerns, failed_ratio_limit
+from rc_import_exporter.core.domain import Api, Outcome, known_importer
+from rc_import_exporter.core.progress import people
 from rc_import_exporter.core.snapshot import Observation, Record, Track
-from rc_import_exporter.core.thresholds import CLOCKS_DISAGREE, FAILED_RATIO, LONGEST_RUN, LONGEST_WAIT, STALLED_AFTER
-from rc_import_exporter.core.verdict import spell
+from rc_import_exporter.core.thresholds import CLOCKS_DISAGREE, LONGEST_RUN
+from rc_import_exporter.core.verdict import counts_twice, spell
 from rc_import_exporter.web.fields import Level, Remark
 
-SUCCESSES: Final = (Outcome.SUCCEEDED, Outcome.COMPLETED_WITH_ERRORS)
 
-
-def remarks(record: Record, held: Observation | None, there: float) -> Iterator[Remark]:
+def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], there: float) -> Iterator[Remark]:
     """All remarks on a workspace. `held` is the observation that is not too old, `there` now by the server's clock."""
-    if held is None and record.observation is not None and record.observation.fragile:
-        text = "An import was under way when the server last answered"
-        yield Remark(level=Level.CRITICAL, title="Lost sight", alert="LostSight", text=text)
+    named = {each.alert for each in raised}
+    for each in raised:
+        if (remark := _of_alert(record, held, each)) is not None:
+            yield remark
     if held is not None and held.track is not None:
-        yield from _of_progress(record, held.track, there)
-        yield from _of_result(record, held.track)
-    yield from _of_schedule(record, held, there)
+        yield from _of_counts(record, held.track)
+        if Alert.NOTHING_IMPORTED not in named:
+            yield from _of_number(record, held.track)
+    if Alert.OVERDUE not in named:
+        yield from _of_schedule(record, held, there)
+    if held is not None and held.source is Api.LIST and record.history.current not in (record.history.listed or ()):
+        text = "The server's list of 20 operations lacks the newest one: its state may have changed"
+        yield Remark(level=Level.WARNING, text=text)
     ahead = record.clock_offset
     if ahead is not None and abs(ahead) >= CLOCKS_DISAGREE:
         way = "ahead of" if ahead > 0 else "behind"
         yield Remark(level=Level.QUIET, text=f"The server's clock is {spell(abs(ahead))} {way} the exporter's")
 
 
-def _of_progress(record: Record, track: Track, there: float) -> Iterator[Remark]:
-    """What takes too long."""
-    running = track.outcome in (Outcome.LOADING, Outcome.RUNNING)
-    if running and track.progressed is not None and there - track.progressed >= STALLED_AFTER:
-        still = spell(there - track.progressed)
-        yield Remark(level=Level.CRITICAL, title="Stalled", alert="Stalled", text=f"It has not moved for {still}")
-    longest = (record.target.expect.longest_run if _is_expected(record, track) else None) or LONGEST_RUN
-    if track.outcome is Outcome.RUNNING and track.run_started is not None and there - track.run_started > longest:
-        taken = spell(there - track.run_started)
-        text = f"It has been running for {taken}, longer than {spell(longest)}"
-        yield Remark(level=Level.WARNING, title="Running too long", alert="RunningTooLong", text=text)
-    created = track.operation.created
-    if track.outcome is Outcome.WAITING and created is not None and there - created > LONGEST_WAIT:
-        text = f"It has been waiting to be started for {spell(there - created)}"
-        yield Remark(level=Level.WARNING, alert="WaitingForStart", text=text)
+def _of_alert(record: Record, held: Observation | None, raised: Raised) -> Remark | None:
+    """The alert in a sentence; `None` for one that the outcome or the failing endpoints already tell."""
+    level, title, text = Level.WARNING, "", ""
+    match raised.alert:
+        case Alert.LOST_SIGHT if held is None:
+            level, title, text = Level.CRITICAL, "Lost sight", "An import was under way when the server last answered"
+        case Alert.STALLED:
+            level, title, text = Level.CRITICAL, "Stalled", f"It has not moved for {spell(raised.value)}"
+        case Alert.RUNNING_TOO_LONG:
+            title, text = "Running too long", _too_long(record, raised.value)
+        case Alert.WAITING_FOR_START:
+            text = f"It has been waiting to be started for {spell(raised.value)}"
+        case Alert.HIGH_ERROR_RATIO | Alert.COMPLETED_WITH_ERRORS:
+            text = f"{100 * raised.value:.0f} % of the {_what(record, raised.importer)} were rejected"
+        case Alert.NOTHING_IMPORTED:
+            title, text = "Too few records", _too_few(record, raised)
+        case Alert.OVERDUE:
+            level, title, text = Level.CRITICAL, "Overdue", _overdue(record, raised.value)
+        case _:
+            return None
+    return Remark(level=level, title=title, alert=raised.alert, text=text)
 
 
-def _of_result(record: Record, track: Track) -> Iterator[Remark]:
-    """What was done and rejected, what was expected of it, and what the counts do not mean."""
-    counts = track.operation.counts
+def _too_long(record: Record, seconds: float) -> str:
+    track = record.history.newest
+    seen = track is not None and track.run_started is not None
+    expect, importer = record.target.expect, "" if track is None else track.operation.importer
+    limit = expect.longest_run if expect.longest_run is not None and concerns(expect, importer) else LONGEST_RUN
+    return f"It has been running for {'' if seen else 'at least '}{spell(seconds)}, longer than {spell(limit)}"
+
+
+def _what(record: Record, importer: str) -> str:
+    track = record.history.last_results.get(importer) if importer else record.history.newest
+    counts = None if track is None else track.operation.counts
+    return "people" if counts is not None and people(counts) else "records"
+
+
+def _too_few(record: Record, raised: Raised) -> str:
+    least = record.target.expect.min_records if concerns(record.target.expect, raised.importer) else None
+    if least is not None and raised.value < least:
+        return _fewer(raised.value, least)
+    return "No record was imported"
+
+
+def _fewer(done: float, least: int) -> str:
+    return f"{done:,.0f} records, but at least {least:,} are expected"
+
+
+def _overdue(record: Record, missing: float) -> str:
+    every = spell(record.target.expect.success_every or 0.0)
+    if not _successes(record):
+        return f"No success is known, but one is expected every {every}"
+    return f"The last success is {_at_most(record)}{spell(missing)} ago, but one is expected every {every}"
+
+
+def _successes(record: Record) -> Sequence[float]:
+    wanted = known_importer(record.target.expect.importer) if record.target.expect.importer else ""
+    dates = record.history.last_finished.items()
+    return [at for (importer, outcome), at in dates if outcome in SUCCESSES and wanted in ("", importer)]
+
+
+def _at_most(record: Record) -> str:
+    """A success that was found when it had ended is dated by its start: it is more recent than that."""
+    last = max(_successes(record))
+    by_start = any(track.dated == last and track.finished is None for track in record.history.tracks.values())
+    return "at most " if by_start else ""
+
+
+def _of_counts(record: Record, track: Track) -> Iterator[Remark]:
+    """What the counts do not mean."""
+    counts, importer = track.operation.counts, track.operation.importer
     if counts is None or track.outcome not in (*SUCCESSES, Outcome.RUNNING):
         return
     done, total = counts.processed, counts.total or 0
-    if total and done > total:
+    # Rejected users of a file import are counted as completed, too.
+    most = total + people(counts) + (counts.failed or 0) if counts_twice(track.operation, record.version) else total
+    if total < done <= most:
         yield Remark(level=Level.QUIET, text="More than 100 %: Rocket.Chat counts the users of a file import twice")
-    if track.outcome not in SUCCESSES:
-        return
-    if done < total:
+    elif total and done > total:
+        yield Remark(level=Level.QUIET, text="More than 100 %: attachments are not in the total")
+    if track.outcome in SUCCESSES and done < total:
         text = "Less than 100 %: the total includes deselected records, and the last counts may be missing"
         yield Remark(level=Level.QUIET, text=text)
-    yield from _of_rejections(record, track, counts)
-    least = record.target.expect.min_records if _is_expected(record, track) else None
-    if least is not None and done < least:
-        text = f"{done:,} records, but at least {least:,} are expected"
-        yield Remark(level=Level.WARNING, title="Too few records", alert="NothingImported", text=text)
+    if track.outcome in SUCCESSES and counts.failed and failed_ratio_limit(record.target.expect, importer) is None:
+        yield Remark(level=Level.QUIET, text="An API import counts everyone who already exists as rejected")
 
 
-def _of_rejections(record: Record, track: Track, counts: Counts) -> Iterator[Remark]:
-    """Whether too much was rejected.
-
-    An API import counts each user who exists already as rejected. Only a configured limit can tell how many are too
-    many there.
-    """
-    limit = record.target.expect.failed_ratio if _is_expected(record, track) else None
-    if limit is None and track.operation.importer == "api":
-        if counts.failed:
-            yield Remark(level=Level.QUIET, text="An API import counts everyone who already exists as rejected")
+def _of_number(record: Record, track: Track) -> Iterator[Remark]:
+    """That there were fewer records than expected, though that is no news any more."""
+    expect, counts = record.target.expect, track.operation.counts
+    if expect.min_records is None or counts is None or not concerns(expect, track.operation.importer):
         return
-    ratio = _failed_ratio(counts)
-    if ratio > (FAILED_RATIO if limit is None else limit):
-        text = f"{100 * ratio:.0f} % of the {'people' if _people(counts) else 'records'} were rejected"
-        yield Remark(level=Level.WARNING, alert="HighErrorRatio", text=text)
-
-
-def _failed_ratio(counts: Counts) -> float:
-    """The share that was rejected: of the people if they were counted, for Rocket.Chat rejects nothing else."""
-    parts = [each for each in (counts.processed, counts.total or 0, _people(counts)) if each > 0]
-    return min(1.0, (counts.failed or 0) / min(parts)) if parts else 0.0
-
-
-def _people(counts: Counts) -> int:
-    return counts.staged.get(Kind.USERS, 0) + counts.staged.get(Kind.CONTACTS, 0)
+    if track.outcome in SUCCESSES and counts.processed < expect.min_records:
+        yield Remark(level=Level.QUIET, text=_fewer(counts.processed, expect.min_records))
 
 
 def _of_schedule(record: Record, held: Observation | None, there: float) -> Iterator[Remark]:
-    """Whether the last success is longer ago than expected."""
-    expect = record.target.expect
-    if expect.success_every is None or record.history.horizon is None:
+    """That a success is missing, where the alert does not say so: it waits for one interval, and for what runs."""
+    every, dates = record.target.expect.success_every, _successes(record)
+    if every is None or record.history.horizon is None:
         return
-    wanted = known_importer(expect.importer) if expect.importer else ""
-    successes = [
-        at
-        for (importer, outcome), at in record.history.last_finished.items()
-        if outcome in SUCCESSES and wanted in ("", importer)
-    ]
-    every = spell(expect.success_every)
-    if not successes:
-        # Nothing is wrong yet if the first import runs now or is still to come.
-        first = not record.history.last_finished or (held is not None and held.active)
-        text = f"No success is known, but one is expected every {every}"
-        yield Remark(level=Level.QUIET if first else Level.WARNING, text=text)
-    elif there - max(successes) > expect.success_every:
-        ago = spell(there - max(successes))
-        text = f"The last success is {ago} ago, but one is expected every {every}"
-        yield Remark(level=Level.CRITICAL, title="Overdue", alert="Overdue", text=text)
-
-
-def _is_expected(record: Record, track: Track) -> bool:
-    """Whether the configured expectations are about this importer."""
-    return record.target.expect.importer in ("", track.operation.importer)
+    # Nothing is wrong yet if the first import runs now or is still to come.
+    first = not record.history.last_finished or (held is not None and held.active)
+    missing = there - max(dates) if dates else 0.0
+    if not dates or missing > every:
+        yield Remark(level=Level.QUIET if first else Level.WARNING, text=_overdue(record, missing))

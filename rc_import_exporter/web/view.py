@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from rc_import_exporter.core import advice, progress
-from rc_import_exporter.core.domain import FEEDS, Api, Counts, Outcome, Reason, Step
-from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot
+from rc_import_exporter.core.alerts import Alert, Raised, raised
+from rc_import_exporter.core.domain import FEEDS, Api, Counts, Outcome, Reason, Step, known_importer
+from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot, Track
 from rc_import_exporter.core.verdict import sentence
 from rc_import_exporter.web.fields import (
     EarlierOperation,
@@ -22,7 +23,7 @@ from rc_import_exporter.web.fields import (
     RateLimit,
     Records,
     Release,
-    Remark,
+    Unresolved,
     WorkspaceView,
 )
 from rc_import_exporter.web.remarks import remarks
@@ -71,8 +72,12 @@ def view(record: Record, now: float) -> WorkspaceView:
     held, there = record.held(now), record.server_time(now)
     up = record.up(now)
     problems = tuple(_problems(record, now, up=up))
-    remarked = tuple(remarks(record, held, there))
-    level = min([_level(record, held, up=up), *(remark.level for remark in remarked)], key=_ORDER.index)
+    alerts = tuple(raised(record, now))
+    earlier = tuple(_unresolved(record, alerts))
+    of_now = [each for each in alerts if not _is_earlier(record, each)]
+    remarked = tuple(remarks(record, held, of_now, there))
+    levels = [_level(record, held, up=up), *(each.level for each in remarked), *(each.level for each in earlier)]
+    level = min(levels, key=_ORDER.index)
     title, told = _headline(record, held, problems)
     # The remark that makes the workspace urgent is what it is about.
     title = next((each.title for each in remarked if each.title and each.level is level), title)
@@ -94,7 +99,8 @@ def view(record: Record, now: float) -> WorkspaceView:
         operation=None if held is None else _operation(record, held, there),
         last_known=None if held is not None or record.observation is None else _last_known(record, there),
         advice=() if held is None else advice.OUTCOMES[held.outcome].advice,
-        alerts=tuple(dict.fromkeys(_alerts(held, remarked, problems))),
+        alerts=tuple(dict.fromkeys(each.alert for each in alerts)),
+        unresolved=earlier,
         problems=problems,
         remarks=remarked,
         polls=_polls(record),
@@ -118,7 +124,7 @@ def _matches(each: WorkspaceView, words: Iterable[str]) -> bool:
 def _urgency(each: WorkspaceView) -> tuple[int, float, str]:
     """Sorts the most urgent first, then what happened last, then by name."""
     operation = each.shown_operation
-    at = None if operation is None else operation.finished or operation.created
+    at = None if operation is None else operation.ended_before or operation.created
     return _ORDER.index(each.level), -(at or 0.0), each.name
 
 
@@ -131,17 +137,17 @@ def _last_known(record: Record, there: float) -> LastKnown | None:
         state=seen.state,
         step=seen.step,
         outcome=seen.outcome,
-        sentence=_told(seen),
+        sentence=_told(record, seen),
         source=seen.source,
         operation=_operation(record, seen, there),
     )
 
 
-def _told(seen: Observation) -> str:
+def _told(record: Record, seen: Observation) -> str:
     if seen.track is not None:
         return _capital(sentence(seen.track))
     if seen.operation is None:
-        return "Nothing was imported yet"
+        return "The server holds no import operation any more" if record.history.emptied else "Nothing was imported yet"
     counts = seen.operation.counts
     done = "" if counts is None or not counts.total else f", {counts.processed:,} of {counts.total:,} records"
     return f"Only the step is known: {advice.STEPS[seen.step]}{done}"
@@ -162,6 +168,9 @@ def _operation(record: Record, seen: Observation, there: float) -> OperationView
         run_started=None if track is None else track.run_started,
         progressed=None if track is None else track.progressed,
         finished=None if track is None else track.finished,
+        ended_after=None if track is None or track.end is None else track.end.earliest,
+        ended_before=None if track is None or track.end is None else track.end.latest,
+        running_by=None if track is None or track.run_start is None else track.run_start.latest,
         records=_records(operation.counts),
         progress_ratio=progress.ratio(operation),
         records_per_second=None if moving is None else progress.rate(moving, there),
@@ -205,18 +214,52 @@ def _headline(record: Record, held: Observation | None, problems: Iterable[Probl
     """The title and the sentence."""
     if held is not None:
         guessed = held.outcome is Outcome.UNKNOWN and _level_seen(held) is Level.ACTIVE
-        return "Probably importing" if guessed else advice.OUTCOMES[held.outcome].title, _told(held)
+        return "Probably importing" if guessed else advice.OUTCOMES[held.outcome].title, _told(record, held)
     if record.polls == 0:
         return "Not polled yet", "The first poll comes in a moment"
     failing = next((each for each in problems if not each.known_limit), None)
     return "State unknown", "The last answer is too old" if failing is None else f"{failing.title}: {failing.detail}"
 
 
-def _alerts(held: Observation | None, remarked: Iterable[Remark], problems: Iterable[Problem]) -> Iterator[str]:
-    yield from (each.alert for each in remarked if each.alert)
-    if held is not None and _level_seen(held) in (Level.CRITICAL, Level.WARNING):
-        yield from filter(None, [advice.OUTCOMES[held.outcome].alert])
-    yield from (each.alert for each in problems if each.alert)
+def _is_earlier(record: Record, each: Raised) -> bool:
+    """Whether an alert is about the end of an import before the newest operation."""
+    newest = record.history.newest
+    if each.alert in _OF_ENDS:
+        return (
+            newest is None or newest.dated != each.value or known_importer(newest.operation.importer) != each.importer
+        )
+    return each.alert in _OF_RESULTS and record.history.last_results.get(each.importer) is not newest
+
+
+_OF_ENDS: Final = frozenset({Alert.FAILED, Alert.CUT_OFF, Alert.UNCONFIRMED, Alert.CANCELED})
+_OF_RESULTS: Final = frozenset({Alert.COMPLETED_WITH_ERRORS, Alert.NOTHING_IMPORTED})
+
+
+def _unresolved(record: Record, alerts: Iterable[Raised]) -> Iterator[Unresolved]:
+    for each in alerts:
+        if each.alert is Alert.CANCELED or not _is_earlier(record, each):
+            continue
+        track = _ended(record, each)
+        if track is not None:
+            words = advice.OUTCOMES[track.outcome]
+            yield Unresolved(
+                importer=each.importer,
+                outcome=track.outcome,
+                alert=each.alert,
+                sentence=_capital(sentence(track)),
+                at=track.dated,
+                level=Level.CRITICAL if each.alert in (Alert.FAILED, Alert.CUT_OFF) else Level.WARNING,
+                title=words.title,
+                advice=words.advice,
+            )
+
+
+def _ended(record: Record, each: Raised) -> Track | None:
+    """The operation that an alert on an end is about."""
+    if each.alert in _OF_RESULTS:
+        return record.history.last_results.get(each.importer)
+    ends = [track for track in record.history.tracks.values() if track.dated == each.value]
+    return next((track for track in ends if known_importer(track.operation.importer) == each.importer), None)
 
 
 def _source_note(record: Record, held: Observation) -> str:

@@ -1,4 +1,4 @@
-"""Operations are followed, judged and counted by what was seen of them: the stories that one can tell by hand."""
+"""Tests of `history`: how operations are followed, judged and counted, one short story each."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,8 +7,9 @@ from typing import Final
 import pytest
 
 from rc_import_exporter.core.domain import FINISHED, Counts, Operation, Outcome, State, Step
-from rc_import_exporter.core.history import MOST_TRACKS, Look, Sighting, fold
+from rc_import_exporter.core.history import MOST_TRACKS, fold
 from rc_import_exporter.core.snapshot import Cause, History, Moment
+from rc_import_exporter.core.tracking import Look, Sighting
 from rc_import_exporter.core.verdict import state_of
 
 START: Final = 1_800_000_000.0
@@ -73,7 +74,7 @@ def versions(*steps: Step, created: float = 0.0, of: int = 1000) -> Sequence[Ope
 
 
 def finished(history: History) -> dict[Outcome, int]:
-    """The outcomes counted."""
+    """The outcomes that were counted, without zeros."""
     return {outcome: count for outcome, count in history.finished.items() if count}
 
 
@@ -82,8 +83,8 @@ KILLED: Final = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=20, v
 ABORTED: Final = operation("a", Step.DONE, created=0, updated=23, valid=False, counts=(1000, 150, 0))
 
 
-def test_a_second_server_interrupts_and_leaves_it_incomplete() -> None:
-    """Importing, error, done short of its total: counted under both, dated by the interruption, which it replaces."""
+def test_an_import_that_a_second_server_cuts_off_is_interrupted_then_incomplete() -> None:
+    """Rocket.Chat writes the error first, then done with records missing. The date of the first write stays."""
     history = told(look(RUN[0]), look(RUN[1]), look(KILLED), look(ABORTED))
     assert finished(history) == {Outcome.INTERRUPTED: 1, Outcome.INCOMPLETE: 1}
     assert history.last_finished == {("csv", Outcome.INCOMPLETE): START + 20}
@@ -146,8 +147,8 @@ def test_what_was_found_done_and_invalid_is_a_success_only_if_nothing_can_be_mis
         assert newest.outcome is outcome
 
 
-def test_an_interruption_before_that_one_is_shown_again() -> None:
-    """Taking the place of an interruption leaves the earlier ones their date."""
+def test_the_date_of_an_earlier_interruption_comes_back() -> None:
+    """The later interruption turned out to be something else, so its date must not stay."""
     earlier = operation("z", Step.IMPORTING_USERS, created=-500, updated=-400, valid=False)
     history = told(look(RUN[0], earlier), look(KILLED, earlier), look(ABORTED, earlier))
     assert history.last_finished == {
@@ -190,7 +191,7 @@ def test_a_restart_is_no_cause_for_what_was_ready() -> None:
 
 
 def test_a_restart_after_the_end_changes_no_verdict_and_no_date() -> None:
-    """It makes every operation invalid and stamps it again."""
+    """A server that starts makes every operation invalid and gives it a new `_updatedAt`."""
     done = operation("a", Step.DONE, created=0, updated=30, counts=(1000, 20, 0))
     stamped = operation("a", Step.DONE, created=0, updated=9000, valid=False, counts=(1000, 20, 0))
     history = told(look(RUN[0]), look(done), look(stamped))
@@ -203,7 +204,7 @@ def test_a_restart_after_the_end_changes_no_verdict_and_no_date() -> None:
 
 
 def test_an_old_failure_is_not_new_after_a_restart() -> None:
-    """First seen invalid it is dated by its start, the one date that no restart rewrites."""
+    """An operation first seen invalid is dated by its start, the only date that a restart does not change."""
     old = operation("a", Step.IMPORT_FAILED, created=-2_000_000, updated=500, valid=False)
     history = told(look(old))
     assert history.last_finished == {("csv", Outcome.FAILED): START - 2_000_000}
@@ -211,14 +212,14 @@ def test_an_old_failure_is_not_new_after_a_restart() -> None:
 
 
 @pytest.mark.parametrize("step", [Step.IMPORTING_USERS, Step.NEW, Step.PREPARING_USERS])
-def test_what_was_invalid_before_its_last_step_keeps_its_date(step: Step) -> None:
-    """Operations already invalid are not stamped again."""
+def test_an_import_that_never_reached_its_last_step_is_dated_by_its_last_write(step: Step) -> None:
+    """A server that starts does not write to operations that are already invalid."""
     history = told(look(operation("a", step, created=0, updated=500, valid=False)))
     assert list(history.last_finished.values()) == [START + 500]
 
 
-def test_the_baseline_is_counted_neither_as_started_nor_as_finished() -> None:
-    """What was there before is no event, interrupted or not."""
+def test_operations_of_the_first_poll_are_not_counted() -> None:
+    """They started, and some of them ended, before this exporter looked."""
     there = [
         operation("done", Step.DONE, created=-300, counts=(10, 10, 0)),
         operation("dead", Step.IMPORTING_USERS, created=-200, valid=False, counts=(10, 3, 0)),
@@ -230,8 +231,8 @@ def test_the_baseline_is_counted_neither_as_started_nor_as_finished() -> None:
     assert (history.completed, history.failed) == (0, 0)
 
 
-def test_what_is_unfinished_at_the_baseline_counts_when_it_finishes() -> None:
-    """From the records that it showed then."""
+def test_an_import_running_at_the_first_poll_counts_when_it_finishes() -> None:
+    """Of its records, only those processed after the first poll count."""
     end = operation("a", Step.DONE, created=0, updated=60, counts=(1000, 990, 10))
     history = told(look(RUN[1]), look(end), look(end))
     assert finished(history) == {Outcome.COMPLETED_WITH_ERRORS: 1}
@@ -239,15 +240,15 @@ def test_what_is_unfinished_at_the_baseline_counts_when_it_finishes() -> None:
     assert history.started == 0
 
 
-def test_what_is_interrupted_at_the_baseline_is_never_counted_as_finished() -> None:
-    """Not even when it comes to its last step."""
+def test_an_import_cut_off_before_the_first_poll_is_never_counted() -> None:
+    """Not even when Rocket.Chat writes its last step later."""
     history = told(look(KILLED), look(ABORTED))
     assert finished(history) == {}
     assert list(history.last_finished) == [("csv", Outcome.INCOMPLETE)]
 
 
-def test_a_list_granted_later_brings_no_flood() -> None:
-    """Only what began after the greatest start of the baseline is new."""
+def test_old_operations_in_a_list_that_opens_later_are_not_counted() -> None:
+    """When someone grants the permission for the list, it shows up to 20 old operations at once."""
     older = [operation(f"o{n}", Step.DONE, created=-100.0 * n, counts=(10, 10, 0)) for n in range(1, 20)]
     history = told(look(RUN[0], listed=False), look(RUN[0], *older))
     assert history.started == 0
@@ -256,7 +257,7 @@ def test_a_list_granted_later_brings_no_flood() -> None:
 
 
 def test_an_operation_that_came_and_went_between_two_polls_is_counted() -> None:
-    """The list tells of it."""
+    """A short import may start and end between two polls; the list still shows it."""
     came = operation("b", Step.DONE, created=100, updated=130, counts=(20, 19, 1))
     history = told(look(RUN[0]), look(RUN[0], came))
     assert history.started == 1
@@ -265,14 +266,13 @@ def test_an_operation_that_came_and_went_between_two_polls_is_counted() -> None:
     assert history.current == "b"
 
 
-def test_the_first_import_of_an_empty_workspace_is_new() -> None:
-    """The baseline held nothing."""
+def test_the_first_import_of_an_empty_workspace_counts_as_started() -> None:
     history = told(look(), look(operation("a", Step.NEW, created=5)))
     assert history.started == 1
 
 
-def test_a_state_of_none_counts_as_a_baseline_too() -> None:
-    """Whichever feed tells it."""
+def test_an_import_after_the_state_none_counts_as_started() -> None:
+    """The exporter may not be allowed to read the list."""
     history = told(look(listed=False), look(operation("a", Step.NEW, created=5)))
     assert history.started == 1
 
@@ -283,7 +283,7 @@ def full(*seen: Operation) -> list[Operation]:
 
 
 def test_the_current_operation_never_goes_back_to_an_earlier_start() -> None:
-    """A list after a restart that stamped more than 20 operations may lack the newest."""
+    """After a restart that wrote to more than 20 operations, the newest may be missing from the list."""
     older = operation("o", Step.DONE, created=-100, updated=500, valid=False)
     history = told(look(*full(RUN[0])), look(*full(older)))
     assert history.current == "a"
@@ -331,26 +331,26 @@ def test_an_operation_that_comes_back_is_not_new() -> None:
 
 
 def test_an_older_answer_changes_nothing() -> None:
-    """The two feeds are asked side by side, and one of them may be slow."""
+    """Both feeds are asked at the same time, and one of the answers may be late."""
     history = told(look(*RUN[:1]), look(RUN[1]))
     assert fold(history, look(RUN[0])).tracks == history.tracks
 
 
-def test_an_older_answer_changes_nothing_where_the_newer_step_is_unknown() -> None:
-    """A word of a newer server is no earlier than the words that are known."""
+def test_an_older_answer_changes_nothing_after_an_unknown_step() -> None:
+    """A step of a newer Rocket.Chat has no place in the known order of steps."""
     odd = operation("a", Step.UNKNOWN, created=0, updated=20, counts=(1000, 200, 0))
     history = told(look(RUN[0]), look(odd))
     assert fold(history, look(RUN[1])).tracks == history.tracks
 
 
-def test_a_server_whose_clock_is_slow_is_believed_when_it_makes_an_import_invalid() -> None:
-    """Dates are written by whichever server writes, but validity only ever goes one way."""
+def test_an_import_that_a_server_with_a_slow_clock_makes_invalid_is_interrupted() -> None:
+    """Each server of a cluster writes its own time, but an invalid operation never becomes valid again."""
     slow = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=5, valid=False, counts=(1000, 100, 0))
     assert finished(told(look(RUN[0]), look(RUN[1]), look(slow))) == {Outcome.INTERRUPTED: 1}
 
 
-def test_an_import_goes_on_when_the_servers_clock_was_set_back() -> None:
-    """Its counts and its phase only grow, so what shows more of them came later, whatever its date."""
+def test_an_import_is_followed_after_the_servers_clock_was_set_back() -> None:
+    """Steps and counts only go forward, so the answer that shows more of them is newer, whatever its date."""
     begun = operation("a", Step.IMPORTING_USERS, created=0, updated=4000, counts=(1000, 100, 0))
     later = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=500, counts=(1000, 900, 0))
     history = told(look(begun), look(later, at=2000))
@@ -359,8 +359,8 @@ def test_an_import_goes_on_when_the_servers_clock_was_set_back() -> None:
     assert history.completed == 800
 
 
-def test_of_two_answers_the_one_that_shows_the_end_counts() -> None:
-    """The status was read before another server, whose clock is slow, made the import invalid; the list after."""
+def test_of_two_answers_in_one_poll_the_one_that_shows_the_end_counts() -> None:
+    """The status was read before a server with a slow clock made the import invalid, the list after."""
     status, listed = (
         RUN[1],
         operation("a", Step.IMPORTING_MESSAGES, created=0, updated=5, valid=False, counts=(1000, 100, 0)),
@@ -370,8 +370,8 @@ def test_of_two_answers_the_one_that_shows_the_end_counts() -> None:
     assert history.newest.outcome is Outcome.INTERRUPTED
 
 
-def test_the_later_of_two_answers_counts() -> None:
-    """Where both feeds show the operation, by its `_updatedAt`; the status's word for the state where they agree."""
+def test_of_two_answers_in_one_poll_the_later_write_counts() -> None:
+    """If both show the same write, the state is the one that `import.status` gave."""
     status = Sighting(operation=RUN[0], state=State.UNKNOWN)
     both = Look(
         sightings=[status, Sighting(operation=RUN[0], state=State.IMPORTING)],
@@ -397,8 +397,8 @@ def test_the_later_of_two_answers_counts() -> None:
     assert newest.operation == RUN[1]
 
 
-def test_instants_are_those_of_the_writes() -> None:
-    """Step and run are dated by the `_updatedAt` that first showed them, progress by the last that moved anything."""
+def test_dates_are_those_of_the_server_s_writes() -> None:
+    """A poll may come much later than the write that it shows."""
     waits = operation("a", Step.USER_SELECTION, created=0, updated=10, counts=(1000, 0, 0))
     runs = operation("a", Step.IMPORTING_USERS, created=0, updated=20, counts=(1000, 0, 0))
     moves = operation("a", Step.IMPORTING_USERS, created=0, updated=35, counts=(1000, 50, 0))
@@ -414,9 +414,9 @@ def test_instants_are_those_of_the_writes() -> None:
 
 
 def test_a_run_that_was_there_already_has_no_beginning_that_was_seen() -> None:
-    """Its last write is a bound: it began at that moment or earlier."""
+    """The first poll that saw it is a bound: it began at that moment or earlier."""
     track = told(look(operation("a", Step.IMPORTING_MESSAGES, created=-9000, updated=20))).tracks["a"]
-    assert track.run_start == Moment(earliest=START - 9000, latest=START + 20, seen=False)
+    assert track.run_start == Moment(earliest=START - 9000, latest=START + 25, seen=False)
     assert (track.run_started, track.step_started, track.progressed) == (None, None, START + 20)
 
 
@@ -465,14 +465,13 @@ def test_a_success_is_dated_no_earlier_than_the_end_of_the_one_before() -> None:
     }
 
 
-def test_a_write_that_changes_nothing_known_is_progress() -> None:
-    """Something other than the validity moved, or else nothing would have been written."""
+def test_a_write_that_changes_nothing_visible_is_progress() -> None:
+    """Rocket.Chat writes only if something changes, and not all of that is shown."""
     again = operation("a", Step.IMPORTING_USERS, created=0, updated=33, counts=(1000, 0, 0))
     assert told(look(RUN[0]), look(again)).tracks["a"].progressed == START + 33
 
 
-def test_a_duration_goes_from_the_creation_to_the_end() -> None:
-    """Of the newest that finished."""
+def test_the_last_duration_is_that_of_the_import_that_ended_last() -> None:
     first = operation("a", Step.DONE, created=0, updated=60, counts=(10, 10, 0))
     second = operation("b", Step.DONE, created=100, updated=400, counts=(10, 10, 0))
     assert told(look(first), look(second, first)).last_duration == {"csv": (START + 400, 300.0)}
@@ -480,7 +479,7 @@ def test_a_duration_goes_from_the_creation_to_the_end() -> None:
 
 
 def test_counts_that_fall_are_not_counted_again() -> None:
-    """Within an operation they never do; a server that says so is not believed twice."""
+    """A counter must not count the same record twice."""
     steps = [
         operation("a", Step.IMPORTING_USERS, created=5, updated=10.0 * n, counts=(100, completed, 0))
         for n, completed in enumerate((0, 60, 20, 70), start=1)
@@ -503,7 +502,7 @@ def test_a_forgotten_operation_is_not_counted_again() -> None:
 
 
 def test_an_unknown_importer_s_dates_are_kept_under_other() -> None:
-    """The label has a closed set of values."""
+    """The label has a closed set of values: an importer of an app must not add series."""
     history = told(look(operation("a", Step.DONE, created=0, importer="my-own-app")))
     assert list(history.last_finished) == [("other", Outcome.SUCCEEDED)]
 
@@ -516,7 +515,6 @@ def test_an_operation_without_a_start_is_new_only_if_a_complete_list_lacked_it()
     assert told(look(RUN[0]), look(RUN[0], undated)).started == 1
 
 
-def test_a_finished_outcome_is_one_of_the_finished() -> None:
-    """Nothing else is ever counted."""
+def test_only_finished_outcomes_are_counted() -> None:
     history = told(look(), look(RUN[0]), look(KILLED), look(ABORTED))
     assert set(history.finished) <= set(FINISHED)

@@ -1,9 +1,12 @@
-"""What changed from one record to the next is a line each, and what stayed is none."""
+"""Tests of `journal`: each change is one line of the log, and what stays the same is none."""
 
 from collections.abc import Sequence
 from typing import Final
 
+import pytest
+
 from rc_import_exporter.core.domain import (
+    FEEDS,
     Api,
     Counts,
     Exchange,
@@ -11,6 +14,7 @@ from rc_import_exporter.core.domain import (
     ListAnswer,
     Operation,
     Poll,
+    ProgressAnswer,
     Reason,
     Result,
     StatusAnswer,
@@ -42,7 +46,7 @@ def operation(step: Step, *, at: float, name: str = "a", valid: bool = True, fai
 
 
 def showing(*seen: Operation) -> Sequence[Result]:
-    """Both feeds, about these operations, the first of which is the newest."""
+    """Both feeds show these operations, the newest first."""
     status = StatusAnswer(state=state_of(seen[0]), operation=seen[0])
     return [
         Success(exchange=Exchange(api=Api.STATUS, code=200, seconds=0.1), answer=status),
@@ -51,7 +55,7 @@ def showing(*seen: Operation) -> Sequence[Result]:
 
 
 def failing(*apis: Api, reason: Reason = Reason.CONNECTION) -> Sequence[Result]:
-    """These endpoints, failing alike."""
+    """These endpoints fail for one reason."""
     return [
         Failure(exchange=Exchange(api=api, code=None, seconds=0.1), reason=reason, detail="made for a test")
         for api in apis
@@ -70,7 +74,6 @@ def told(*polls: Sequence[Result]) -> list[list[Entry]]:
 
 
 def events(written: list[Entry]) -> list[tuple[Level, str]]:
-    """How loud and what."""
     return [(entry.level, entry.event) for entry in written]
 
 
@@ -78,15 +81,66 @@ RUNS: Final = showing(operation(Step.IMPORTING_USERS, at=150))
 GONE: Final = failing(Api.STATUS, Api.LIST)
 
 
-def test_a_state_that_stays_is_no_line() -> None:
-    """Nor are counts that grow."""
+def test_a_state_is_logged_when_it_changes_and_not_again() -> None:
     first, second = told(RUNS, RUNS)
     assert events(first) == [(Level.INFO, "import state")]
     assert second == []
 
 
-def test_endpoints_that_fail_alike_are_one_line() -> None:
-    """And one more when they are back."""
+def test_a_change_of_state_is_logged_with_the_state_before() -> None:
+    _, changed = told(RUNS, showing(operation(Step.DONE, at=190)))
+    assert dict(changed[-1].fields) == {
+        "state": "done",
+        "was": "importing",
+        "step": "done",
+        "source": "import.status",
+        "outcome": "succeeded",
+        "importer": "csv",
+        "operation_id": "a",
+    }
+
+
+def test_the_state_told_by_progress_is_logged_without_an_operation() -> None:
+    """`getImportProgress` names none."""
+    seen = Operation(id="", importer="csv", step=Step.IMPORTING_USERS, valid=None)
+    progress = Success(
+        exchange=Exchange(api=Api.PROGRESS, code=200, seconds=0.1), answer=ProgressAnswer(operation=seen)
+    )
+    (written,) = told([*failing(*FEEDS, reason=Reason.FORBIDDEN), progress])
+    assert dict(written[-1].fields) == {
+        "state": "importing",
+        "step": "importing_users",
+        "source": "getImportProgress",
+    }
+
+
+def test_an_import_that_starts_is_logged_only_as_a_change_of_state() -> None:
+    ended = operation(Step.DONE, at=100, name="a")
+    _, started = told(showing(ended), showing(operation(Step.IMPORTING_USERS, at=210, name="b"), ended))
+    assert events(started) == [(Level.INFO, "import state")]
+
+
+@pytest.mark.parametrize(
+    ("results", "entry"),
+    [
+        (
+            [*failing(Api.STATUS, reason=Reason.FORBIDDEN), RUNS[1]],
+            (Level.INFO, "endpoint refused, another one is enough"),
+        ),
+        ([*failing(Api.STATUS, reason=Reason.TIMEOUT), RUNS[1]], (Level.WARNING, "poll failed")),
+        (failing(*FEEDS, reason=Reason.FORBIDDEN), (Level.WARNING, "poll failed")),
+    ],
+)
+def test_a_refused_endpoint_is_a_warning_only_if_no_other_one_tells_the_state(
+    results: Sequence[Result], entry: tuple[Level, str]
+) -> None:
+    """A token without one of the permissions is a supported setup, and its log must not look like a problem."""
+    (written,) = told(results)
+    assert events(written)[0] == entry
+
+
+def test_endpoints_that_fail_for_the_same_reason_share_one_line() -> None:
+    """A server that is down for a night must not fill the log."""
     _, lost, still, back = told(RUNS, GONE, GONE, RUNS)
     assert events(lost) == [(Level.WARNING, "poll failed")]
     assert lost[0].fields["api"] == "import.status,getLatestImportOperations"
@@ -94,14 +148,13 @@ def test_endpoints_that_fail_alike_are_one_line() -> None:
     assert events(back) == [(Level.INFO, "poll succeeds again")]
 
 
-def test_another_reason_is_another_line() -> None:
-    """Someone may have half mended it."""
+def test_a_new_reason_is_logged() -> None:
+    """Someone may have repaired one problem and now meets the next."""
     _, other = told(GONE, failing(Api.STATUS, Api.LIST, reason=Reason.UNAUTHORIZED))
     assert [entry.fields["reason"] for entry in other] == [Reason.UNAUTHORIZED]
 
 
-def test_an_end_is_as_loud_as_it_is_bad() -> None:
-    """With what it came to in a sentence."""
+def test_the_log_level_follows_from_the_outcome() -> None:
     ends = {
         (Step.DONE, True, 0): Level.INFO,
         (Step.DONE, True, 3): Level.WARNING,
@@ -115,8 +168,8 @@ def test_an_end_is_as_loud_as_it_is_bad() -> None:
         assert written[0].event.startswith("import ")
 
 
-def test_an_operation_that_came_and_went_is_told() -> None:
-    """And those that were there at the start are not."""
+def test_an_import_that_came_and_went_between_two_polls_is_logged() -> None:
+    """Operations of the first poll are not logged: they ended before the exporter looked."""
     old = operation(Step.DONE, at=100, name="a")
     first, second = told(showing(old), showing(operation(Step.DONE, at=210, name="b"), old))
     assert [entry.event for entry in first] == ["import state"]

@@ -1,4 +1,4 @@
-"""When a workspace is asked what: the rates, the rests and the waits, each by the answers that lead to it."""
+"""Tests of `schedule`: which endpoints are asked when. Each test plays answers through it and looks at the calls."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,16 +35,15 @@ START: Final = 1_800_000_000.0
 LARGE: Final = 300_000
 FEEDS: Final = frozenset({Api.STATUS, Api.LIST})
 Answering = Callable[[Api, float], Result]
-"""What an endpoint's call comes to, so many seconds after the start."""
+"""The result of a call to this endpoint, this many seconds after the start."""
 
 
 def operation(name: str = "a", step: Step = Step.IMPORTING_USERS) -> Operation:
-    """A valid operation."""
     return Operation(id=name, importer="csv", step=step, valid=True, created=START + ord(name), updated=START)
 
 
 def good(api: Api, seen: Operation | None = None, *, size: int = 900, budget: Budget | None = None) -> Success:
-    """The endpoint's right answer about this operation, or about none."""
+    """The endpoint's answer about this operation, or about none."""
     answers: dict[Api, Answer] = {
         Api.STATUS: StatusAnswer(state=State.NONE if seen is None else state_of(seen), operation=seen),
         Api.LIST: ListAnswer(operations=() if seen is None else (seen,)),
@@ -56,7 +55,6 @@ def good(api: Api, seen: Operation | None = None, *, size: int = 900, budget: Bu
 
 
 def bad(api: Api, reason: Reason, *, ours: bool = False, budget: Budget | None = None) -> Failure:
-    """A call that failed."""
     exchange = Exchange(api=api, code=None, seconds=0.1, budget=budget)
     return Failure(exchange=exchange, reason=reason, detail="", by_rocketchat=ours)
 
@@ -64,9 +62,9 @@ def bad(api: Api, reason: Reason, *, ours: bool = False, budget: Budget | None =
 def asked(
     answering: Answering, until: float, target: Target | None = None, took: float = 0.1
 ) -> list[tuple[float, Api]]:
-    """Every call that the schedule makes: how many seconds after the start, and to which endpoint, `info` left out.
+    """Every call that the schedule makes: seconds after the start, and endpoint. `info` is left out.
 
-    `took` is how many seconds each poll takes.
+    `took` is the duration of each poll in seconds.
     """
     record = Record(target=target or Target(name="acme", url="u"))
     calls: list[tuple[float, Api]] = []
@@ -86,23 +84,22 @@ def asked(
 
 
 def polled(results: Sequence[Result], started: float, took: float) -> Poll:
-    """A poll that came to these results."""
     exchanges = tuple(result.exchange for result in results)
     return Poll(started=started, ended=started + took, results=tuple(results), exchanges=exchanges)
 
 
 def of(calls: list[tuple[float, Api]], api: Api) -> list[float]:
-    """The instants of one endpoint's calls."""
+    """The times of one endpoint's calls."""
     return [at for at, each in calls if each is api]
 
 
 def gaps(instants: Sequence[float]) -> list[float]:
-    """The seconds between them."""
+    """The seconds from each to the next."""
     return [round(after - before, 3) for before, after in pairwise(instants)]
 
 
 def importing(api: Api, at: float) -> Result:
-    """All is well, and an import runs."""
+    """Every call succeeds, and an import runs."""
     return good(api, operation())
 
 
@@ -119,8 +116,8 @@ def importing(api: Api, at: float) -> Result:
         (None, 60),
     ],
 )
-def test_an_idle_workspace_is_left_in_peace(step: Step | None, interval: float) -> None:
-    """Both feeds are asked side by side at the interval of an import, or at the idle one."""
+def test_the_interval_is_longer_while_no_import_is_active(step: Step | None, interval: float) -> None:
+    """Both feeds are asked in the same poll."""
     seen = None if step is None else operation(step=step)
     calls = asked(lambda api, at: good(api, seen), 300)
     assert of(calls, Api.STATUS) == of(calls, Api.LIST)
@@ -128,21 +125,20 @@ def test_an_idle_workspace_is_left_in_peace(step: Step | None, interval: float) 
 
 
 @pytest.mark.parametrize("took", [0.1, 5.0, 14.9])
-def test_polls_keep_their_rate_whatever_they_take(took: float) -> None:
-    """They start at a fixed rate."""
+def test_the_duration_of_a_poll_does_not_delay_the_next(took: float) -> None:
     assert set(gaps(of(asked(importing, 300, took=took), Api.STATUS))) == {15}
 
 
-def test_a_poll_that_takes_longer_than_the_interval_is_followed_at_once() -> None:
-    """And never overtaken by the next."""
+def test_a_poll_longer_than_the_interval_is_followed_by_the_next_at_once() -> None:
+    """Two polls of one workspace never overlap."""
     assert set(gaps(of(asked(importing, 300, took=20), Api.STATUS))) == {20}
 
 
 @pytest.mark.parametrize(
     "reason", [Reason.CONNECTION, Reason.TIMEOUT, Reason.TLS, Reason.SERVER, Reason.PROXY, Reason.INVALID]
 )
-def test_a_server_that_may_be_back_soon_is_tried_each_minute_at_least(reason: Reason) -> None:
-    """The first retry comes after one interval, then they double, up to a minute, less a spread by the name."""
+def test_a_server_that_is_down_is_tried_at_least_every_minute(reason: Reason) -> None:
+    """The waits double from one interval up to a minute, less a share that depends on the name."""
     waits = gaps(of(asked(lambda api, at: bad(api, reason), 900), Api.STATUS))
     assert waits[0] == 15
     assert 27 <= waits[1] <= 30
@@ -150,16 +146,16 @@ def test_a_server_that_may_be_back_soon_is_tried_each_minute_at_least(reason: Re
 
 
 @pytest.mark.parametrize("reason", [Reason.UNAUTHORIZED, Reason.REDIRECTED, Reason.TOO_LARGE])
-def test_what_somebody_has_to_mend_is_tried_each_five_minutes_at_least(reason: Reason) -> None:
-    """It would only fill the server's log."""
+def test_a_problem_that_a_person_must_solve_is_tried_every_five_minutes(reason: Reason) -> None:
+    """More calls would only fill the server's log."""
     waits = gaps(of(asked(lambda api, at: bad(api, reason), 3600), Api.STATUS))
     assert waits[0] == 15
     assert waits == sorted(waits)
     assert all(270 <= wait <= 300 for wait in waits[5:])
 
 
-def test_workspaces_come_back_at_instants_of_their_own() -> None:
-    """A thousand behind one proxy do not return in step."""
+def test_workspaces_retry_at_different_times() -> None:
+    """A thousand workspaces behind one proxy must not come back at the same moment."""
     waits = {
         gaps(of(asked(lambda api, at: bad(api, Reason.CONNECTION), 200, Target(name=name, url="u")), Api.STATUS))[1]
         for name in ("acme", "beta", "gamma", "delta")
@@ -168,7 +164,6 @@ def test_workspaces_come_back_at_instants_of_their_own() -> None:
 
 
 def test_a_failing_feed_does_not_slow_the_other() -> None:
-    """Each has its own failures and rests."""
     calls = asked(lambda api, at: bad(api, Reason.TIMEOUT) if api is Api.LIST else good(api, operation()), 300)
     assert set(gaps(of(calls, Api.STATUS))) == {15}
     assert max(gaps(of(calls, Api.LIST))) == 60
@@ -177,21 +172,21 @@ def test_a_failing_feed_does_not_slow_the_other() -> None:
 @pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.NOT_FOUND])
 @pytest.mark.parametrize("refused", [Api.STATUS, Api.LIST])
 def test_a_refused_feed_rests_five_minutes_while_the_other_goes_on(reason: Reason, refused: Api) -> None:
-    """From its first refusal on; whatever it is then, recovery is noticed."""
+    """A permission that is granted later is noticed within five minutes."""
     calls = asked(lambda api, at: bad(api, reason) if api is refused else good(api, operation()), 1000)
     (other,) = FEEDS - {refused}
     assert of(calls, refused) == [0, 300, 600, 900]
     assert set(gaps(of(calls, other))) == {15}
 
 
-def test_a_missing_server_is_tried_as_after_a_lost_connection() -> None:
-    """A 404 for everything is a proxy whose server restarts."""
+def test_a_404_from_every_endpoint_is_tried_again_within_a_minute() -> None:
+    """A proxy gives it while the server behind it restarts."""
     waits = gaps(of(asked(lambda api, at: bad(api, Reason.NOT_FOUND), 600), Api.STATUS))
     assert max(waits) <= 60
 
 
-def test_progress_is_asked_at_the_interval_where_both_feeds_are_refused() -> None:
-    """They rest meanwhile, and are tried again together."""
+def test_progress_is_asked_at_every_interval_if_both_feeds_are_refused() -> None:
+    """The feeds are tried again every five minutes."""
 
     def answering(api: Api, at: float) -> Result:
         return bad(api, Reason.FORBIDDEN, ours=True) if api in FEEDS else good(api, operation())
@@ -202,13 +197,12 @@ def test_progress_is_asked_at_the_interval_where_both_feeds_are_refused() -> Non
     assert of(calls, Api.PROGRESS)[0] == 0
 
 
-def test_progress_is_not_asked_where_the_server_is_gone() -> None:
-    """It would only be one more failure."""
+def test_progress_is_not_asked_if_the_server_is_down() -> None:
+    """It would be one more failure."""
     assert not of(asked(lambda api, at: bad(api, Reason.CONNECTION), 300), Api.PROGRESS)
 
 
-def test_progress_is_left_alone_once_a_feed_is_open_again() -> None:
-    """The permission was granted."""
+def test_progress_is_no_longer_asked_once_a_feed_answers_again() -> None:
 
     def answering(api: Api, at: float) -> Result:
         return bad(api, Reason.FORBIDDEN, ours=True) if api in FEEDS and at < 100 else good(api, operation())
@@ -216,15 +210,15 @@ def test_progress_is_left_alone_once_a_feed_is_open_again() -> None:
     assert max(of(asked(answering, 900), Api.PROGRESS)) <= 300
 
 
-def test_where_everything_is_refused_there_is_peace_for_five_minutes() -> None:
-    """Nothing can be told, and somebody has to grant something."""
+def test_nothing_is_asked_for_five_minutes_if_everything_is_refused() -> None:
+    """Only a person can change that."""
     calls = asked(lambda api, at: bad(api, Reason.FORBIDDEN, ours=True), 650)
     assert {at for at, _ in calls} == {0, 300, 600}
 
 
 @pytest.mark.parametrize("wait", [42.0, 5.0])
-def test_a_used_up_budget_is_waited_for_by_its_endpoint_alone(wait: float) -> None:
-    """Polls keep to their ticks: the first one after the window."""
+def test_a_used_up_budget_delays_only_its_endpoint(wait: float) -> None:
+    """Polls keep to their ticks: the endpoint is asked at the first tick after the window."""
 
     def answering(api: Api, at: float) -> Result:
         spent = Budget(limit=10, remaining=0, reset=None, wait=wait)
@@ -235,8 +229,7 @@ def test_a_used_up_budget_is_waited_for_by_its_endpoint_alone(wait: float) -> No
     assert of(calls, Api.LIST) == [0, 15, 30, 45, 60, 75, 90]
 
 
-def test_where_all_budgets_are_used_up_the_first_window_s_end_is_the_next_poll() -> None:
-    """Nothing is asked before."""
+def test_if_all_budgets_are_used_up_the_next_poll_is_when_the_first_window_ends() -> None:
 
     def answering(api: Api, at: float) -> Result:
         spent = Budget(limit=10, remaining=0, reset=None, wait=30 if api is Api.STATUS else 50)
@@ -247,21 +240,21 @@ def test_where_all_budgets_are_used_up_the_first_window_s_end_is_the_next_poll()
     assert calls[2] == (30.1, Api.STATUS)
 
 
-def test_a_refusal_by_the_limiter_is_waited_out() -> None:
-    """A minute where it does not tell how long."""
+def test_a_rate_limited_endpoint_waits_a_minute_if_no_header_says_how_long() -> None:
     calls = asked(lambda api, at: bad(api, Reason.RATE_LIMITED), 300)
     assert gaps(of(calls, Api.STATUS))[0] == 60.1
 
 
-def test_a_large_list_is_asked_for_every_five_minutes() -> None:
-    """It carries megabytes of old documents; the status is asked as ever."""
-    calls = asked(lambda api, at: good(api, operation(), size=LARGE if api is Api.LIST else 900), 1000)
-    assert of(calls, Api.LIST) == [0, 300, 600, 900]
+@pytest.mark.parametrize(("size", "interval"), [(262_144, 15), (262_145, 300)])
+def test_a_large_list_is_asked_for_every_five_minutes(size: int, interval: float) -> None:
+    """It carries megabytes of old operations. The status is about one, so it is asked at every interval in any case."""
+    calls = asked(lambda api, at: good(api, operation(), size=size), 1000)
+    assert set(gaps(of(calls, Api.LIST))) == {interval}
     assert set(gaps(of(calls, Api.STATUS))) == {15}
 
 
 def test_a_large_list_is_asked_for_when_the_status_shows_another_operation() -> None:
-    """What became of the one before is in it."""
+    """Only the list shows how the operation before it ended."""
 
     def answering(api: Api, at: float) -> Result:
         return good(api, operation("b" if at >= 100 else "a"), size=LARGE if api is Api.LIST else 900)
@@ -270,7 +263,7 @@ def test_a_large_list_is_asked_for_when_the_status_shows_another_operation() -> 
 
 
 def test_a_large_list_is_asked_for_when_the_status_fails() -> None:
-    """Only the list can tell the state then."""
+    """Then only the list can tell the state."""
 
     def answering(api: Api, at: float) -> Result:
         if api is Api.STATUS and at >= 60:
@@ -281,8 +274,8 @@ def test_a_large_list_is_asked_for_when_the_status_fails() -> None:
 
 
 @pytest.mark.parametrize("apis", [frozenset({Api.LIST}), frozenset(Api)])
-def test_a_large_list_that_alone_tells_the_state_sets_the_pace(apis: frozenset[Api]) -> None:
-    """Every five minutes, and stale is three of those."""
+def test_a_workspace_read_by_a_large_list_alone_is_polled_every_five_minutes(apis: frozenset[Api]) -> None:
+    """Its data is stale only after three of those intervals."""
 
     def answering(api: Api, at: float) -> Result:
         return good(api, operation(), size=LARGE) if api is Api.LIST else bad(api, Reason.FORBIDDEN, ours=True)
@@ -302,8 +295,7 @@ def test_a_large_list_that_alone_tells_the_state_sets_the_pace(apis: frozenset[A
         ({Api.STATUS, Api.PROGRESS}, {Api.STATUS}),
     ],
 )
-def test_only_endpoints_that_may_be_asked_are_asked(apis: set[Api], called: set[Api]) -> None:
-    """Also where something fails."""
+def test_only_configured_endpoints_are_asked(apis: set[Api], called: set[Api]) -> None:
     target = Target(name="acme", url="u", apis=frozenset(apis))
     assert {api for _, api in asked(importing, 100, target)} == called
     for reason in Reason:
@@ -311,12 +303,10 @@ def test_only_endpoints_that_may_be_asked_are_asked(apis: set[Api], called: set[
 
 
 def failing(reason: Reason) -> Answering:
-    """Every call fails for this reason."""
     return lambda api, at: bad(api, reason)
 
 
-def test_progress_stands_in_for_the_one_feed_that_may_be_asked() -> None:
-    """The other one is as good as refused."""
+def test_progress_replaces_the_only_configured_feed_if_that_is_refused() -> None:
     target = Target(name="acme", url="u", apis=frozenset({Api.STATUS, Api.PROGRESS}))
     calls = asked(
         lambda api, at: bad(api, Reason.FORBIDDEN) if api is Api.STATUS else good(api, operation()), 100, target
@@ -324,8 +314,36 @@ def test_progress_stands_in_for_the_one_feed_that_may_be_asked() -> None:
     assert of(calls, Api.PROGRESS)[:2] == [0, 15]
 
 
-def test_the_version_is_asked_for_hourly_and_never_by_itself() -> None:
-    """With the feeds, not between them."""
+def test_the_fallback_is_not_asked_once_progress_has_told_the_state() -> None:
+    refused = [bad(api, Reason.FORBIDDEN, ours=True) for api in sorted(FEEDS)]
+    target = Target(name="acme", url="u")
+    undecided = fold(Record(target=target), polled(refused, START, 0.1))
+    assert schedule.fallback_due(undecided, START)
+    told = fold(Record(target=target), polled([*refused, good(Api.PROGRESS, operation())], START, 0.1))
+    assert not schedule.fallback_due(told, START + 15)
+
+
+def test_a_fallback_that_is_refused_rests_five_minutes() -> None:
+    results = [bad(api, Reason.FORBIDDEN, ours=True) for api in (Api.STATUS, Api.LIST, Api.PROGRESS)]
+    record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
+    assert not schedule.fallback_due(record, START + 285)
+    assert schedule.fallback_due(record, START + 300)
+
+
+def test_an_endpoint_is_due_also_if_the_timer_fires_a_moment_early() -> None:
+    """Timers and the wall clock differ by milliseconds. Without this, a poll would come a whole interval late."""
+    results: list[Result] = [bad(Api.STATUS, Reason.FORBIDDEN), good(Api.LIST, operation())]
+    record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
+    assert Api.STATUS not in schedule.due(record, START + 299.98)
+    assert Api.STATUS in schedule.due(record, START + 299.995)
+
+
+def test_the_version_is_asked_only_if_configured() -> None:
+    apis = frozenset({Api.STATUS})
+    assert schedule.due(Record(target=Target(name="acme", url="u", apis=apis)), START) == apis
+
+
+def test_the_version_is_asked_for_hourly_and_only_together_with_a_feed() -> None:
     record = Record(target=Target(name="acme", url="u"))
     assert schedule.due(record, START) == FEEDS | {Api.INFO}
     record = fold(record, polled([good(api, operation()) for api in (*FEEDS, Api.INFO)], START, 0.1))
@@ -333,8 +351,8 @@ def test_the_version_is_asked_for_hourly_and_never_by_itself() -> None:
     assert schedule.due(record, START + 3600) == FEEDS | {Api.INFO}
 
 
-def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
-    """Rests and windows that would end in a far future are void."""
+def test_a_clock_that_is_set_back_delays_nothing() -> None:
+    """A rest that would now end in the far future does not count."""
     results: list[Result] = [bad(Api.STATUS, Reason.FORBIDDEN), good(Api.LIST, operation(), size=LARGE)]
     record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
     assert schedule.due(record, START + 15) == frozenset()
@@ -343,12 +361,13 @@ def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
     assert schedule.plan(record, earlier, earlier + 0.1).interval <= 86_400 + 300
 
 
-def test_first_polls_are_spread_by_the_names() -> None:
-    """Over 15 ms a workspace, and never over more than the interval."""
+def test_first_polls_are_spread_by_name() -> None:
+    """A thousand workspaces must not be asked all at once when the exporter starts."""
     names = [f"w{n}" for n in range(1000)]
     delays = [schedule.first_poll(name, 1000, 15) for name in names]
     assert 0 <= min(delays) < 1
     assert 14 < max(delays) < 15
+    assert 1.4 < max(schedule.first_poll(name, 100, 15) for name in names) <= 1.5
     assert max(schedule.first_poll(name, 1000, 1) for name in names) < 1
     assert schedule.first_poll("acme", 1, 15) <= 0.015
     assert schedule.first_poll("acme", 9, 15) == schedule.first_poll("acme", 9, 15)

@@ -1,4 +1,4 @@
-"""What the picture says of itself: whether something goes on in a workspace, and whether its server may restart."""
+"""Tests of `snapshot`: whether an import is active, and whether the server may restart."""
 
 from dataclasses import replace
 
@@ -18,14 +18,13 @@ STEPS = [step for step in Step if step is not Step.NONE]
 
 
 def observed(record: Record) -> Observation:
-    """What the record holds."""
     assert record.observation is not None
     return record.observation
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_only_a_valid_operation_before_its_last_step_is_active(step: Step) -> None:
-    """One in a step that this release does not know may be at anything, so it is asked as often as one that runs."""
+    """An operation in an unknown step may be doing anything, so it is polled as often as a running one."""
     seen = observed(told(workspace("acme"), 0.0, importing(10, 5.0, step=step)))
     assert seen.active == (step not in LAST_STEPS)
     assert seen.fragile == (step in LOADING_STEPS | IMPORTING_STEPS)
@@ -34,8 +33,8 @@ def test_only_a_valid_operation_before_its_last_step_is_active(step: Step) -> No
 
 
 @pytest.mark.parametrize("step", [Step.NEW, Step.IMPORTING_USERS, Step.DONE])
-def test_an_operation_that_goes_on_after_its_verdict_is_fragile(step: Step) -> None:
-    """Its outcome stays, but a server that starts now ends it as any other."""
+def test_an_operation_that_runs_on_after_its_verdict_is_fragile(step: Step) -> None:
+    """Its outcome stays, but a restart would still end it."""
     record = told(workspace("acme"), 30.0, importing(10, 40.0, step=step, valid=False))
     before = observed(record).outcome
     record = told(record, 0.0, importing(500, 5.0))
@@ -67,20 +66,22 @@ def test_an_operation_that_goes_on_after_its_verdict_is_fragile(step: Step) -> N
         (lost("acme"), LATER, False),
     ],
 )
-def test_a_restart_is_safe_only_where_nothing_is_seen_to_run(record: Record, now: float, *, safe: bool | None) -> None:
-    """Silence is no leave, and an import that went out of sight may run on."""
+def test_a_restart_is_safe_only_if_the_last_poll_shows_that_nothing_runs(
+    record: Record, now: float, *, safe: bool | None
+) -> None:
+    """An import that can no longer be seen may still run."""
     assert record.restart_safe(now) is safe
 
 
 def agree(record: Record, now: float) -> bool:
-    """Whether the guard of the command line lets a restart pass exactly where the picture calls it safe."""
+    """True if the command allows a restart exactly when the record calls it safe."""
     verdict = idleness(record, now)
     passes = verdict is not None and verdict.exit is Exit.DONE
     return passes == (record.restart_safe(now) is True)
 
 
-def test_the_guard_and_the_picture_agree_on_every_kind_of_workspace() -> None:
-    """Who asks the one is not told otherwise by the other."""
+def test_command_and_metric_agree_on_a_restart_for_every_kind_of_workspace() -> None:
+    """People and scripts look at either of them before a restart."""
     for record in gallery().records.values():
         for now in (LATER, LATER + 100.0, LATER + 3_600.0):
             assert agree(record, now), record.target.name
@@ -90,8 +91,9 @@ def test_the_guard_and_the_picture_agree_on_every_kind_of_workspace() -> None:
     st.lists(st.none() | st.tuples(st.sampled_from(STEPS), st.booleans()), max_size=4),
     st.floats(0.0, 400.0),
 )
-def test_the_guard_and_the_picture_agree_whatever_was_seen(polls: list[tuple[Step, bool] | None], later: float) -> None:
-    """An answer or none, in any order, and looked at soon or late."""
+def test_command_and_metric_agree_on_a_restart_after_any_polls(
+    polls: list[tuple[Step, bool] | None], later: float
+) -> None:
     record = workspace("acme")
     for index, seen in enumerate(polls):
         at = 15.0 * (len(polls) - index)
@@ -102,8 +104,7 @@ def test_the_guard_and_the_picture_agree_whatever_was_seen(polls: list[tuple[Ste
     assert agree(record, NOW + later)
 
 
-def test_a_verdict_of_the_guard_is_no_older_than_the_picture() -> None:
-    """What is too old to be shown is too old to restart by."""
+def test_the_command_allows_no_restart_on_stale_data() -> None:
     record = replace(untouched("acme"), last_success=NOW - 600.0)
     verdict = idleness(record, LATER)
     assert verdict is not None

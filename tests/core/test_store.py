@@ -1,4 +1,4 @@
-"""What a poll makes of a record: which way the state is read, what counts, what stays."""
+"""Tests of `store`: what one poll changes in a workspace's record."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ NEW: Final = Record(target=Target(name="acme", url="https://acme"))
 
 
 def operation(name: str = "a", step: Step = Step.IMPORTING_USERS, *, at: float = 0, valid: bool = True) -> Operation:
-    """An operation of 100 records, of which 40 are done, written to `at` seconds after the start."""
+    """An operation of 100 records, 40 of them completed, last written `at` seconds after the start."""
     return Operation(
         id=name,
         importer="csv",
@@ -49,22 +49,21 @@ def operation(name: str = "a", step: Step = Step.IMPORTING_USERS, *, at: float =
 
 
 def went(api: Api, answer: Answer, budget: Budget | None = None, size: int = 900) -> Success:
-    """A call that went well."""
     return Success(exchange=Exchange(api=api, code=200, seconds=0.1, size=size, budget=budget), answer=answer)
 
 
 def status(seen: Operation | None, state: State = State.IMPORTING) -> Success:
-    """What `import.status` tells."""
+    """An answer of `import.status`."""
     return went(Api.STATUS, StatusAnswer(state=state if seen else State.NONE, operation=seen))
 
 
 def listing(*seen: Operation) -> Success:
-    """What the list tells."""
+    """An answer of `getLatestImportOperations`."""
     return went(Api.LIST, ListAnswer(operations=seen))
 
 
 def progress(seen: Operation | None) -> Success:
-    """What `getImportProgress` tells."""
+    """An answer of `getImportProgress`."""
     return went(Api.PROGRESS, ProgressAnswer(operation=seen))
 
 
@@ -74,14 +73,13 @@ def nameless(step: Step) -> Operation:
 
 
 def failed(api: Api, reason: Reason, *, ours: bool = True, budget: Budget | None = None) -> Failure:
-    """A call that failed."""
     code = None if reason in (Reason.CONNECTION, Reason.TIMEOUT) else 400
     exchange = Exchange(api=api, code=code, seconds=0.1, budget=budget)
     return Failure(exchange=exchange, reason=reason, detail=f"{reason}", by_rocketchat=ours)
 
 
 def poll(*results: Result, at: float = 0) -> Poll:
-    """A poll that came to these results, a tenth of a second long."""
+    """A poll with these results, a tenth of a second long."""
     exchanges = tuple(result.exchange for result in results)
     return Poll(started=START + at, ended=START + at + 0.1, results=results, exchanges=exchanges)
 
@@ -98,8 +96,8 @@ DOWN: Final = (failed(Api.STATUS, Reason.CONNECTION), failed(Api.LIST, Reason.CO
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_the_list_tells_where_the_status_does_not_for_whatever_reason(reason: Reason) -> None:
-    """By its entry with the greatest `ts`, wherever in the list that stands."""
+def test_the_list_tells_the_state_if_the_status_fails(reason: Reason) -> None:
+    """The operation with the latest `ts` counts, wherever in the list it is."""
     record = after([failed(Api.STATUS, reason), listing(operation("a"), operation("b", Step.USER_SELECTION))])
     assert record.told
     assert record.observation is not None
@@ -107,23 +105,22 @@ def test_the_list_tells_where_the_status_does_not_for_whatever_reason(reason: Re
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_failing_list_alone_leaves_the_workspace_up(reason: Reason) -> None:
-    """The status tells the state by itself."""
+def test_a_workspace_is_up_if_only_the_list_fails(reason: Reason) -> None:
     record = after([status(operation()), failed(Api.LIST, reason)])
     assert record.up(START + 1)
     assert record.observation is not None
     assert record.observation.source is Api.STATUS
 
 
-def test_the_status_s_own_word_is_the_state() -> None:
-    """Also one that this release does not know, although the step tells another."""
+def test_the_state_is_the_one_that_import_status_gives_even_if_unknown() -> None:
+    """A newer Rocket.Chat may have a state that this release cannot derive from the step."""
     record = after([status(operation(), State.UNKNOWN), listing(operation())])
     assert record.observation is not None
     assert record.observation.state is State.UNKNOWN
 
 
-def test_progress_is_read_where_neither_feed_tells() -> None:
-    """It names no operation, and nothing is counted by it."""
+def test_progress_tells_the_state_if_both_feeds_are_refused() -> None:
+    """It names no operation, so nothing can be counted."""
     refused = failed(Api.STATUS, Reason.FORBIDDEN), failed(Api.LIST, Reason.FORBIDDEN)
     steps = Step.IMPORTING_USERS, Step.DONE, Step.NEW, Step.IMPORT_FAILED
     polls: list[Sequence[Result]] = [[*refused, progress(nameless(step))] for step in steps]
@@ -146,23 +143,22 @@ def test_progress_is_read_where_neither_feed_tells() -> None:
         [failed(Api.STATUS, Reason.FORBIDDEN), failed(Api.LIST, Reason.FORBIDDEN), progress(None)],
     ],
 )
-def test_a_workspace_without_imports_says_none_in_every_way(results: list[Result]) -> None:
-    """State, step and outcome are none."""
+def test_without_any_import_state_step_and_outcome_are_none(results: list[Result]) -> None:
     observation = after(results).observation
     assert observation is not None
     assert (observation.state, observation.step, observation.outcome) == (State.NONE, Step.NONE, Outcome.NONE)
 
 
-def test_where_nothing_answers_the_last_observation_is_held() -> None:
-    """`up` is 0 at once; the observation goes when it is stale, three intervals or 90 s after the last success."""
+def test_the_last_observation_stays_until_it_is_stale() -> None:
+    """`up` is 0 at the first failure, but a short outage must not remove all other series."""
     record = after([status(operation())], DOWN)
     assert not record.up(START + 16)
     assert record.held(START + 90) is not None
     assert record.held(START + 90.2) is None
 
 
-def test_stale_means_down_even_if_nobody_polls() -> None:
-    """A poller that hangs cannot say so."""
+def test_a_stale_workspace_is_down_even_if_no_poll_has_failed() -> None:
+    """A poller that hangs cannot report itself."""
     record = after([status(operation())])
     assert record.up(START + 90)
     assert not record.up(START + 90.2)
@@ -178,14 +174,15 @@ def test_stale_means_down_even_if_nobody_polls() -> None:
         (Target(name="acme", url="u", stale_after=30), Step.DONE, 30),
     ],
 )
-def test_stale_after_follows_the_interval_in_force(target: Target, step: Step, seconds: float) -> None:
-    """The greater of 90 s and three of them, unless it is configured."""
+def test_data_is_stale_after_three_intervals_and_not_before_90_seconds(
+    target: Target, step: Step, seconds: float
+) -> None:
     record = fold(Record(target=target), poll(status(operation(step=step))))
     assert record.stale_after == seconds
 
 
-def test_a_state_transition_is_a_change_that_was_seen() -> None:
-    """The first state is none; a poll that tells nothing breaks no row."""
+def test_a_transition_is_a_change_of_state_between_two_answers() -> None:
+    """The first state is not a change, and neither is an outage between two answers."""
     record = after(
         [status(operation(step=Step.NEW), State.NEW)],
         [status(operation(step=Step.IMPORTING_USERS, at=15))],
@@ -252,7 +249,6 @@ def test_an_import_that_is_not_the_newest_makes_a_restart_unsafe() -> None:
 
 
 def test_failures_are_counted_by_endpoint_and_reason() -> None:
-    """Each call that failed, as often as it did."""
     record = after(DOWN, DOWN, [failed(Api.STATUS, Reason.TIMEOUT), listing(operation())])
     assert dict(record.failures) == {
         (Api.STATUS, Reason.CONNECTION): 2,
@@ -263,16 +259,15 @@ def test_failures_are_counted_by_endpoint_and_reason() -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.NOT_FOUND])
-def test_a_refusal_where_the_other_way_is_enough_counts_once(reason: Reason) -> None:
-    """It is a known limit and not a failure; where nothing tells the state it is one each time."""
+def test_a_refusal_counts_once_if_another_endpoint_tells_the_state(reason: Reason) -> None:
+    """A permission that is not needed must not look like a failure at every poll."""
     enough = failed(Api.STATUS, reason), listing(operation())
     assert after(enough, enough, enough).failures == {(Api.STATUS, reason): 1}
     nothing = failed(Api.STATUS, reason), failed(Api.LIST, reason)
     assert after(nothing, nothing).failures == {(Api.STATUS, reason): 2, (Api.LIST, reason): 2}
 
 
-def test_an_endpoint_fails_since_its_first_failure_in_a_row() -> None:
-    """And not at all after a success."""
+def test_an_endpoint_fails_since_its_first_failure_after_a_success() -> None:
     record = after([status(operation())], DOWN, DOWN)
     feed = record.feeds[Api.STATUS]
     assert (feed.failures, feed.since, feed.reason) == (2, START + 15.1, Reason.CONNECTION)
@@ -280,8 +275,8 @@ def test_an_endpoint_fails_since_its_first_failure_in_a_row() -> None:
     assert (healed.ok, healed.failures, healed.since) == (True, 0, None)
 
 
-def test_a_fallback_that_is_no_longer_asked_fails_no_longer() -> None:
-    """Where a feed answers again nobody asks it, and nothing else would end its failure."""
+def test_the_failure_of_the_fallback_ends_when_a_feed_answers() -> None:
+    """The fallback is no longer asked then, so nothing else would end its failure."""
     refused = failed(Api.STATUS, Reason.FORBIDDEN), failed(Api.LIST, Reason.FORBIDDEN)
     record = after([*refused, failed(Api.PROGRESS, Reason.FORBIDDEN)])
     assert not record.told
@@ -292,8 +287,8 @@ LEFT: Final = Budget(limit=10, remaining=5, reset=START + 42, wait=42.0)
 SPENT: Final = Budget(limit=10, remaining=0, reset=START + 42, wait=42.0)
 
 
-def test_a_budget_that_is_used_up_blocks_its_endpoint_alone() -> None:
-    """Until the window ends, by the answer's own date."""
+def test_a_used_up_budget_blocks_only_its_endpoint() -> None:
+    """Rocket.Chat counts the calls of each endpoint separately."""
     spent = went(Api.STATUS, StatusAnswer(state=State.IMPORTING, operation=operation()), SPENT)
     record = after([spent, went(Api.LIST, ListAnswer(operations=()), LEFT)])
     assert record.feeds[Api.STATUS].blocked_until == START + 42.1
@@ -302,22 +297,22 @@ def test_a_budget_that_is_used_up_blocks_its_endpoint_alone() -> None:
 
 @pytest.mark.parametrize(("budget", "wait"), [(None, 60), (SPENT, 42), (LEFT, 42)])
 def test_a_refusal_by_the_limiter_blocks_until_the_window_ends(budget: Budget | None, wait: float) -> None:
-    """Without headers that is a whole window."""
+    """Without headers its end is unknown: a whole window is safe."""
     record = after([failed(Api.STATUS, Reason.RATE_LIMITED, budget=budget), listing(operation())])
     assert record.feeds[Api.STATUS].blocked_until == START + 0.1 + wait
     assert record.told
 
 
-def test_the_latest_word_of_the_limiter_outlives_a_failure() -> None:
-    """And goes when an answer shows that the caller is exempt."""
+def test_the_last_budget_stays_known_through_a_failure() -> None:
+    """An answer without headers ends it: the caller is exempt from the limit."""
     limited = went(Api.STATUS, StatusAnswer(state=State.IMPORTING, operation=operation()), LEFT)
     record = after([limited], DOWN)
     assert record.feeds[Api.STATUS].budget == LEFT
     assert fold(record, poll(status(operation()), at=30)).feeds[Api.STATUS].budget is None
 
 
-def test_a_missing_endpoint_is_alone_where_nothing_else_is_rocket_chat_s() -> None:
-    """Then it may be a proxy that answers during a restart."""
+def test_a_404_is_alone_if_no_other_answer_is_rocket_chat_s() -> None:
+    """Then it may come from a proxy while the server restarts."""
     missing = failed(Api.STATUS, Reason.NOT_FOUND, ours=False)
     assert after([missing, failed(Api.LIST, Reason.NOT_FOUND, ours=False)]).feeds[Api.STATUS].alone
     assert not after([missing, listing()]).feeds[Api.STATUS].alone
@@ -325,13 +320,12 @@ def test_a_missing_endpoint_is_alone_where_nothing_else_is_rocket_chat_s() -> No
 
 
 def test_a_version_stays_known() -> None:
-    """It is asked for hourly."""
+    """It is asked for once an hour."""
     record = after([status(None), went(Api.INFO, InfoAnswer(version="8.6.1"))], [status(None)], DOWN)
     assert record.version == "8.6.1"
 
 
-def test_a_fault_of_ours_is_counted_and_tells_nothing() -> None:
-    """What was counted before stays."""
+def test_a_bug_in_a_poll_counts_as_a_failure_and_keeps_the_last_observation() -> None:
     record = note_fault(after([status(operation())]), START + 15)
     assert not record.up(START + 15)
     assert record.polls == 2
@@ -339,14 +333,14 @@ def test_a_fault_of_ours_is_counted_and_tells_nothing() -> None:
     assert record.held(START + 15) is not None
 
 
-def test_a_fault_of_ours_is_counted_under_an_endpoint_that_may_be_asked() -> None:
-    """A series about an endpoint that was never asked would be a riddle."""
+def test_a_bug_in_a_poll_is_counted_for_a_configured_endpoint() -> None:
+    """A series of an endpoint that is never asked would mislead its reader."""
     restricted = Record(target=Target(name="acme", url="u", apis=frozenset({Api.LIST})))
     assert set(note_fault(restricted, START).failures) == {(Api.LIST, Reason.INTERNAL)}
 
 
 def test_the_store_holds_the_latest_snapshot_and_all_durations() -> None:
-    """One that was read before stays as it was."""
+    """A snapshot that someone is reading must not change."""
     before = Snapshot(build=Build(version="1", revision="r", python="3"), records={"acme": NEW}, configured_at=START)
     store = Store(before)
     exchanges = [Exchange(api=Api.LIST, code=200, seconds=seconds) for seconds in (0.001, 0.005, 0.3, 99.0)]
@@ -360,7 +354,7 @@ def test_the_store_holds_the_latest_snapshot_and_all_durations() -> None:
 
 
 def test_folding_is_pure() -> None:
-    """The same record and the same poll give the same record, and leave the old one alone."""
+    """The same record and the same poll give the same record, and the old record stays as it was."""
     record = after([status(operation()), listing(operation())])
     once = poll(status(operation(step=Step.DONE, at=20), State.DONE), at=15)
     assert fold(record, once) == fold(record, once)

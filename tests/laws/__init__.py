@@ -1,1 +1,1 @@
-"""Laws that hold for every history of a server: property tests."""
+"""Property tests: what holds for every history of a server."""

@@ -1,4 +1,4 @@
-"""Laws that hold for any history: what polls may show in whatever order, and what must come of it all the same."""
+"""Property tests: whatever polls show, and in whatever order, these laws hold."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from rc_import_exporter.core import history as histories
 from rc_import_exporter.core import schedule
 from rc_import_exporter.core.domain import (
-    FEEDS,
     FINISHED,
     IMPORTING_STEPS,
     LOADING_STEPS,
@@ -36,9 +35,10 @@ from rc_import_exporter.core.domain import (
     Success,
     Target,
 )
-from rc_import_exporter.core.history import MOST_TRACKS, Look, Sighting
+from rc_import_exporter.core.history import MOST_TRACKS
 from rc_import_exporter.core.snapshot import History, Record, Snapshot, Track
 from rc_import_exporter.core.store import fold, note_fault
+from rc_import_exporter.core.tracking import Look, Sighting
 from rc_import_exporter.core.verdict import state_of
 from rc_import_exporter.metrics.catalogue import METRICS, PREFIX, MetricKind
 from rc_import_exporter.metrics.exposition import Exposition
@@ -54,7 +54,7 @@ Life = Sequence[Operation]
 
 @st.composite
 def lives(draw: st.DrawFn, name: str, created: float) -> Life:
-    """An operation as servers write it: on through the steps, counts that grow, and perhaps an end before its time.
+    """An operation as servers write it: forward through the steps, with growing counts, and perhaps an early end.
 
     Counts are absent until they are first written.
     """
@@ -73,7 +73,6 @@ def lives(draw: st.DrawFn, name: str, created: float) -> Life:
 
 
 def version(name: str, step: Step, created: float, updated: float, *, counts: Counts) -> Operation:
-    """One version of an operation."""
     return Operation(
         id=name,
         importer="csv",
@@ -87,13 +86,13 @@ def version(name: str, step: Step, created: float, updated: float, *, counts: Co
 
 
 def subset(steps: Iterable[Step]) -> st.SearchStrategy[list[Step]]:
-    """Some of these steps, in one order."""
+    """Some of these steps, in a fixed order."""
     ordered = sorted(steps)
     return st.lists(st.sampled_from(ordered), unique=True, max_size=3).map(sorted)
 
 
 def endings(last: Operation) -> st.SearchStrategy[Life]:
-    """What may follow: nothing, a phase that throws, a restart, or a restart that an import survives for a moment."""
+    """What may follow: nothing, a phase that throws, a restart, or a restart that the import survives for a moment."""
     at = last.updated or 0.0
     failed = replace(last, step=Step.IMPORT_FAILED, updated=at + 3)
     dead = replace(last, valid=False, updated=at + 5)
@@ -109,14 +108,14 @@ def endings(last: Operation) -> st.SearchStrategy[Life]:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> Mapping[str, Life]:
-    """Some operations that began one after the other."""
+    """Operations that began one after the other."""
     starts = sorted(draw(st.lists(st.integers(0, 5000), unique=True, min_size=1, max_size=4)))
     return {f"op{n}": draw(lives(f"op{n}", START + start)) for n, start in enumerate(starts)}
 
 
 @st.composite
 def lookings(draw: st.DrawFn) -> tuple[Mapping[str, Life], Sequence[Look]]:
-    """A world and polls of it: any versions in any order, again and again, through one feed or both."""
+    """A world and polls of it: any versions, in any order, any number of times, through one feed or both."""
     world = draw(worlds())
     every = [operation for life in world.values() for operation in life]
     looks = draw(st.lists(st.lists(st.sampled_from(every), max_size=4), max_size=10))
@@ -124,7 +123,6 @@ def lookings(draw: st.DrawFn) -> tuple[Mapping[str, Life], Sequence[Look]]:
 
 
 def look(shown: Sequence[Operation], now: float, *, listed: bool = True) -> Look:
-    """A poll that showed these versions."""
     return Look(
         sightings=[Sighting(operation=each, state=state_of(each)) for each in shown],
         listed=(*dict.fromkeys(each.id for each in shown), *OTHERS) if listed else None,
@@ -153,7 +151,7 @@ def without_polls(history: History) -> Mapping[str, Track]:
 
 
 def counters(history: History) -> list[int]:
-    """Everything that is published as a counter, in one order."""
+    """All values that are published as counters, in a fixed order."""
     finished = [history.finished.get(outcome, 0) for outcome in FINISHED]
     return [history.started, history.completed, history.failed, *finished]
 
@@ -161,7 +159,7 @@ def counters(history: History) -> list[int]:
 @DEFAULT
 @given(lookings())
 def test_counters_never_fall(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> None:
-    """Whatever is shown, in whatever order."""
+    """Prometheus takes a counter that falls for a restart and adds its whole value again."""
     passed = folded(seen[1])
     for before, after in pairwise(passed):
         assert all(old <= new for old, new in zip(counters(before), counters(after), strict=True))
@@ -170,7 +168,7 @@ def test_counters_never_fall(seen: tuple[Mapping[str, Life], Sequence[Look]]) ->
 @DEFAULT
 @given(lookings())
 def test_each_operation_counts_once(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> None:
-    """As started, and under each outcome; its records no more often than it has them."""
+    """Once as started, at most once for each outcome, and each of its records once."""
     world, looks = seen
     last = folded(looks)[-1]
     most = [max((each.counts.completed or 0 for each in life if each.counts), default=0) for life in world.values()]
@@ -183,10 +181,10 @@ def test_each_operation_counts_once(seen: tuple[Mapping[str, Life], Sequence[Loo
 
 @DEFAULT
 @given(lookings(), st.data())
-def test_what_was_shown_before_changes_nothing(
+def test_a_version_that_is_not_newer_changes_nothing(
     seen: tuple[Mapping[str, Life], Sequence[Look]], data: st.DataObject
 ) -> None:
-    """A version that is older than the one held, or the same, is no news: not to counters, verdicts or dates."""
+    """Both feeds are asked at the same time, and either answer may be the older one."""
     world, looks = seen
     last = folded(looks)[-1]
     stale = [
@@ -206,8 +204,8 @@ def test_what_was_shown_before_changes_nothing(
 
 @DEFAULT
 @given(lookings())
-def test_a_verdict_stays(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> None:
-    """Only an interruption may become something else, once; the instant of finishing stays in any case."""
+def test_a_verdict_stays_unless_it_is_an_interruption(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> None:
+    """Only an interrupted import may still reach its last step. The date of its end stays even then."""
     passed = folded(seen[1])
     for before, after in pairwise(passed):
         for id, track in before.tracks.items():
@@ -221,7 +219,7 @@ def test_a_verdict_stays(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> Non
 @DEFAULT
 @given(lookings())
 def test_last_finished_never_goes_back(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> None:
-    """Except that what an interrupted operation became takes its place."""
+    """Unless an interruption turns out to be something else: then its date goes."""
     passed = folded(seen[1])
     for before, after in pairwise(passed):
         for key, at in before.last_finished.items():
@@ -238,8 +236,9 @@ def test_last_finished_never_goes_back(seen: tuple[Mapping[str, Life], Sequence[
 
 @DEFAULT
 @given(lookings())
-def test_the_current_operation_never_goes_back(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> None:
-    """To an earlier start, as long as the server holds any at all."""
+def test_the_current_operation_never_goes_back_to_an_earlier_start(
+    seen: tuple[Mapping[str, Life], Sequence[Look]],
+) -> None:
     passed = folded(seen[1])
     for before, after in pairwise(passed):
         if before.newest is not None and after.newest is not None:
@@ -248,8 +247,8 @@ def test_the_current_operation_never_goes_back(seen: tuple[Mapping[str, Life], S
 
 @DEFAULT
 @given(worlds(), st.data())
-def test_a_poll_more_or_less_changes_no_start_and_no_record(world: Mapping[str, Life], data: st.DataObject) -> None:
-    """Operations that began after the baseline count as started once, with all their records, seen often or once."""
+def test_the_number_of_polls_does_not_change_what_is_counted(world: Mapping[str, Life], data: st.DataObject) -> None:
+    """A slow exporter must count the same imports as a fast one."""
     ends = [life[-1] for life in world.values()]
     once = folded([look([], START), look(ends, START + 9000)])[-1]
     every = sorted((each for life in world.values() for each in life), key=lambda each: each.updated or 0)
@@ -264,8 +263,8 @@ def test_a_poll_more_or_less_changes_no_start_and_no_record(world: Mapping[str, 
 
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 150), min_size=80, max_size=200))
-def test_forgetting_counts_nothing_again(order: Sequence[int]) -> None:
-    """Of 150 operations only some are remembered; whichever come back, none is counted twice."""
+def test_a_forgotten_operation_is_not_counted_again(order: Sequence[int]) -> None:
+    """The history keeps 64 of these 151 operations, and any of them may show up again."""
     ends = [
         version(f"op{n:03}", Step.DONE, START + n, START + n + 0.5, counts=Counts(total=10, completed=10))
         for n in range(151)
@@ -318,7 +317,7 @@ answers: Mapping[Api, st.SearchStrategy[Answer]] = {
 
 @st.composite
 def results(draw: st.DrawFn, api: Api) -> Result:
-    """Whatever a call can come to."""
+    """Any result of a call."""
     size = draw(st.sampled_from([900, 300_000]))
     exchange = Exchange(api=api, code=200, seconds=0.1, size=size, budget=draw(budgets))
     if draw(st.booleans()):
@@ -333,7 +332,7 @@ def results(draw: st.DrawFn, api: Api) -> Result:
 
 @st.composite
 def polled(draw: st.DrawFn) -> Sequence[Record]:
-    """The records after each of some polls, asked as the schedule would have it; now and then a fault of ours."""
+    """The records after each of some polls, asked when the schedule says so, with a bug in a poll now and then."""
     apis = draw(st.frozensets(st.sampled_from([Api.STATUS, Api.LIST, Api.PROGRESS]), min_size=1))
     records, now = [Record(target=Target(name="acme", url="https://acme", apis=apis))], START
     for _ in range(draw(st.integers(1, 8))):
@@ -355,13 +354,12 @@ def polled(draw: st.DrawFn) -> Sequence[Record]:
 
 
 def page(record: Record, now: float, form: Format) -> str:
-    """The whole page of one workspace."""
     snapshot = Snapshot(build=BUILD, records={record.target.name: record}, configured_at=START)
     return Exposition(process=False).page(snapshot, now, form).decode()
 
 
 def sampled(text: str, form: Format) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """The samples that prometheus-client finds."""
+    """The samples that prometheus-client reads."""
     families = parse_text(text) if form is Format.TEXT else parse_openmetrics(text)  # type: ignore[no-untyped-call]
     return {
         (sample.name.removeprefix(PREFIX), frozenset(sample.labels.items())): sample.value
@@ -375,8 +373,8 @@ COUNTERS: Final = {metric.name for metric in METRICS if metric.kind is MetricKin
 
 @settings(max_examples=30)
 @given(polled())
-def test_any_history_is_a_page_in_both_formats_whose_counters_never_fall(records: Sequence[Record]) -> None:
-    """It renders, parses back alike, and exactly one state, step and outcome is 1 while there is any."""
+def test_any_history_gives_the_same_page_in_both_formats_and_counters_never_fall(records: Sequence[Record]) -> None:
+    """Exactly one state, step and outcome is 1 as long as the data is not stale."""
     before: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for record in records:
         now = (record.last_poll or START) + 1
@@ -393,8 +391,7 @@ def test_any_history_is_a_page_in_both_formats_whose_counters_never_fall(records
 
 @settings(max_examples=30)
 @given(polled())
-def test_up_is_that_the_last_poll_could_tell(records: Sequence[Record]) -> None:
-    """And `last_success` is the latest such poll's end."""
+def test_up_is_1_exactly_if_the_last_poll_told_the_state(records: Sequence[Record]) -> None:
     for before, after in pairwise(records):
         if after.polls == before.polls:
             continue
@@ -405,8 +402,8 @@ def test_up_is_that_the_last_poll_could_tell(records: Sequence[Record]) -> None:
 
 @settings(max_examples=30)
 @given(polled())
-def test_the_next_poll_is_never_in_the_past_nor_out_of_sight(records: Sequence[Record]) -> None:
-    """No sooner than one interval after the last, no later than the longest rest or the limiter's longest wait."""
+def test_the_next_poll_comes_after_one_interval_and_within_ten_minutes(records: Sequence[Record]) -> None:
+    """In these histories the rate limiter asks for ten minutes at most; every other rest is shorter."""
     for record in records[1:]:
         if record.plan is not None and record.last_poll is not None:
             assert record.plan.interval >= record.target.poll_interval
@@ -415,13 +412,7 @@ def test_the_next_poll_is_never_in_the_past_nor_out_of_sight(records: Sequence[R
 
 @settings(max_examples=30)
 @given(polled())
-def test_feeds_are_told_of_only_where_they_were_asked(records: Sequence[Record]) -> None:
-    """Restricted endpoints never appear."""
+def test_only_configured_endpoints_are_published(records: Sequence[Record]) -> None:
     for record in records:
         assert set(record.feeds) <= record.target.apis
         assert {api for api, _ in record.requests} <= record.target.apis
-
-
-def test_every_feed_is_an_endpoint_that_can_be_asked() -> None:
-    """The two that name an operation."""
-    assert set(FEEDS) < set(Api)

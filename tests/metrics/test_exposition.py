@@ -125,7 +125,7 @@ def with_record(snapshot: Snapshot, record: Record) -> Snapshot:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_page_of_four_workspaces_is_the_golden_one(form: Format) -> None:
-    """`python -m tests.pictures` writes the golden pages anew."""
+    """`make generate` writes the golden pages."""
     assert Exposition(process=False).page(four_workspaces(), LATER, form) == GOLDEN[form].read_bytes()
 
 

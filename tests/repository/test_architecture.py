@@ -1,4 +1,4 @@
-"""The design's layers and habits, as far as the source itself shows them."""
+"""The rules of the design that the source shows: layers, sizes, names, immutable data."""
 
 import ast
 import os
@@ -14,6 +14,11 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "rc_import_exporter"
+FOLDERS: Final = sorted(path.parent for path in PACKAGE.rglob("__init__.py"))
+MOST_LINES: Final = 400
+MOST_MODULES: Final = 14
+LONG: Final = frozenset({"catalogue.py"})
+"""Modules that may be longer: the catalogue is a table."""
 
 BREACHES: Final = {
     "core/schedule.py": "import time, prometheus_client, pydantic\n",
@@ -22,11 +27,11 @@ BREACHES: Final = {
     "core/store.py": "import rc_import_exporter.core.journal\n",
     "simulator/breach.py": "import rc_import_exporter.core.schedule\n",
 }
-"""What breaks every contract at once when it is added to a copy of the package."""
+"""Text that breaks every contract when it is added to these modules in a copy of the package."""
 
 
 def modules() -> list[Path]:
-    """Every module of the exporter: the simulator is a server, with a memory and a clock."""
+    """Every module but those of the simulator, which has mutable state and a clock."""
     return sorted(path for path in PACKAGE.rglob("*.py") if "simulator" not in path.parts)
 
 
@@ -38,13 +43,12 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_import_points_down() -> None:
-    """The contracts of pyproject.toml hold."""
     linted = lint_imports(ROOT)
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
 def test_each_contract_notices_a_breach(tmp_path: Path) -> None:
-    """A contract that nothing can break would guard nothing."""
+    """A contract with a wrong module name would never fail."""
     shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for name, source in BREACHES.items():
@@ -55,9 +59,38 @@ def test_each_contract_notices_a_breach(tmp_path: Path) -> None:
     assert [contract["name"] for contract in contracts if f"{contract['name']} BROKEN" not in told] == [], told
 
 
+def test_no_module_is_too_long() -> None:
+    """A module that needs scrolling for minutes has more than one subject."""
+    lengths = {path.relative_to(PACKAGE): len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES and path.name not in LONG} == {}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_a_folder_has_few_modules(folder: Path) -> None:
+    """The list of files should show what the folder does."""
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_MODULES
+
+
+@pytest.mark.parametrize("folder", [path for path in FOLDERS if path != PACKAGE], ids=lambda path: path.name)
+def test_a_folder_says_what_it_may_import(folder: Path) -> None:
+    """A reader of the code does not look into pyproject.toml first."""
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    assert "import" in docstring.lower()
+
+
+def test_no_class_name_is_used_twice() -> None:
+    """A name with two meanings misleads every search."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 @pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_data_is_immutable(module: Path) -> None:
-    """Public dataclasses are frozen and have slots; those of the core are also keyword-only."""
+    """A snapshot that someone changes after it was published would be wrong for every other reader."""
     wanted = {"frozen", "slots", "kw_only"} if module.parent.name == "core" else {"frozen", "slots"}
     tree = ast.parse(module.read_text())
     assert [name for name, on in dataclasses(tree) if not wanted <= on and not name.startswith("_")] == []
@@ -65,20 +98,20 @@ def test_data_is_immutable(module: Path) -> None:
 
 @pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_time_is_data(module: Path) -> None:
-    """No module asks datetime what time it is: `now` is passed in."""
+    """`now` is passed in. Otherwise tests in virtual time would see the real time."""
     calls = [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)]
     asked = [call.lineno for call in calls if isinstance(call.func, ast.Attribute) and asks_the_time(call.func)]
     assert asked == []
 
 
 def asks_the_time(function: ast.Attribute) -> bool:
-    """Whether this is one of datetime's ways to read the clock."""
+    """Whether this function of datetime reads the clock."""
     on_datetime = isinstance(function.value, ast.Name) and function.value.id in {"datetime", "date"}
     return on_datetime and function.attr in {"now", "utcnow", "today"}
 
 
 def dataclasses(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
-    """Each dataclass of a module, and the options that it switches on."""
+    """Each dataclass of a module, and its options that are true."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             options = [each for each in node.decorator_list if ast.unparse(each).startswith("dataclass")]
@@ -86,6 +119,6 @@ def dataclasses(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
 
 
 def switched_on(decorator: ast.expr) -> set[str]:
-    """The keywords that a decorator is called with as true."""
+    """The keywords of a decorator that are true."""
     keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
     return {word.arg for word in keywords if word.arg and ast.unparse(word.value) == "True"}

@@ -1,4 +1,4 @@
-"""What the README tells people to type is understood, and what it shows is true."""
+"""The commands and configurations in the documents work."""
 
 import re
 import shlex
@@ -13,35 +13,37 @@ from rc_import_exporter.config import settings
 from rc_import_exporter.config.settings import OPTIONS
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT / "rc_import_exporter", ROOT / "deploy", ROOT / "grafana")
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(path for folder in FOLDERS for path in folder.rglob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ALL = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
 FENCED = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 BLOCKS = FENCED.findall(README)
-INLINE = re.findall(r"`([^`]+)`", FENCED.sub("", README))
+INLINE = re.findall(r"`([^`\n]+)`", FENCED.sub("", ALL))
 TYPED = sorted(
     {
         part.strip()
-        for text in [*(block for _, block in BLOCKS), *INLINE]
+        for text in [*(block for _, block in FENCED.findall(ALL)), *INLINE]
         for written in text.splitlines()
         for part in written.removeprefix("# ").split("&&")
-        if part.strip().startswith(("rc-import-exporter ", "watch --"))
+        if part.strip().startswith(("rc-import-exporter ", "watch --", "check --"))
     }
 )
 
 
 @pytest.mark.parametrize("typed", TYPED)
 def test_a_command_line_is_understood(typed: str) -> None:
-    """Commands, options and the commands' own flags; `…` stands for a path."""
+    """A flag that does not exist costs the reader the evening. `…` stands for a path."""
     words = shlex.split(typed.removeprefix("rc-import-exporter ").replace("…", "config.yml"))
     assert flags.parse(words, OPTIONS, COMMANDS).command in {"", *(command.name for command in COMMANDS)}
 
 
-def test_the_readme_tells_of_every_command() -> None:
-    """By its name, in a line that can be typed or beside one."""
-    assert [command.name for command in COMMANDS if f"{command.name}" not in README] == []
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_readme_names_every_command(command: flags.Command) -> None:
+    assert re.search(rf"(`|rc-import-exporter |make ){command.name}\b", README)
 
 
 def test_the_configuration_shown_can_be_used(tmp_path: Path) -> None:
-    """With secrets where it says that they are."""
     (shown,) = [block for language, block in BLOCKS if language == "yaml" and "workspaces:" in block]
     for name in re.findall(r"/run/secrets/([\w-]+)", shown):
         (tmp_path / name).write_text(f"{name.replace('-', '')}\n")
@@ -54,15 +56,17 @@ def test_the_configuration_shown_can_be_used(tmp_path: Path) -> None:
 
 
 def test_the_scrape_configuration_shown_finds_the_exporter() -> None:
-    """Where it listens by default."""
     (shown,) = [block for language, block in BLOCKS if language == "yaml" and "scrape_configs:" in block]
     (job,) = yaml.safe_load(shown)["scrape_configs"]
     (default,) = [option.default for option in OPTIONS if option.path == ("web", "listen_address")]
     assert job["static_configs"] == [{"targets": [default]}]
 
 
-def test_what_it_points_to_exists() -> None:
-    """Pictures, folders and files."""
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    paths = re.findall(r"`((?:deploy|grafana|tests)/[\w./-]+)`", README)
-    assert [path for path in links + paths if not (ROOT / path).exists()] == []
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_and_path_exists(document: Path) -> None:
+    """Links are relative to the document, paths in backticks to the top of the checkout."""
+    text = document.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)#\"]+)", text) if "://" not in link]
+    paths = re.findall(r"`((?:deploy|grafana|tests|rc_import_exporter)/[\w./-]+)`", text)
+    assert [link for link in links if not (document.parent / link).exists()] == []
+    assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -1,4 +1,4 @@
-"""What the checkout promises as a whole: locks, documents, the wheel, and what no file of it may hold."""
+"""The checkout as a whole: locks, documents, the wheel, and text that no file may contain."""
 
 import re
 import subprocess
@@ -104,7 +104,7 @@ def needed(requirements: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_pins_every_line_by_version_and_hash(lock: str) -> None:
-    """What is installed is what was locked, wherever it is fetched from."""
+    """Without a hash, an index could serve another file for the same version."""
     assert locked(lock) != []
     loose = [str(requirement) for requirement, hashes in locked(lock) if not hashes or "==" not in str(requirement)]
     assert loose == []
@@ -112,23 +112,22 @@ def test_a_lock_pins_every_line_by_version_and_hash(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_names_no_place(lock: str) -> None:
-    """Neither an address, nor a path, nor an option of an index stands in a lock."""
+    """A lock with the address of an index or a path works on one machine only."""
     words = re.sub(r"#.*", "", (ROOT / lock).read_text()).split()
     assert [word for word in words if "/" in word or (word.startswith("-") and "--hash=" not in word)] == []
 
 
 def test_the_runtime_lock_holds_what_the_exporter_needs_and_nothing_else() -> None:
-    """The container image is installed from it."""
+    """The container image is installed from it: what is too much there is attack surface."""
     assert set(pins("requirements.txt")) == needed(PROJECT["dependencies"])
 
 
 def test_tests_run_on_the_versions_that_the_image_gets() -> None:
-    """The lock for the tests contains the runtime lock."""
+    """Otherwise the tests say nothing about the image."""
     assert pins("requirements.txt").items() <= pins("requirements-test.txt").items()
 
 
 def test_the_locks_satisfy_the_bounds() -> None:
-    """No lock is behind pyproject.toml."""
     versions = {name: pin.removeprefix("==") for name, pin in pins("requirements-test.txt").items()}
     bounds = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
     behind = [str(bound) for bound in bounds if versions.get(canonicalize_name(bound.name), "0") not in bound.specifier]
@@ -137,14 +136,14 @@ def test_the_locks_satisfy_the_bounds() -> None:
 
 @pytest.mark.program("git")
 def test_the_top_level_stays_short() -> None:
-    """A newcomer finds what is expected there, and one lock format."""
+    """A newcomer sees it first. Each file more hides the others."""
     assert {path.relative_to(ROOT).parts[0] for path in files()} - TOP_LEVEL == set()
 
 
 @pytest.mark.program("git")
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_no_file_holds(what: str) -> None:
-    """The tree works anywhere and is finished."""
+    """Each of these works on one machine only, or marks what is not finished."""
     pattern = re.compile(FORBIDDEN[what])
     found = [
         f"{path}:{number}: {line.strip()[:80]}"
@@ -156,24 +155,23 @@ def test_no_file_holds(what: str) -> None:
 
 
 def test_the_changelog_tells_of_this_version() -> None:
-    """The newest heading is the package's version."""
     headings = re.findall(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     assert headings[:1] == [__version__]
 
 
-def test_the_readme_says_what_each_dependency_is_for() -> None:
-    """Its table headed `Dependency` has a row, with a reason, for each in pyproject.toml, and for no other."""
+def test_contributing_says_what_each_dependency_is_for() -> None:
+    """A dependency without a purpose should go."""
     declared = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
-    reasons = readme_table("Dependency")
+    reasons = purposes()
     assert {canonicalize_name(name) for name in reasons} == {canonicalize_name(bound.name) for bound in declared}
     assert [name for name, reason in reasons.items() if not reason] == []
 
 
-def readme_table(heading: str) -> dict[str, str]:
-    """The first two columns of the README's table with this first heading; a cell may name several, by commas."""
-    lines = (ROOT / "README.md").read_text().splitlines()
+def purposes() -> dict[str, str]:
+    """The purpose of each dependency in CONTRIBUTING's table; a cell may name several, separated by commas."""
+    lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
     rows: dict[str, str] = {}
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} "))
+    start = lines.index("| Dependency | purpose |")
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
             break
@@ -183,7 +181,6 @@ def readme_table(heading: str) -> dict[str, str]:
 
 
 def test_every_make_target_that_a_document_names_exists() -> None:
-    """What people are told to type works."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     documents = "\n".join(path.read_text() for path in ROOT.glob("*.md"))
     named = set(re.findall(r"(?:`|^)make ([a-z-]+)", documents, flags=re.MULTILINE))
@@ -191,7 +188,7 @@ def test_every_make_target_that_a_document_names_exists() -> None:
 
 
 def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
-    """Types, pages, licence and command are in it, and nothing beside the package."""
+    """A page or a schema that the wheel lacks fails only after the installation."""
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     built = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
@@ -221,7 +218,7 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
     ids=["a test in CI", "a module in CI", "a test elsewhere"],
 )
 def test_a_skip_fails_in_ci_alone(tmp_path: Path, in_ci: str, source: str) -> None:
-    """A part that is not installed where everything should be is not passed over."""
+    """In CI every program is installed: a skip there means that a test never runs."""
     (tmp_path / "test_it.py").write_text(source)
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "-o", "markers=program(*names): needed"]

@@ -15,11 +15,11 @@ from rc_import_exporter.simulator.server import (
     LoopClock,
     SimulatedServer,
 )
+from tests.support.rig import RECORDINGS
 from tests.support.simulated import (
     LIST,
     NAMES,
     PROGRESS,
-    RECORDINGS,
     STARTED,
     STATES,
     STATUS,

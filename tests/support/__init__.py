@@ -1,1 +1,1 @@
-"""What several tests share: builders of snapshots, servers to test against, clients of foreign programs. No tests."""
+"""What several tests share: builders of snapshots, simulated servers, and wrappers of other programs. No tests."""

@@ -1,7 +1,6 @@
-"""A base image for tests, where none can be pulled: the Python that runs them, with the libraries it needs.
+"""Makes a base image from the Python that runs the tests, so that building the exporter's image pulls nothing.
 
-Used by the tests that build the exporter's image. It is as small as a slim Python, and has of it what matters here:
-python and pip below /usr/local, a shell, CA certificates.
+It is laid out like python:slim: python and pip in /usr/local, a shell, CA certificates.
 """
 
 import shutil
@@ -28,11 +27,11 @@ LEFT_OUT: Final = (
     "turtledemo",
 )
 LOADED_LATER: Final = ("libdl.", "libgcc_s.", "libnss_", "libpthread.", "librt.", "libstdc++.", "libutil.")
-"""What wheels and the resolver of names load."""
+"""Libraries that wheels and the name resolver load at run time, so that `ldd` does not list them."""
 
 
 def lay_out(root: Path) -> None:
-    """Fill a folder with the base image's files."""
+    """Fill a folder with the files of the base image."""
     for folder in (
         "bin",
         "etc/ssl/certs",
@@ -76,7 +75,7 @@ def _put_tools(root: Path) -> Iterable[Path]:
 
 
 def _put_libraries(root: Path, programs: Iterable[Path]) -> None:
-    """Everything that the loader finds for these programs, where it looks whatever their own search path says."""
+    """Copy the libraries of these programs to /lib, where the loader looks whatever the search path of a program is."""
     listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
     words = [word for word in listed.split() if word.startswith("/") and not word.endswith(":")]
     cached = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout

@@ -1,7 +1,7 @@
-"""From a story to the alerts that it sets off: simulated servers, the exporter over HTTP, Prometheus' own rule engine.
+"""Finds the alerts that a story raises, with real parts only: simulated servers, the exporter over HTTP, promtool.
 
-`play` runs exporters in virtual time and scrapes them as Prometheus would; `alerts` hands the series to promtool with
-the shipped rules and gives back what fired, and when. Nothing between the story and the alert is written by hand.
+`play` runs exporters in virtual time and scrapes them as Prometheus would. `alerts` evaluates the shipped rules over
+the scraped series with promtool, and returns what fired and when.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from rc_import_exporter.simulator.server import LoopClock, SimulatedServers
 from tests.support.rig import configure
 
 Sample = float | None
-"""A value, or none where there was no such series in a scrape."""
+"""The value of a series in one scrape, `None` if the page did not have it."""
 
 READ: Final = frozenset(re.findall(r"\brocketchat_import_\w+", yaml.safe_dump([rule for _, rule in rules()])))
-"""The metrics that rules and annotations read."""
+"""The metrics that rules and annotations use."""
 Labels = frozenset[tuple[str, str]]
 
 FOREVER: Final = float("inf")
@@ -39,7 +39,7 @@ _PAIR: Final = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """An exporter that runs from one second to another; one of the same instance after it is its restart."""
+    """An exporter that runs from `starts` to `ends`, in seconds. A later one with the same instance is its restart."""
 
     instance: str = "a"
     starts: float = 0.0
@@ -48,13 +48,13 @@ class Life:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scraped:
-    """The series of a number of scrapes, `interval` seconds apart; instants are seconds since the first."""
+    """The series of several scrapes, which are `interval` seconds apart. Each series has one sample for each scrape."""
 
     interval: float
     series: Mapping[str, Sequence[Sample]]
 
     def every(self, number: int) -> "Scraped":
-        """The same with only every so manieth scrape."""
+        """Only each `number`-th scrape, as a Prometheus with a longer interval would have it."""
         return replace(
             self, interval=self.interval * number, series={key: each[::number] for key, each in self.series.items()}
         )
@@ -62,9 +62,9 @@ class Scraped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fired:
-    """An alert that fired: its name without the prefix, its other labels, when it did first and last, and how often.
+    """An alert that fired: its name without the prefix, and its other labels.
 
-    Instants are seconds, `times` counts how often it began to fire.
+    `first` and `last` are seconds since the first scrape; `times` is how often it began to fire.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Fired:
 
     @property
     def workspace(self) -> str:
-        """The workspace that it is about."""
+        """The workspace of the alert, empty if it has none."""
         return self.labels.get("workspace", "")
 
 
@@ -87,18 +87,18 @@ def play(
     options: Mapping[str, str] | None = None,
     lives: Sequence[Life] = (Life(),),
 ) -> Scraped:
-    """Run exporters of these scripts and scrape each of them every `interval` seconds; options are by dotted path."""
+    """Run exporters of these scripts and scrape each of them every `interval` seconds. Options have dotted names."""
     loop = looptime.new_event_loop(start=0.0, noop_cycles=2)
     try:
-        stage = _Stage(scripts, options or {}, lives)
-        return loop.run_until_complete(stage.scrapes(interval, duration))
+        run = _Run(scripts, options or {}, lives)
+        return loop.run_until_complete(run.scrapes(interval, duration))
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
 
-class _Stage:
-    """Servers, and the exporters that are alive."""
+class _Run:
+    """Simulated servers, and the exporters that run at the moment."""
 
     def __init__(self, scripts: Mapping[str, Script], options: Mapping[str, str], lives: Sequence[Life]) -> None:
         self._scripts = scripts
@@ -108,7 +108,6 @@ class _Stage:
         self._alive: dict[Life, tuple[App, int]] = {}
 
     async def scrapes(self, interval: float, duration: float) -> Scraped:
-        """All of them."""
         count = int(duration // interval) + 1
         series: dict[str, list[Sample]] = {}
         async with AsyncExitStack() as stack:
@@ -151,7 +150,7 @@ class _Stage:
 
 
 def _samples(page: str, target: str, zero: float) -> Iterator[tuple[str, float]]:
-    """The series that rules read, labelled as a scrape labels them, with dates counted from the clock's zero."""
+    """The series that rules use, with the labels that a scrape adds, and dates as seconds since the clock's zero."""
     for line in page.splitlines():
         name = re.split("[{ ]", line, maxsplit=1)[0]
         if name in READ:
@@ -161,7 +160,7 @@ def _samples(page: str, target: str, zero: float) -> Iterator[tuple[str, float]]
 
 
 def alerts(scraped: Scraped, folder: Path) -> list[Fired]:
-    """What fires where the shipped rules are evaluated at each scrape; in the order in which it does."""
+    """The alerts that fire if the shipped rules are evaluated at each scrape, in the order in which they fire."""
     last = (max(len(each) for each in scraped.series.values()) - 1) * scraped.interval
     step = f"{scraped.interval:.0f}s"
     window = f"[{last + scraped.interval:.0f}s:{step}]"
@@ -190,7 +189,7 @@ def alerts(scraped: Scraped, folder: Path) -> list[Fired]:
 
 
 def _ask(scraped: Scraped, exprs: Sequence[str], at: float, folder: Path) -> list[dict[Labels, float]]:
-    """What each expression gives: promtool is told to expect nothing, and says what it got instead."""
+    """The result of each expression. promtool is told to expect none, and its error says what it got instead."""
     case = {
         "rule_files": [str(RULES)],
         "evaluation_interval": f"{scraped.interval:.0f}s",
@@ -217,7 +216,7 @@ def _ask(scraped: Scraped, exprs: Sequence[str], at: float, folder: Path) -> lis
 
 
 def _notation(values: Sequence[Sample]) -> str:
-    """The values as promtool reads them; where a series ends a scrape tells Prometheus so."""
+    """The values in promtool's notation. A series that ends gets the stale marker that Prometheus would write."""
     written = []
     held: Sample = None
     for value, group in groupby(values):

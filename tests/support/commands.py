@@ -1,4 +1,4 @@
-"""What tests of the commands share: simulated servers that real subprocesses can ask, and the configuration of them."""
+"""For tests that run commands as real processes: simulated servers, and the configuration file for them."""
 
 import asyncio
 import json
@@ -16,20 +16,20 @@ from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, Clock, Simu
 
 
 class FromTheFirstCall:
-    """A script that begins when somebody asks for the first time, however long that takes to start."""
+    """A script whose time begins at the first call, so that a slow start of the program does not matter."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self._began: float | None = None
 
     def answer(self, call: Call) -> Answer:
-        """What the script answers, its time counted from the first call."""
+        """The script's answer, with its time counted from the first call."""
         if self._began is None:
             self._began = call.at
         return self._script.answer(replace(call, at=call.at - self._began, started=call.started + self._began))
 
     def limit(self, at: float, /) -> int | None:
-        """Calls in 60 s that the rate limiter allows then."""
+        """The number of calls in 60 s that the rate limiter allows then."""
         return self._script.limit(at - (self._began or at))
 
 
@@ -38,9 +38,9 @@ PROGRAM = (sys.executable, "-m", "rc_import_exporter")
 
 @contextmanager
 def simulated(scripts: Mapping[str, Script], clock: Clock | None = None) -> Iterator[Mapping[str, str]]:
-    """Base URLs of servers that run in a thread of their own until the test is done with them.
+    """The base URLs of servers that run in a thread of their own, in real time, until the block ends.
 
-    It is real time there, and each script begins when it is first asked.
+    Each script begins at its first call.
     """
     loop = asyncio.new_event_loop()
     begun = {name: FromTheFirstCall(script) for name, script in scripts.items()}
@@ -58,7 +58,7 @@ def simulated(scripts: Mapping[str, Script], clock: Clock | None = None) -> Iter
 
 
 def config_file(folder: Path, urls: Mapping[str, str], **options: object) -> str:
-    """The flag for a file with these workspaces, and further options at its top level; JSON is YAML."""
+    """The flag for a file with these workspaces, and more options at its top level. The file is JSON, which is YAML."""
     workspaces = {name: {"url": url, "user_id": USER_ID, "auth_token": AUTH_TOKEN} for name, url in urls.items()}
     path = folder / "config.yml"
     path.write_text(json.dumps({"workspaces": workspaces, **options}))
@@ -66,7 +66,7 @@ def config_file(folder: Path, urls: Mapping[str, str], **options: object) -> str
 
 
 def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """One command line, run to its end."""
+    """Run the exporter with these arguments until it ends."""
     return subprocess.run(
         [*PROGRAM, *words], env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=60
     )

@@ -1,9 +1,10 @@
 """One workspace of each kind that a page can show, and a server that shows them.
 
-`python -m tests.support.gallery` takes the README's pictures of the page again.
+`python -m tests.support.gallery` takes the README's pictures of the page with Chromium.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -137,7 +138,7 @@ def synchronised(name: str, *, failed_ratio: float | None = None) -> Record:
 
 def overdue(name: str) -> Record:
     """A workspace whose last success is longer ago than expected."""
-    record = workspace(name, expect=Expectation(success_every=93_600.0))
+    record = replace(workspace(name, expect=Expectation(success_every=93_600.0)), first_poll=NOW - 100_000.0)
     done = operation(
         "h" * 17, Step.DONE, created=200_000.0, updated=199_000.0, counts=Counts(total=40, completed=40, failed=0)
     )
@@ -259,7 +260,7 @@ def few() -> Snapshot:
 
 
 async def take_pictures() -> None:
-    """Takes the README's pictures."""
+    """Write the README's pictures."""
     async with showing(few()) as shown, chromium() as browser:
         for name, path, scheme in readme_pictures():
             context = await browser.new_context(
@@ -271,5 +272,13 @@ async def take_pictures() -> None:
             await context.close()
 
 
+def main() -> None:
+    """Take the pictures. Without Chromium, say that they stay as they are."""
+    if Path(BROWSER).exists():
+        asyncio.run(take_pictures())
+    else:
+        print(f"{BROWSER} is not installed: the pictures in {PICTURES.name}/ stay as they are.", file=sys.stderr)
+
+
 if __name__ == "__main__":
-    asyncio.run(take_pictures())
+    main()

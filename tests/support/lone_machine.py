@@ -1,7 +1,6 @@
-"""A machine of its own for servers that want fixed ports and names: nothing but loopback, on which all its names are.
+"""An isolated machine for servers that need fixed ports and host names: a network namespace with loopback only.
 
-Used by the tests that start what people deploy with the configuration that people deploy. Needs root, for it is a
-network namespace; what it does to the network is gone with it.
+With it the shipped configurations run unchanged. It needs root. Nothing of it stays when it ends.
 """
 
 import subprocess
@@ -15,7 +14,7 @@ PREPARE: Final = 'ip link set lo up && mount --bind "$0" /etc/hosts && echo read
 
 
 class LoneMachine(AbstractContextManager["LoneMachine"]):
-    """Runs programs that see only each other. `names` are hosts, all of them 127.0.0.1; `folder` keeps their logs."""
+    """Runs programs that see only each other. All hosts in `names` are 127.0.0.1. `folder` gets the programs' logs."""
 
     def __init__(self, folder: Path, names: Sequence[str] = ()) -> None:
         self._folder = folder
@@ -39,24 +38,22 @@ class LoneMachine(AbstractContextManager["LoneMachine"]):
         self._running.close()
 
     def start(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> None:
-        """Starts a program, which ends with the machine; `log` has what it writes."""
+        """Starts a program that ends with the machine. `log` returns its output."""
         with (self._folder / f"{name}.log").open("w") as log:
             program = subprocess.Popen(self._inside(command), env=environment, stdout=log, stderr=subprocess.STDOUT)
         self._running.callback(_end, program)
 
-    def run(
-        self, *command: str, environment: Mapping[str, str] | None = None, check: bool = False
-    ) -> subprocess.CompletedProcess[str]:
-        """How a program ends."""
-        return subprocess.run(self._inside(command), env=environment, capture_output=True, text=True, check=check)
+    def run(self, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs a program until it ends."""
+        return subprocess.run(self._inside(command), env=environment, capture_output=True, text=True, check=False)
 
     def get(self, url: str) -> str | None:
-        """What the address answers with success, or `None`."""
+        """The body of a successful answer, or `None`."""
         ended = self.run("curl", "--silent", "--show-error", "--fail", "--globoff", "--noproxy", "*", url)
         return ended.stdout if ended.returncode == 0 else None
 
     def log(self, name: str) -> str:
-        """What a program that was started has written so far."""
+        """The output so far of a program that was started."""
         return (self._folder / f"{name}.log").read_text()
 
     def _inside(self, command: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Raw peers that tests of the client talk to, and a call that lets no secret be told."""
+"""For tests of the HTTP client: servers that send any bytes, and a call that fails if a secret is logged or shown."""
 
 import asyncio
 import logging
@@ -19,16 +19,16 @@ from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, WallClock
 
 GOOD: Final = b'{"state":"none","success":true}'
 PATIENCE: Final = 0.4
-"""Seconds that a call may take in tests whose server never ends."""
+"""The timeout in seconds of calls to a server that never finishes its answer."""
 LONG: Final = 20.0
-"""Seconds that no test here waits for."""
+"""The timeout in seconds of all other calls; none of them should reach it."""
 CREDENTIALS: Final = Credentials(user_id=USER_ID, auth_token=AUTH_TOKEN)
 SECRETS: Final = (AUTH_TOKEN, USER_ID, "proxy-password")
 
 
 @contextmanager
 def overheard() -> Iterator[StringIO]:
-    """Everything that any library logs meanwhile."""
+    """Everything that any library logs inside the block."""
     log, root = StringIO(), logging.getLogger()
     handler, level = logging.StreamHandler(log), root.level
     root.addHandler(handler)
@@ -50,7 +50,7 @@ async def ask(
     server_name: str | None = None,
     proxy_url: str | None = None,
 ) -> Result:
-    """One call of a session of its own; fails if a secret shows itself."""
+    """One call in a session of its own. Fails if a secret is in the result, in a `repr`, or in the log."""
     access = Access(
         url=url, timeout=patience, max_bytes=max_bytes, tls=tls, server_name=server_name, proxy_url=proxy_url
     )
@@ -63,7 +63,7 @@ async def ask(
 
 
 def reason(result: Result) -> Reason | None:
-    """Why the call failed, `None` where it did not."""
+    """The reason of a failure, `None` for a success."""
     return result.reason if isinstance(result, Failure) else None
 
 
@@ -71,7 +71,7 @@ def reason(result: Result) -> Reason | None:
 async def listening(
     serve: Callable[[StreamReader, StreamWriter], Awaitable[None]], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """The port of a server whose connections `serve` handles, and which are all gone at its end."""
+    """The port of a server whose connections `serve` handles. All of them are closed at the end of the block."""
     writers: list[StreamWriter] = []
 
     async def kept(reader: StreamReader, writer: StreamWriter) -> None:
@@ -89,7 +89,7 @@ async def listening(
 async def speaking(
     speak: Callable[[bytes, StreamWriter], object], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
-    """The URL of a server that lets `speak` write its answer to each request, and then closes the connection."""
+    """The URL of a server that lets `speak` answer each request, and then closes the connection."""
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -102,18 +102,18 @@ async def speaking(
 
 
 def saying(raw: bytes) -> Callable[[bytes, StreamWriter], object]:
-    """The same bytes to everybody."""
+    """Answers every request with the same bytes."""
     return lambda request, writer: writer.write(raw)
 
 
 def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """A response with these headers."""
+    """An HTTP response with this body and these headers."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 def spoilt(name: str) -> Story:
-    """A server whose every answer has this fault."""
+    """A story in which every answer has this fault."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")

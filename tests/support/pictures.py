@@ -1,6 +1,6 @@
-"""Snapshots that tests and the benchmark look at, made the way the exporter makes them: by folding polls.
+"""Snapshots for tests and the benchmark, made as the exporter makes them: by folding polls.
 
-`python -m tests.support.pictures` writes the golden pages anew.
+`python -m tests.support.pictures` writes the golden pages.
 """
 
 from collections.abc import Iterable, Mapping
@@ -51,7 +51,7 @@ def operation(
     updated: float | None = None,
     counts: Counts | None = None,
 ) -> Operation:
-    """An operation of a present-day server; the instants are seconds before `NOW`."""
+    """An operation of a current server. `created` and `updated` are seconds before `NOW`."""
     return Operation(
         id=name,
         importer="slack",
@@ -65,19 +65,18 @@ def operation(
 
 
 def success(api: Api, answer: Answer, seconds: float = 0.02) -> Success:
-    """A call that went well, with the rate limiter's word."""
+    """A call that succeeded, with the headers of the rate limiter."""
     budget = None if api is Api.INFO else Budget(limit=10, remaining=7, reset=NOW + 42.0, wait=42.0)
     return Success(exchange=Exchange(api=api, code=200, seconds=seconds, size=900, budget=budget), answer=answer)
 
 
 def failure(api: Api, reason: Reason, code: int | None = None) -> Failure:
-    """A call that went wrong."""
     exchange = Exchange(api=api, code=code, seconds=10.0 if reason is Reason.TIMEOUT else 0.01)
     return Failure(exchange=exchange, reason=reason, detail="made for a test", by_rocketchat=code is not None)
 
 
 def polled(record: Record, ended: float, *results: Result) -> Record:
-    """The record after a poll that came to these results, and the plan after it."""
+    """The record after a poll with these results, with its next poll 15 s later."""
     poll = Poll(
         started=ended - 0.1,
         ended=ended,
@@ -99,7 +98,7 @@ def picture(records: Iterable[Record], *, exchanges: Iterable[Exchange] = ()) ->
 
 
 def running(name: str, *, polls: int = 2) -> Record:
-    """A workspace in the middle of a large import, both feeds answering, with a history in its list."""
+    """A workspace in the middle of a large import. Both feeds answer, and the list shows two older imports."""
     record = Record(
         target=Target(
             name=name,
@@ -141,7 +140,7 @@ def running(name: str, *, polls: int = 2) -> Record:
 
 
 def finished(name: str) -> Record:
-    """A workspace whose file import rejected users, read by the list alone."""
+    """A workspace whose file import rejected users. Only the list answers."""
     record = Record(target=Target(name=name, url=f"https://{name}.example.org/chat"))
     counts = Counts(total=20, completed=40, failed=3, staged={Kind.USERS: 20})
     for step, at in ((Step.IMPORTING_USERS, 60.0), (Step.DONE, 0.0)):
@@ -156,14 +155,14 @@ def finished(name: str) -> Record:
 
 
 def lost(name: str) -> Record:
-    """A workspace that was importing when its server went away, longer ago than its data is good for."""
+    """A workspace that was importing when its server went away. Its data is stale."""
     record = running(name, polls=1)
     gone = [failure(api, Reason.CONNECTION) for api in (Api.STATUS, Api.LIST)]
     return replace(polled(record, NOW, *gone), last_success=NOW - 600.0)
 
 
 def untouched(name: str) -> Record:
-    """A workspace into which nothing was ever imported."""
+    """A workspace without any import."""
     return polled(
         Record(target=Target(name=name, url=f"http://{name}.example.org:3000")),
         NOW,
@@ -173,7 +172,7 @@ def untouched(name: str) -> Record:
 
 
 def four_workspaces() -> Snapshot:
-    """One of each, with some requests behind them."""
+    """One workspace of each kind above, and some requests."""
     exchanges = [
         Exchange(api=api, code=200, seconds=seconds) for api in Api for seconds in (0.004, 0.02, 0.02, 0.75, 60.0)
     ]

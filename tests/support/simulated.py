@@ -1,11 +1,10 @@
-"""What tests of the simulator share: what was recorded, and how to ask a script or a server."""
+"""For tests of the simulator: the recordings, and functions that ask a script or a server."""
 
 import asyncio
 import json
 import math
 from datetime import datetime
 from itertools import groupby
-from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -13,13 +12,9 @@ import aiohttp
 from rc_import_exporter.simulator.importer import Document
 from rc_import_exporter.simulator.scenario import Story
 from rc_import_exporter.simulator.script import Call, Outage, Reply, Script
-from rc_import_exporter.simulator.server import (
-    AUTH_TOKEN,
-    USER_ID,
-    SimulatedServer,
-)
+from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServer
+from tests.support.rig import RECORDINGS
 
-RECORDINGS: Final = Path(__file__).parents[1] / "recordings"
 NAMES: Final = sorted(path.stem for path in RECORDINGS.glob("*.json"))
 STATUS: Final = "import.status"
 LIST: Final = "getLatestImportOperations"
@@ -40,11 +35,11 @@ STATES: Final = (
     ("import_cancelled", "canceled", "error"),
     ("importing_polls", None, "error"),
 )
-"""Each step with the state of a valid and of an invalid operation, as the server's own table has them."""
+"""Each step, with the state that Rocket.Chat gives a valid and an invalid operation in it."""
 
 
 def member(value: object, *path: str | int) -> object:
-    """What stands in a JSON value at this path."""
+    """The part of a JSON value at this path."""
     for key in path:
         if isinstance(key, str):
             assert isinstance(value, dict)
@@ -62,27 +57,27 @@ def items(value: object) -> list[object]:
 
 
 def reply_of(script: Script, endpoint: str, at: float = 0.0, *, authenticated: bool = True) -> Reply:
-    """What the script answers, without a socket between."""
+    """The script's answer, without a server."""
     answer = script.answer(Call(endpoint=endpoint, at=at, started=STARTED, authenticated=authenticated))
     assert isinstance(answer, Reply)
     return answer
 
 
 def body_of(script: Script, endpoint: str, at: float = 0.0) -> object:
-    """The JSON that the script answers."""
+    """The JSON of the script's answer."""
     body: object = json.loads(reply_of(script, endpoint, at).body)
     return body
 
 
 def newest(story: Story, at: float) -> Document:
-    """The story's newest operation, where there is one."""
+    """The story's newest operation."""
     document = story.newest(at)
     assert document is not None
     return document
 
 
 def states(story: Story, until: float, step: float = 0.5) -> list[object]:
-    """What someone sees who asks `import.status` that often: each state, or outage, once."""
+    """The states and outages that a client sees if it asks `import.status` every `step` seconds, each once in a row."""
     seen: list[object] = []
     for turn in range(math.ceil(until / step)):
         answer = story.answer(Call(endpoint=STATUS, at=turn * step, started=STARTED))
@@ -93,7 +88,7 @@ def states(story: Story, until: float, step: float = 0.5) -> list[object]:
 async def ask(
     url: str, path: str, *, credentials: dict[str, str] | None = None, method: str = "GET"
 ) -> tuple[int, dict[str, str], bytes]:
-    """One request on a connection of its own: status, headers with small letters, and body."""
+    """One request on a connection of its own: status, headers with lower-case names, and body."""
     presented = CREDENTIALS if credentials is None else credentials
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
@@ -104,26 +99,26 @@ async def ask(
 
 
 def recorded(name: str) -> dict[str, object]:
-    """A recording's file."""
+    """The content of a recording."""
     value: object = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
     assert isinstance(value, dict)
     return value
 
 
 async def until(server: SimulatedServer, at: float) -> None:
-    """Sleep until that instant of the script, and the millisecond that no rounding may be short of."""
+    """Sleep until that second of the script, and a millisecond longer, so that rounding cannot end it too early."""
     await asyncio.sleep(max(0.0, at + 1e-3 - server.at))
 
 
 def undated(value: object) -> object:
-    """The value without what moves when a recording is played."""
+    """The value without its dates, which change when a recording is played."""
     if isinstance(value, dict):
         return {key: undated(item) for key, item in value.items() if key not in {"ts", "_updatedAt"}}
     return [undated(item) for item in value] if isinstance(value, list) else value
 
 
 def dates(value: object) -> list[object]:
-    """What moves when a recording is played, in the order of the body."""
+    """The dates of the value, which change when a recording is played, in the order of the body."""
     if isinstance(value, dict):
         return [date for key in ("ts", "_updatedAt") if (date := value.get(key))] + dates(list(value.values()))
     return [date for item in value for date in dates(item)] if isinstance(value, list) else []
