@@ -59,13 +59,16 @@ class Look:
     at: float
     status: Operation | None
     listed: Sequence[Operation] | None
+    status_first: bool
     answered: bool
     record: Record
 
     @property
     def shown(self) -> Sequence[Operation]:
-        """Every operation as an answer showed it."""
-        return [*([self.status] if self.status is not None else []), *(self.listed or ())]
+        """Every operation that an answer showed, as the later one did."""
+        named = [] if self.status is None else [self.status]
+        answers = [named, self.listed or ()] if self.status_first else [self.listed or (), named]
+        return list({doc.id: doc for answer in answers for doc in answer}.values())
 
 
 class Database:
@@ -205,11 +208,13 @@ class _Eyes:
             poll = self._poll([*results, self._ask(Api.PROGRESS, now)], now)
             after = fold(record, poll)
         answers = [result.answer for result in poll.results if isinstance(result, Success)]
+        took = {result.exchange.api: result.exchange.seconds for result in poll.results}
         return Look(
             poll=poll,
             at=now,
             status=next((each.operation for each in answers if isinstance(each, StatusAnswer)), None),
             listed=next((each.operations for each in answers if isinstance(each, ListAnswer)), None),
+            status_first=took.get(Api.STATUS, 0.0) < took.get(Api.LIST, 0.0),
             answered=poll.answered,
             record=after,
         )

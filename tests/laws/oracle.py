@@ -262,14 +262,13 @@ class Oracle:
 
     def _now(self, look: Look) -> Iterator[Finding]:
         now, record = look.poll.ended, look.record
-        shown = look.listed if look.listed is not None else look.shown if look.answered else None
 
         def found(row: Row, id: str, *, wrong: bool, text: str = "") -> Finding:
             kind = self.seen[id].kind if id in self.seen else Kind.FOLLOWED
             return Finding(row=row, kind=kind, id=id, at=now, wrong=wrong, text=text)
 
-        if shown is not None:
-            self._unsafe = any(doc.valid and doc.step in LOADING_STEPS | IMPORTING_STEPS for doc in shown)
+        if look.answered:
+            self._unsafe = any(doc.valid and doc.step in LOADING_STEPS | IMPORTING_STEPS for doc in look.shown)
         if self._unsafe:
             yield found(Row.RESTART, "", wrong=record.restart_safe(now) is True)
         counters = _counters(record)
@@ -313,8 +312,7 @@ class Oracle:
             stall = there - (said.moved - self._clock)
             off = min(abs(stall - (now - each)) for each in moved)
             yield found(Row.STALL, truth.id, wrong=off > self.tolerance, text=f"{stall:.1f} off by {off:.1f} s")
-        course = truth.course
-        if truth.ending is Ending.WELL and not course.deselected and not course.attachments and truth.whole:
+        if truth.ending is Ending.WELL and truth.course.even and truth.whole:
             left = progress.seconds_left(track, look.record.server_time(now))
             if left is not None:
                 real = max(0.0, truth.whole - now)

@@ -79,6 +79,13 @@ class Course:
         """Seconds of importing."""
         return sum(seconds for phase in self.phases for seconds, _, _ in phase.batches)
 
+    @property
+    def even(self) -> bool:
+        """Whether it moves so evenly that its end can be foretold."""
+        took = [seconds for phase in self.phases for seconds, _, _ in phase.batches]
+        smooth = max(took, default=0.0) <= 3 * min(took[:-1], default=0.0)
+        return len(self.phases) == 1 and smooth and not self.deselected and not self.attachments
+
 
 @dataclass(slots=True, kw_only=True)
 class Truth:
