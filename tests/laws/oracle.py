@@ -195,10 +195,12 @@ class Oracle:
         return seen.cut or (not seen.sealed and self._stamped_by(seen) != "ended before")
 
     def _could_be_well(self, seen: Seen) -> bool:
-        """Whether what was cut off looked like one that ended well: done, with all its records."""
+        """Whether what was cut off looked like one that ended well: done, with all its records or a telling date."""
         ended = seen.ended
         if seen.cut or ended is None or ended.step is not Step.DONE or self._stamped_by(seen) == "replaced":
             return False
+        if self._stamped_by(seen) == "ended before":
+            return True
         counts = ended.counts
         return counts is None or counts.processed >= (counts.total or 0)
 
@@ -284,7 +286,7 @@ class Oracle:
         yield from self._current(look, doc, found)
         if self.world.clocks_agree and doc.created is not None and not truth.restored:
             age = published("operation_age_seconds", record, now)
-            wrong = age is not None and abs(age - max(0.0, now + self._clock - doc.created)) > self._slack
+            wrong = age is not None and abs(age - max(0.0, now + self._clock - doc.created)) > self._slack + 1
             yield found(Row.AGE, doc.id, wrong=wrong, text=f"{age}")
         if not truth.restored and observation.track.outcome in (Outcome.WAITING, Outcome.RUNNING, Outcome.LOADING):
             yield from self._under_way(look, observation.track, truth, found)

@@ -324,7 +324,7 @@ class Servers:
 
     def _killed(self, truth: Truth) -> None:
         truth.dead = self.now
-        truth.ended = (self.now, self.now)
+        truth.ended = (truth.invalid or self.now, self.now)
         truth.blames.add(Blame.CRASH)
         truth.ending = Ending.CUT_LOADING if truth.run_started is None else Ending.CUT
         self._stop(truth)
