@@ -9,7 +9,7 @@ from rc_import_exporter.core.domain import Outcome
 from rc_import_exporter.core.snapshot import Cause, Moment, Record, Track
 from rc_import_exporter.core.verdict import sentence
 from rc_import_exporter.metrics.catalogue import METRICS, WorkspaceMetric
-from tests.laws.server_model import Blame
+from tests.laws.server_truth import Blame
 
 
 class Kind(StrEnum):

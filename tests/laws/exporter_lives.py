@@ -29,7 +29,7 @@ from rc_import_exporter.core.domain import (
 )
 from rc_import_exporter.core.snapshot import Record
 from rc_import_exporter.core.store import fold
-from tests.laws.server_model import START, Outage
+from tests.laws.server_truth import START, Outage
 from tests.laws.server_worlds import World, spread_evenly
 
 MOST_POLLS: Final = 150

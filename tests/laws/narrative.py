@@ -8,7 +8,7 @@ from rc_import_exporter.core.snapshot import Moment
 from tests.laws.claims import said_of
 from tests.laws.exporter_lives import Look, live, random_exporters
 from tests.laws.oracle import Oracle
-from tests.laws.server_model import START, Truth
+from tests.laws.server_truth import START, Truth
 from tests.laws.server_worlds import World, random_world
 from tests.laws.tally import tally
 

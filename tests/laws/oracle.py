@@ -31,7 +31,7 @@ from tests.laws.claims import (
     said_of,
 )
 from tests.laws.exporter_lives import LISTED, Exporter, Look
-from tests.laws.server_model import Ending, Truth
+from tests.laws.server_truth import Ending, Truth
 from tests.laws.server_worlds import World
 
 SAME_MOMENT: Final = 0.02

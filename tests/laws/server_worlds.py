@@ -7,14 +7,14 @@ from random import Random
 from typing import Final
 
 from rc_import_exporter.core.domain import Counts, Operation, Reason, Step
-from tests.laws.server_model import (
+from tests.laws.server_model import Servers
+from tests.laws.server_truth import (
     START,
     Blame,
     Course,
     Ending,
     Outage,
     Phase,
-    Servers,
     Site,
     Truth,
     staged,

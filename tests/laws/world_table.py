@@ -1,6 +1,5 @@
 """The table of what was stated in many worlds, and how much of it was wrong."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -30,7 +29,6 @@ class Table:
     worlds: int = 0
     lives: int = 0
     polls: int = 0
-    causes: Counter[str] = field(default_factory=Counter)
 
     def cell(self, row: Row, kind: Kind) -> Cell:
         """The cell, which may be empty."""
