@@ -38,7 +38,7 @@ NEVER: Final = (
     Row.LAST_DURATION,
     Row.REPAIRED,
 )
-SELDOM: Final = {Row.CAUSE: 0.03, Row.END_BOUNDS: 0.005, Row.LEFT: 0.03, Row.UNREPAIRED: 0.002}
+SELDOM: Final = {Row.CAUSE: 0.03, Row.END_BOUNDS: 0.005, Row.LEFT: 0.05, Row.UNREPAIRED: 0.002}
 """What is told by the likeliest explanation, and the share in which another one was true."""
 
 
