@@ -3,16 +3,14 @@
 from typing import Final
 
 from grafana.frame import (
-    DATA_SOURCE_VARIABLE,
     EXPORTER_VARIABLE,
+    FOR_MANY,
     IMPORT,
     IMPORTS,
-    INSTANCE,
-    JOB,
     OUTWARD,
+    PLACE,
     TO_EXPORTER,
     TO_IMPORT,
-    WORKSPACE,
     chosen,
 )
 from grafana.panels import DEFAULT, Board, Column, Panel, Query, Section, renamed
@@ -22,14 +20,20 @@ from grafana.queries import (
     FRAGILE,
     OUTCOME,
     PROGRESS,
+    RUN_AGE,
     RUNNING,
     SCRAPED,
     SUCCESSES,
     TROUBLED,
+    WORKSPACE_LABELS,
+    as_shown,
     each,
     is_one_of,
     one_of,
+    our_milliseconds,
     series,
+    since,
+    since_of_importer,
     where,
 )
 from grafana.words import (
@@ -44,13 +48,19 @@ from grafana.words import (
 from rc_import_exporter.core import advice
 from rc_import_exporter.core.domain import Outcome
 
-_INFRASTRUCTURE: Final = "__name__|job|instance|url|endpoint|namespace|pod|container|service|node|prometheus"
+_INFRASTRUCTURE: Final = (
+    "__.*|exported_.*|.*replica.*|cluster|cluster_name|container|endpoint|host|hostname|instance|job|k8s_.*|namespace"
+    "|node|nodename|pod|pod_.*|prometheus|receive|scrape_.*|service|shard|tenant_id|url"
+)
+"""Labels that Prometheus, Thanos or Mimir add to all series."""
 _LABEL: Final = chosen(
     "label",
     "Filter by label",
     "A label from the workspaces' configuration, such as team or tenant.",
-    f"label_names({series('workspace_info', selector=SCRAPED)})",
+    "label_names(rocketchat_import_workspace_info)",
     multi=False,
+    everything="workspace",
+    current="workspace",
     regex=f"/^(?!(?:{_INFRASTRUCTURE})$).*$/",
 )
 _VALUE: Final = chosen(
@@ -59,14 +69,14 @@ _VALUE: Final = chosen(
     "The values of that label to show.",
     f"label_values({series('workspace_info', selector=SCRAPED)}, $label)",
 )
-_LOST: Final = f"{each('up')} == 0 unless on (workspace) {each('outcome')}"
+_LOST: Final = f"{each('up')} == 0 unless on ({WORKSPACE_LABELS}) {each('outcome')}"
 _OUTCOME_HELD: Final = f"{each('outcome', 'outcome')} == 1"
-_FILTER: Final = "max by (workspace) (" + series("workspace_info", '$label=~"$value"') + ")"
+_FILTER: Final = f"max by ({WORKSPACE_LABELS}) (" + series("workspace_info", '$label=~"$value"') + ")"
 
 
 def _filtered(expr: str) -> str:
     """Only the workspaces whose label has a selected value. Only `workspace_info` has the configured labels."""
-    return f"({expr})\nand on (workspace) {_FILTER}"
+    return f"({expr})\nand on ({WORKSPACE_LABELS}) {_FILTER}"
 
 
 def _stat(title: str, description: str, condition: str, color: str) -> Panel:
@@ -88,7 +98,7 @@ _COUNTS: Final = Section(
     panels=[
         _stat(
             "Need attention",
-            "Workspaces whose newest import failed, was cut off or is incomplete.",
+            "Workspaces whose newest import failed or was cut off, or where nobody saw whether it was.",
             TROUBLED,
             VERMILION,
         ),
@@ -124,7 +134,7 @@ _TO_ONE: Final = (
     "Open this import",
     (
         f"/d/{IMPORT}?var-datasource=${{datasource}}&var-workspace=${{__value.text}}&var-"
-        f"exporter=${{exporter}}&${{__url_time_range}}"
+        f"exporter=${{exporter}}&${{cluster:queryparam}}&${{namespace:queryparam}}&${{__url_time_range}}"
     ),
 )
 
@@ -139,7 +149,7 @@ def _table(*parts: tuple[Column, str]) -> tuple[list[Column], list[Query]]:
 
 
 _COLUMNS, _QUERIES = _table(
-    (Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=230), OUTCOME),
+    (Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=180), OUTCOME),
     (
         Column(
             source="B",
@@ -159,12 +169,12 @@ _COLUMNS, _QUERIES = _table(
         each("operation_records_failed"),
     ),
     (
-        Column(source="E", title="Last progress", unit="dateTimeFromNow", width=130),
-        f"{each('operation_progress_timestamp_seconds')} * 1000",
+        Column(source="E", title="Last progress", unit="dateTimeFromNow", width=160, align="left"),
+        our_milliseconds("operation_progress_timestamp_seconds"),
     ),
     (
-        Column(source="F", title="Last success", unit="dateTimeFromNow", width=130),
-        f"{each(_LAST_SUCCESS[0], matchers=_LAST_SUCCESS[1:])} * 1000",
+        Column(source="F", title="Last success", unit="dateTimeFromNow", width=160, align="left"),
+        our_milliseconds(*_LAST_SUCCESS),
     ),
     (
         Column(
@@ -187,7 +197,10 @@ _COLUMNS, _QUERIES = _table(
         ),
         each("up"),
     ),
-    (Column(source="version", title="Server", width=75), f"topk by (workspace) (1, {each('server_info', 'version')})"),
+    (
+        Column(source="version", title="Server", width=75),
+        f"topk by ({WORKSPACE_LABELS}) (1, {each('server_info', 'version')})",
+    ),
 )
 
 _WORKSPACES: Final = Section(
@@ -197,12 +210,16 @@ _WORKSPACES: Final = Section(
             title="Newest import of each workspace",
             description=(
                 "The worst outcome first. A workspace's name links to its own dashboard. The funnel of a column "
-                "filters the list. A cell is empty if there is no value: no progress before an import is loaded, or no "
+                "filters the list. A dash is no value: no progress before an import is loaded, or no "
                 "success yet."
             ),
             size=(24, 15),
             queries=_QUERIES,
-            columns=[Column(source="workspace", title="Workspace", link=_TO_ONE, cell="color-text"), *_COLUMNS],
+            columns=[
+                Column(source="workspace", title="Workspace", link=_TO_ONE, cell="color-text"),
+                *PLACE,
+                *_COLUMNS,
+            ],
             custom={"filterable": True},
             sort="Outcome",
             nothing="No workspace matches the filters, or Prometheus scrapes no exporter",
@@ -214,7 +231,7 @@ _WORKSPACES: Final = Section(
             size=(24, 8),
             queries=[
                 Query(
-                    expr=f"count by (outcome) ({_filtered(_OUTCOME_HELD)})",
+                    expr=f"count by (outcome) ({as_shown(_filtered(_OUTCOME_HELD))})",
                     legend="{{outcome}}",
                     range=True,
                 ),
@@ -244,8 +261,8 @@ _WORKSPACES: Final = Section(
 def _expected(name: str) -> str:
     """The expectation for the newest import of a workspace: one for any importer, or for the import's own importer."""
     by_importer = each(name, "importer", matchers=[_SOME])
-    of_this = f"{by_importer} and on (workspace, importer) {each('operation_info', 'importer')}"
-    return f"({each(name, matchers=[_ANY])} or max by (workspace) ({of_this}))"
+    of_this = f"{by_importer} and on ({WORKSPACE_LABELS}, importer) {each('operation_info', 'importer')}"
+    return f"({each(name, matchers=[_ANY])} or max by ({WORKSPACE_LABELS}) ({of_this}))"
 
 
 def _since_success() -> str:
@@ -254,10 +271,10 @@ def _since_success() -> str:
     interval = "expected_success_interval_seconds"
     every = each(interval, matchers=[_ANY])
     every_of_it = each(interval, "importer", matchers=[_SOME])
-    since, since_of_it = each(name, matchers=[matcher]), each(name, "importer", matchers=[matcher])
     return (
-        f"(time() - {since}) / {every}\n"
-        f"or max by (workspace) ((time() - {since_of_it}) / on (workspace, importer) {every_of_it})"
+        f"{since(name, matcher)} / {every}\n"
+        f"or max by ({WORKSPACE_LABELS}) "
+        f"({since_of_importer(name, matcher)} / on ({WORKSPACE_LABELS}, importer) {every_of_it})"
     )
 
 
@@ -277,15 +294,12 @@ _EXPECTING: Final = " or ".join(
 """The workspaces with an expectation."""
 
 _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
-    (Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=230), where(OUTCOME, _EXPECTING)),
+    (Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=180), where(OUTCOME, _EXPECTING)),
     (Column(source="B", title="Data age", unit="dtdurations", decimals=0, width=105), where(DATA_AGE, _EXPECTING)),
     (_share("Time since success", "C"), _since_success()),
     (
         _share("Running time", "D"),
-        (
-            f"(time() - {where(each('operation_run_started_timestamp_seconds'), RUNNING)}) / "
-            f"{_expected('expected_run_seconds')}"
-        ),
+        (f"{where(RUN_AGE, RUNNING)} / {_expected('expected_run_seconds')}"),
     ),
     (
         _share("Rejected", "E"),
@@ -321,6 +335,7 @@ _EXPECTATIONS: Final = Section(
             queries=_EXPECTED_QUERIES,
             columns=[
                 Column(source="workspace", title="Workspace", link=_TO_ONE, cell="color-text"),
+                *PLACE,
                 *_EXPECTED_COLUMNS,
             ],
             sort="Time since success",
@@ -334,7 +349,7 @@ BOARD: Final = Board(
     title="Rocket.Chat imports, all workspaces",
     description="Which workspace needs attention?",
     since="24h",
-    variables=[DATA_SOURCE_VARIABLE, JOB, INSTANCE, WORKSPACE, _LABEL, _VALUE, EXPORTER_VARIABLE],
+    variables=[*FOR_MANY, _LABEL, _VALUE, EXPORTER_VARIABLE],
     links=[TO_IMPORT, TO_EXPORTER, *OUTWARD],
     annotations=(),
     sections=[_COUNTS, _WORKSPACES, _EXPECTATIONS],

@@ -3,18 +3,16 @@
 from typing import Final
 
 from grafana.frame import (
-    DATA_SOURCE_VARIABLE,
     EXPORTER,
     EXPORTER_VARIABLE,
-    INSTANCE,
-    JOB,
+    FOR_MANY,
     OUTWARD,
+    PLACE,
     TO_IMPORT,
     TO_IMPORTS,
-    WORKSPACE,
 )
 from grafana.panels import DEFAULT, Board, Column, Panel, Query, Section, colored
-from grafana.queries import DATA_AGE, SCRAPED, each, series
+from grafana.queries import DATA_AGE, EXPORTER_LABELS, NAME, SCRAPED, WORKSPACE_LABELS, each, series
 from grafana.words import BLUE, DEEP_BLUE, GREY, ORANGE, REASONS, SKY, VERMILION, values
 
 _NO_EXPORTER: Final = "Prometheus scrapes no exporter"
@@ -24,7 +22,7 @@ _COUNT: Final = f"rate({series('exporter_request_duration_seconds_count', select
 
 
 _BUILD: Final = series("exporter_build_info", selector=SCRAPED)
-_OURS: Final = f"and on (job, instance) {_BUILD}"
+_OURS: Final = f"and on ({EXPORTER_LABELS}) {_BUILD}"
 """Limits metrics that any process can have to those of exporters."""
 
 
@@ -53,7 +51,7 @@ _NOW: Final = Section(
             size=(5, 4),
             queries=[Query(expr=f"max({DATA_AGE})")],
             unit="dtdurations",
-            decimals=1,
+            decimals=0,
             steps=[(None, DEFAULT), (120, ORANGE), (180, VERMILION)],
             nothing="No state read yet",
         ),
@@ -67,7 +65,7 @@ _NOW: Final = Section(
             size=(5, 4),
             queries=[Query(expr=f"max(clamp_min(time() - {each('exporter_next_poll_timestamp_seconds')}, 0))")],
             unit="dtdurations",
-            decimals=1,
+            decimals=0,
             steps=[(None, DEFAULT), (60, ORANGE), (120, VERMILION)],
             nothing="No poll yet",
         ),
@@ -191,7 +189,7 @@ _POLLS: Final = Section(
             title="Data age",
             description=("Time since the last poll that read the state, for the 20 workspaces with the oldest data."),
             size=(12, 8),
-            queries=[Query(expr=f"topk(20, {DATA_AGE})", legend="{{workspace}}", range=True)],
+            queries=[Query(expr=f"topk(20, {DATA_AGE})", legend=NAME, range=True)],
             unit="s",
             custom={"thresholdsStyle": {"mode": "line"}},
             steps=[(None, "transparent"), (180, VERMILION)],
@@ -204,9 +202,7 @@ _POLLS: Final = Section(
                 "Time from one poll to the next, for the 20 workspaces with the longest. It grows while polls fail."
             ),
             size=(12, 8),
-            queries=[
-                Query(expr=f"topk(20, {each('exporter_poll_interval_seconds')})", legend="{{workspace}}", range=True)
-            ],
+            queries=[Query(expr=f"topk(20, {each('exporter_poll_interval_seconds')})", legend=NAME, range=True)],
             unit="s",
             custom={"lineInterpolation": "stepAfter"},
             nothing="No poll in this time range",
@@ -216,7 +212,7 @@ _POLLS: Final = Section(
             title="API access by workspace",
             description=(
                 "For each endpoint, whether the last call succeeded, the reason if it failed, and when the window of "
-                "the rate limit ends by the server's clock. A cell is empty if the endpoint does not fail or is not "
+                "the rate limit ends by the server's clock. A dash means that the endpoint does not fail or is not "
                 "limited."
             ),
             size=(24, 9),
@@ -224,9 +220,12 @@ _POLLS: Final = Section(
                 Query(expr=each("api_up", "api"), table=True),
                 Query(expr=each("failing", "api", "reason"), table=True),
                 Query(expr=f"{each('exporter_rate_limit_reset_timestamp_seconds', 'api')} * 1000", table=True),
-                Query(expr=f"{each('api_up', 'api')} * 0 + on (workspace) group_left () {each('up')}", table=True),
+                Query(
+                    expr=f"{each('api_up', 'api')} * 0 + on ({WORKSPACE_LABELS}) group_left () {each('up')}", table=True
+                ),
             ],
             columns=[
+                *PLACE,
                 Column(source="workspace", title="Workspace"),
                 Column(source="api", title="Endpoint"),
                 Column(
@@ -260,11 +259,14 @@ _POLLS: Final = Section(
             queries=[
                 Query(expr=f"{each('last_poll_timestamp_seconds')} * 1000", table=True),
                 Query(expr=f"{each('exporter_credentials_last_load_timestamp_seconds')} * 1000", table=True),
+                Query(expr=each("server_clock_offset_seconds"), table=True),
             ],
             columns=[
+                *PLACE,
                 Column(source="workspace", title="Workspace"),
                 Column(source="A", title="Last poll", unit="time:MMM D, HH:mm:ss"),
                 Column(source="B", title="Credentials read", unit="time:MMM D, HH:mm:ss"),
+                Column(source="C", title="Clock offset", unit="s", decimals=0),
             ],
             sort="Last poll",
             descending=False,
@@ -277,12 +279,15 @@ _POLLS: Final = Section(
             size=(24, 11),
             queries=[
                 Query(
-                    expr=(f"round(sum(max by (workspace) (increase({series('operations_started_total')}[$__range]))))"),
+                    expr=(
+                        f"round(sum(max by ({WORKSPACE_LABELS}) ("
+                        f"increase({series('operations_started_total')}[$__range]))))"
+                    ),
                     legend="imports created",
                 ),
                 Query(
                     expr=(
-                        "round(sum by (state) (max by (workspace, state) "
+                        f"round(sum by (state) (max by ({WORKSPACE_LABELS}, state) "
                         f"(increase({series('state_transitions_total')}[$__range])))) > 0"
                     ),
                     legend="to {{state}}",
@@ -341,10 +346,10 @@ _PROCESS: Final = Section(
             size=(24, 5),
             queries=[
                 Query(
-                    expr=f"max by (job, instance, version, revision, pythonversion) ({_BUILD})",
+                    expr=f"max by ({EXPORTER_LABELS}, version, revision, pythonversion) ({_BUILD})",
                     table=True,
                 ),
-                Query(expr=f"max by (job, instance) ({_process('process_start_time_seconds')}) * 1000", table=True),
+                Query(expr=f"max by ({EXPORTER_LABELS}) ({_process('process_start_time_seconds')}) * 1000", table=True),
             ],
             columns=[
                 Column(
@@ -353,6 +358,7 @@ _PROCESS: Final = Section(
                     link=("The exporter's page", "http://${__value.text}/"),
                     cell="color-text",
                 ),
+                *PLACE,
                 Column(source="job", title="Job"),
                 Column(source="version", title="Version"),
                 Column(source="revision", title="Revision"),
@@ -369,7 +375,7 @@ BOARD: Final = Board(
     title="Rocket.Chat import exporter",
     description="Does the exporter reach every workspace, in time and within the rate limits?",
     since="3h",
-    variables=[DATA_SOURCE_VARIABLE, JOB, INSTANCE, WORKSPACE, EXPORTER_VARIABLE],
+    variables=[*FOR_MANY, EXPORTER_VARIABLE],
     links=[TO_IMPORTS, TO_IMPORT, *OUTWARD],
     annotations=(),
     sections=[_NOW, _POLLS, _PROCESS],

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from grafana.panels import DATA_SOURCE, Annotation, Json
-from grafana.queries import SCRAPED, each, series
+from grafana.panels import DATA_SOURCE, Annotation, Column, Json
+from grafana.queries import IN_CLUSTER, IN_NAMESPACE, OF_JOB, SCRAPED, each, our_milliseconds, series
 from grafana.words import BLUE, DEEP_BLUE, SLATE
 from rc_import_exporter.core import advice
 
@@ -13,8 +13,6 @@ EXPORTER: Final = "rocketchat-import-exporter"
 
 EXPORTER_PAGE: Final = "${exporter:raw}/"
 RUNBOOK: Final = "${exporter:raw}/runbook"
-
-_EVERYTHING: Final[Json] = {"selected": True, "text": ["All"], "value": ["$__all"]}
 
 DATA_SOURCE_VARIABLE: Final[Json] = {
     "type": "datasource",
@@ -43,11 +41,23 @@ EXPORTER_VARIABLE: Final[Json] = {
 }
 
 
-def chosen(name: str, label: str, description: str, query: str, *, multi: bool = True, regex: str = "") -> Json:
-    """A variable whose values come from a query. With `multi`, users can select several; all are selected at first."""
-    some: Json = {"allValue": ".+", "includeAll": True, "multi": True, "current": _EVERYTHING}
-    one: Json = {"includeAll": False, "multi": False}
-    return {
+def chosen(
+    name: str,
+    label: str,
+    description: str,
+    query: str,
+    *,
+    multi: bool = True,
+    everything: str = ".+",
+    regex: str = "",
+    current: str = "",
+) -> Json:
+    """A variable whose values come from a query.
+
+    With `multi`, users can select several. All is selected at first and stands for the regular expression
+    `everything`; `.*` also matches series without the label. Without `everything` there is no All.
+    """
+    made: Json = {
         "type": "query",
         "name": name,
         "label": label,
@@ -58,29 +68,68 @@ def chosen(name: str, label: str, description: str, query: str, *, multi: bool =
         "refresh": 2,
         "sort": 1,
         "hide": 0,
+        "multi": multi,
+        "includeAll": bool(everything),
         "options": [],
         "skipUrlSync": False,
-    } | (some if multi else one)
+    }
+    if everything:
+        whole: Json = {"text": ["All"], "value": ["$__all"]} if multi else {"text": "All", "value": "$__all"}
+        made |= {"allValue": everything, "current": {"selected": True} | whole}
+    if current:
+        made["current"] = {"selected": True, "text": current, "value": current}
+    return made
 
 
-JOB: Final = chosen(
-    "job",
-    "Job",
-    "The scrape job in Prometheus.",
-    "label_values(rocketchat_import_exporter_build_info, job)",
+def _where(*, multi: bool) -> tuple[Json, ...]:
+    """The variables that say which exporters: by cluster, namespace, job and address."""
+    info = "rocketchat_import_exporter_build_info"
+    cluster, namespace = "The cluster, if the series have that label.", "The namespace, if the series have that label."
+    return (
+        chosen("cluster", "Cluster", cluster, f"label_values({info}, cluster)", multi=multi, everything=".*"),
+        chosen(
+            "namespace",
+            "Namespace",
+            namespace,
+            f"label_values({info}{{{IN_CLUSTER}}}, namespace)",
+            multi=multi,
+            everything=".*",
+        ),
+        chosen("job", "Job", "The scrape job in Prometheus.", f"label_values({info}{{{IN_NAMESPACE}}}, job)"),
+        chosen(
+            "instance",
+            "Exporter",
+            "The exporters that Prometheus scrapes.",
+            f"label_values({info}{{{OF_JOB}}}, instance)",
+        ),
+    )
+
+
+_WORKSPACES: Final = f"label_values({series('workspace_info', selector=SCRAPED)}, workspace)"
+FOR_MANY: Final = (
+    DATA_SOURCE_VARIABLE,
+    *_where(multi=True),
+    chosen(
+        "workspace",
+        "Workspace",
+        "The Rocket.Chat servers, by their names in the exporter's configuration.",
+        _WORKSPACES,
+    ),
 )
-INSTANCE: Final = chosen(
-    "instance",
-    "Exporter",
-    "The exporters that Prometheus scrapes.",
-    'label_values(rocketchat_import_exporter_build_info{job=~"$job"}, instance)',
+"""The variables of a dashboard for many workspaces."""
+FOR_ONE: Final = (
+    DATA_SOURCE_VARIABLE,
+    *_where(multi=False),
+    chosen(
+        "workspace",
+        "Workspace",
+        "The Rocket.Chat server, by its name in the exporter's configuration.",
+        _WORKSPACES,
+        multi=False,
+        everything="",
+    ),
 )
-WORKSPACE: Final = chosen(
-    "workspace",
-    "Workspace",
-    "The Rocket.Chat servers, by their names in the exporter's configuration.",
-    f"label_values({series('workspace_info', selector=SCRAPED)}, workspace)",
-)
+"""The variables of a dashboard for one workspace."""
 
 
 def to_board(uid: str, title: str, tooltip: str) -> Json:
@@ -136,17 +185,23 @@ OUTWARD: Final = (
     },
 )
 
+PLACE: Final = (
+    Column(source="cluster", title="Cluster", width=110),
+    Column(source="namespace", title="Namespace", width=130),
+)
+"""Columns of tables of many workspaces. Grafana leaves them out if the series do not have the labels."""
+
 ANNOTATIONS: Final = (
     Annotation(
         name="Import created",
-        expr=f"{each('operation_created_timestamp_seconds')} * 1000 > $__from",
+        expr=f"{our_milliseconds('operation_created_timestamp_seconds')} > $__from",
         color=BLUE,
         title="{{workspace}}: import created",
         at_value=True,
     ),
     Annotation(
         name="Import ended",
-        expr=f"{each('operation_finished_timestamp_seconds')} * 1000 > $__from",
+        expr=f"{our_milliseconds('operation_finished_timestamp_seconds')} > $__from",
         color=DEEP_BLUE,
         title="{{workspace}}: import ended",
         at_value=True,

@@ -4,18 +4,16 @@ from typing import Final
 
 from grafana.frame import (
     ANNOTATIONS,
-    DATA_SOURCE_VARIABLE,
     EXPORTER_PAGE,
     EXPORTER_VARIABLE,
+    FOR_ONE,
     IMPORT,
-    INSTANCE,
-    JOB,
     OUTWARD,
+    PLACE,
     RUNBOOK,
     TO_EXPORTER,
     TO_IMPORTS,
     TO_RUNBOOK,
-    WORKSPACE,
 )
 from grafana.panels import DEFAULT, Board, Column, Panel, Query, Section, colored, mappings, of_frame, renamed
 from grafana.queries import (
@@ -31,8 +29,12 @@ from grafana.queries import (
     STATE,
     STEP,
     TOTAL,
+    WORKSPACE_LABELS,
+    as_shown,
     each,
+    one_of_each,
     series,
+    since,
     where,
 )
 from grafana.words import (
@@ -53,6 +55,8 @@ from rc_import_exporter.core import advice
 from rc_import_exporter.core.domain import FINISHED, Outcome
 
 _NO_EXPORTER: Final = "Prometheus scrapes no exporter"
+_PLACE: Final = "{{namespace}} {{cluster}}"
+"""Tells two workspaces of the same name apart. Grafana leaves out absent labels."""
 _FINISHED_WORDS: Final = [word for word in OUTCOMES if word.value in FINISHED]
 
 _NOW: Final = Section(
@@ -62,16 +66,16 @@ _NOW: Final = Section(
             title="May Rocket.Chat be restarted?",
             description=(
                 "A server of the cluster that starts while an import loads or runs cuts the import off. An import "
-                "cannot be resumed. This panel considers all selected workspaces."
+                "cannot be resumed. If the state is not known, an import may be running."
             ),
             size=(24, 3),
             queries=[Query(expr=BANNER)],
             words={
                 "0": ("Yes: no import is loading or running", DEEP_BLUE),
-                "1": ("Not known: the state of a workspace is not known, an import may be running", SLATE),
+                "1": ("Not known: the state cannot be read, an import may be running", SLATE),
                 "2": ("DO NOT RESTART OR SCALE ROCKET.CHAT NOW: an import is under way", VERMILION),
             },
-            options={"colorMode": "background", "textMode": "value"},
+            options={"colorMode": "background", "textMode": "value", "text": {"valueSize": 34}},
             nothing=_NO_EXPORTER,
         ),
         Panel(
@@ -82,7 +86,7 @@ _NOW: Final = Section(
                 "for an incomplete import and for one with rejected records, and error also for a discarded one."
             ),
             size=(7, 4),
-            queries=[Query(expr=OUTCOME, legend="{{workspace}}")],
+            queries=[Query(expr=OUTCOME, legend=_PLACE)],
             words=OUTCOME_NUMBERS,
             options={"colorMode": "background"},
             nothing=_NO_EXPORTER,
@@ -96,7 +100,7 @@ _NOW: Final = Section(
                 "early, because file imports count users twice."
             ),
             size=(7, 4),
-            queries=[Query(expr=PROGRESS, legend="{{workspace}}")],
+            queries=[Query(expr=PROGRESS, legend=_PLACE)],
             unit="percentunit",
             decimals=0,
             limits=(0, 1),
@@ -108,9 +112,9 @@ _NOW: Final = Section(
             title="Time left",
             description="The time left at the pace of the last 10 minutes, while an import runs and makes progress.",
             size=(5, 4),
-            queries=[Query(expr=LEFT, legend="{{workspace}}")],
+            queries=[Query(expr=LEFT, legend=_PLACE)],
             unit="dtdurations",
-            decimals=1,
+            decimals=0,
             nothing="Not running",
         ),
         Panel(
@@ -118,7 +122,7 @@ _NOW: Final = Section(
             title="Expected end",
             description="When the import will end at the pace of the last 10 minutes, in your browser's time zone.",
             size=(5, 4),
-            queries=[Query(expr=f"(time() + {LEFT}) * 1000", legend="{{workspace}}")],
+            queries=[Query(expr=f"(time() + {LEFT}) * 1000", legend=_PLACE)],
             unit="time:ddd HH:mm",
             nothing="Not running",
         ),
@@ -129,8 +133,8 @@ _NOW: Final = Section(
                 "Rocket.Chat's own state. Error can mean failed, cut off or discarded; done can mean succeeded, done "
                 "with errors or incomplete."
             ),
-            size=(3, 4),
-            queries=[Query(expr=STATE, legend="{{workspace}}")],
+            size=(4, 4),
+            queries=[Query(expr=STATE, legend=_PLACE)],
             words=STATE_NUMBERS,
             options={"colorMode": "background"},
             nothing=_NO_EXPORTER,
@@ -142,7 +146,7 @@ _NOW: Final = Section(
                 "The import's current step, as Rocket.Chat says. After a crash it stays at the step of the crash."
             ),
             size=(4, 4),
-            queries=[Query(expr=STEP, legend="{{workspace}}")],
+            queries=[Query(expr=STEP, legend=_PLACE)],
             words=STEP_NUMBERS,
             options={"colorMode": "background"},
             nothing=_NO_EXPORTER,
@@ -151,10 +155,10 @@ _NOW: Final = Section(
             kind="stat",
             title="Records",
             description="Records completed or rejected, and the total. The total grows while the import loads.",
-            size=(4, 4),
+            size=(3, 4),
             queries=[
-                Query(expr=PROCESSED, legend="{{workspace}} done"),
-                Query(expr=TOTAL, legend="{{workspace}} of"),
+                Query(expr=PROCESSED, legend=f"done {_PLACE}"),
+                Query(expr=TOTAL, legend=f"of {_PLACE}"),
             ],
             unit="locale",
             options={"textMode": "value_and_name", "orientation": "vertical"},
@@ -167,7 +171,7 @@ _NOW: Final = Section(
                 "The pace of the last 10 minutes, or since the run started if that is later, while an import runs."
             ),
             size=(3, 4),
-            queries=[Query(expr=PACE, legend="{{workspace}}")],
+            queries=[Query(expr=PACE, legend=_PLACE)],
             decimals=1,
             steps=[(None, ORANGE), (0.001, DEFAULT)],
             unit="short",
@@ -182,7 +186,7 @@ _NOW: Final = Section(
                 "be normal for a nightly synchronization."
             ),
             size=(3, 4),
-            queries=[Query(expr=each("operation_records_failed"), legend="{{workspace}}")],
+            queries=[Query(expr=each("operation_records_failed"), legend=_PLACE)],
             unit="locale",
             steps=[(None, DEFAULT), (1, ORANGE)],
             nothing="None counted yet",
@@ -194,12 +198,12 @@ _NOW: Final = Section(
             size=(4, 4),
             queries=[
                 Query(
-                    expr=where(f"time() - {each('operation_progress_timestamp_seconds')}", FRAGILE),
-                    legend="{{workspace}}",
+                    expr=where(since("operation_progress_timestamp_seconds"), FRAGILE),
+                    legend=_PLACE,
                 )
             ],
             unit="dtdurations",
-            decimals=1,
+            decimals=0,
             steps=[(None, DEFAULT), (600, ORANGE), (1800, VERMILION)],
             nothing="Not running",
         ),
@@ -211,9 +215,9 @@ _NOW: Final = Section(
                 "import is unfinished and every 60 s otherwise. After two to three failed polls the data is stale."
             ),
             size=(3, 4),
-            queries=[Query(expr=DATA_AGE, legend="{{workspace}}")],
+            queries=[Query(expr=DATA_AGE, legend=_PLACE)],
             unit="dtdurations",
-            decimals=1,
+            decimals=0,
             steps=[(None, DEFAULT), (120, ORANGE), (180, VERMILION)],
             nothing="Never read yet",
         ),
@@ -223,8 +227,8 @@ _NOW: Final = Section(
             description="Outcome and step over time, with marks where an import was created or ended.",
             size=(24, 6),
             queries=[
-                Query(expr=OUTCOME, legend="{{workspace}}", range=True),
-                Query(expr=STEP, legend="{{workspace}} step", range=True),
+                Query(expr=OUTCOME, legend=f"Outcome {_PLACE}", range=True),
+                Query(expr=STEP, legend=f"Step {_PLACE}", range=True),
             ],
             words=OUTCOME_NUMBERS,
             overrides=[of_frame("B", "mappings", mappings(STEP_NUMBERS))],
@@ -245,9 +249,9 @@ _COURSE: Final = Section(
             ),
             size=(12, 8),
             queries=[
-                Query(expr=TOTAL, legend="{{workspace}} total", range=True),
-                Query(expr=each("operation_records_completed"), legend="{{workspace}} completed", range=True),
-                Query(expr=each("operation_records_failed"), legend="{{workspace}} rejected", range=True),
+                Query(expr=TOTAL, legend=f"total {_PLACE}", range=True),
+                Query(expr=each("operation_records_completed"), legend=f"completed {_PLACE}", range=True),
+                Query(expr=each("operation_records_failed"), legend=f"rejected {_PLACE}", range=True),
             ],
             unit="locale",
             overrides=[colored("A", GREY), colored("B", BLUE), colored("C", ORANGE)],
@@ -260,13 +264,13 @@ _COURSE: Final = Section(
             size=(12, 8),
             queries=[
                 Query(
-                    expr=f"max by (workspace) (rate({series('records_completed_total')}[$__rate_interval]))",
-                    legend="{{workspace}} completed",
+                    expr=f"max by ({WORKSPACE_LABELS}) (rate({series('records_completed_total')}[$__rate_interval]))",
+                    legend=f"completed {_PLACE}",
                     range=True,
                 ),
                 Query(
-                    expr=f"max by (workspace) (rate({series('records_failed_total')}[$__rate_interval]))",
-                    legend="{{workspace}} rejected",
+                    expr=f"max by ({WORKSPACE_LABELS}) (rate({series('records_failed_total')}[$__rate_interval]))",
+                    legend=f"rejected {_PLACE}",
                     range=True,
                 ),
             ],
@@ -278,18 +282,24 @@ _COURSE: Final = Section(
 )
 
 
-def _title(outcome: Outcome) -> str:
-    return advice.OUTCOMES[outcome].title
+_ITS_PAGE: Final = f"{EXPORTER_PAGE}workspaces/${{workspace}}"
+
+
+def _titles(*outcomes: Outcome) -> str:
+    return ", ".join(dict.fromkeys(f"*{advice.OUTCOMES[outcome].title}*" for outcome in outcomes))
 
 
 _STEPS: Final = f"""\
-1. **Read the outcome above.** *{_title(Outcome.FAILED)}*, *{_title(Outcome.INTERRUPTED)}* and
-   *{_title(Outcome.INCOMPLETE)}* imports have ended and cannot be resumed.
-   If it says *{advice.UNSEEN}*, an import may still be running: **do not restart Rocket.Chat**.
-2. **Save the evidence** before anyone starts or clears an import, because that deletes it: Rocket.Chat's log,
-   and the collection `rocketchat_import_data`.
-3. **Fix the cause and import again**: check the settings that a crash leaves changed, then follow the
-   [runbook]({RUNBOOK}) for this alert.
+**[The workspace's own page]({_ITS_PAGE}) says what to do now.** In short, by the outcome above:
+
+- {_titles(Outcome.LOADING, Outcome.RUNNING)}, *{advice.UNSEEN}*: an import runs or may be running.
+  **Do not restart, update or scale Rocket.Chat.**
+- {_titles(Outcome.FAILED, Outcome.INTERRUPTED, Outcome.INCOMPLETE, Outcome.COMPLETED_WITH_ERRORS)}: save
+  Rocket.Chat's log and the collection `rocketchat_import_data` before anyone starts or clears an import, because that
+  deletes them. Then follow the [runbook]({RUNBOOK}).
+- {_titles(Outcome.UNCONFIRMED)}: compare the number of records in Rocket.Chat with the source.
+- {_titles(Outcome.WAITING)}: someone has to choose what to import and start it in Rocket.Chat.
+- {_titles(Outcome.NONE, Outcome.SUCCEEDED, Outcome.DISCARDED, Outcome.CANCELED)}: nothing to do.
 """
 
 _TROUBLE: Final = Section(
@@ -300,24 +310,23 @@ _TROUBLE: Final = Section(
             title="Failing API calls",
             description=(
                 "Endpoints of Rocket.Chat's API whose last call failed. This does no harm while the state is known: a "
-                "token with the read-only permission may not call import.status, and is enough. A workspace's name "
-                "links to its page on the exporter, which says what to do."
+                "token with the read-only permission may not call import.status, and is enough. An endpoint links to "
+                "the workspace's page on the exporter, which says what to do."
             ),
             size=(14, 6),
             queries=[
                 Query(
-                    expr=f"{each('failing', 'api', 'reason')}\n* on (workspace) group_left () {each('up')}",
+                    expr=f"{each('failing', 'api', 'reason')}\n* on ({WORKSPACE_LABELS}) group_left () {each('up')}",
                     table=True,
                 )
             ],
             columns=[
                 Column(
-                    source="workspace",
-                    title="Workspace",
-                    width=150,
-                    link=("What to do", f"{EXPORTER_PAGE}workspaces/${{__value.text}}"),
+                    source="api",
+                    title="Endpoint",
+                    width=210,
+                    link=("What to do", _ITS_PAGE),
                 ),
-                Column(source="api", title="Endpoint", width=190),
                 Column(source="reason", title="Reason", words=values(REASONS), cell="color-text"),
                 Column(
                     source="A",
@@ -332,23 +341,25 @@ _TROUBLE: Final = Section(
             kind="alertlist",
             title="Alerts",
             description=(
-                "Pending and firing alerts about imports, evaluated by Prometheus or by Grafana. The list stays empty "
-                "if neither has loaded the rules: see deploy/prometheus and grafana/provisioning/alerting."
+                "Pending and firing alerts about this workspace, evaluated by Prometheus or by Grafana. The list stays "
+                "empty if neither has loaded the rules: see deploy/prometheus and grafana/provisioning/alerting."
             ),
             size=(10, 6),
+            options={"alertInstanceLabelFilter": '{workspace="$workspace"}'},
         ),
         Panel(
             kind="table",
             title="Times of the newest import",
             description=(
-                "When the newest import of each workspace was created, started to import, entered its step, last made "
-                "progress and ended, and when it was last seen. A cell is empty if this has not happened."
+                "When the newest import was created, started to import, entered its step, last made progress and "
+                "ended, by the server's clock, and when it was last seen. A dash means that this was not seen, or has "
+                "not happened."
             ),
             size=(24, 5),
             queries=[
                 Query(expr=OUTCOME, table=True),
                 Query(
-                    expr=f"topk by (workspace) (1, {each('operation_info', 'operation_id', 'importer', 'source')})",
+                    expr=one_of_each(each("operation_info", "operation_id", "importer", "source")),
                     table=True,
                 ),
                 Query(expr=f"{each('operation_created_timestamp_seconds')} * 1000", table=True),
@@ -360,8 +371,8 @@ _TROUBLE: Final = Section(
                 Query(expr=each("operation_valid"), table=True),
             ],
             columns=[
-                Column(source="workspace", title="Workspace", width=130),
-                Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=180),
+                *PLACE,
+                Column(source="A", title="Outcome", words=OUTCOME_NUMBERS, width=170),
                 Column(source="importer", title="Importer", width=80),
                 Column(source="operation_id", title="Operation", width=160),
                 Column(source="C", title="Created", unit="time:MMM D, HH:mm:ss"),
@@ -383,8 +394,8 @@ _TROUBLE: Final = Section(
         Panel(
             kind="text",
             title="What to do",
-            description="The first steps for every alert about an import.",
-            size=(24, 5),
+            description="The first steps for each outcome, and a link to the page that knows this workspace's own.",
+            size=(24, 7),
             options={"content": _STEPS},
             links=[TO_RUNBOOK],
         ),
@@ -407,7 +418,7 @@ _HISTORY: Final = Section(
             ],
             columns=[
                 Column(source="A", title="Last time", unit="time:YYYY-MM-DD HH:mm", width=150),
-                Column(source="workspace", title="Workspace"),
+                *PLACE,
                 Column(source="importer", title="Importer"),
                 Column(source="outcome", title="Outcome", words=values(_FINISHED_WORDS)),
             ],
@@ -420,7 +431,10 @@ _HISTORY: Final = Section(
             description="The imports in the server's list of the latest 20, by outcome.",
             size=(6, 7),
             queries=[
-                Query(expr=f"sum by (outcome) ({each('recent_operations', 'outcome')}) > 0", legend="{{outcome}}")
+                Query(
+                    expr=f"sum by (outcome) ({as_shown(each('recent_operations', 'outcome'))}) > 0",
+                    legend="{{outcome}}",
+                )
             ],
             unit="none",
             decimals=0,
@@ -442,18 +456,58 @@ _HISTORY: Final = Section(
             nothing="Not known",
         ),
         Panel(
+            kind="table",
+            title="Last result by importer",
+            description=(
+                "The newest finished import of each importer that was not discarded: its records, and the share of "
+                "them, or of its users, that was rejected. Alerts judge each importer by these numbers."
+            ),
+            size=(18, 7),
+            queries=[
+                Query(expr=each("last_finished_records", "importer"), table=True),
+                Query(expr=each("last_finished_records_completed", "importer"), table=True),
+                Query(expr=each("last_finished_records_failed", "importer"), table=True),
+                Query(expr=each("last_finished_failed_ratio", "importer"), table=True),
+                Query(expr=each("last_finished_duration_seconds", "importer"), table=True),
+            ],
+            columns=[
+                *PLACE,
+                Column(source="importer", title="Importer"),
+                Column(source="A", title="Records", unit="locale"),
+                Column(source="B", title="Completed", unit="locale"),
+                Column(source="C", title="Rejected", unit="locale", steps=[(None, DEFAULT), (1, ORANGE)]),
+                Column(source="D", title="Share rejected", unit="percentunit", decimals=1),
+                Column(source="E", title="Duration", unit="dtdurations", decimals=0),
+            ],
+            nothing="No import has ended yet",
+        ),
+        Panel(
+            kind="stat",
+            title="Age of the newest import",
+            description="Time since its creation, while it waits, loads or runs.",
+            size=(6, 7),
+            queries=[Query(expr=where(each("operation_age_seconds"), ALIVE), legend=_PLACE)],
+            unit="dtdurations",
+            decimals=0,
+            nothing="No unfinished import",
+        ),
+        Panel(
             kind="bargauge",
             title="Imports that ended in this time range",
             description=(
-                "By outcome, and including imports that started and ended between two polls. An import that was first "
-                f"{_title(Outcome.INTERRUPTED)} and then {_title(Outcome.INCOMPLETE)} is counted in both."
+                "By outcome, and including imports that started and ended between two polls. An import that was cut "
+                "off is counted twice if Rocket.Chat first calls it error and then done."
             ),
-            size=(12, 7),
+            size=(24, 7),
             queries=[
                 Query(
                     expr=(
-                        "round(sum by (outcome) (max by (workspace, outcome) "
-                        f"(increase({series('operations_finished_total')}[$__range])))) > 0"
+                        "round(sum by (outcome) ("
+                        + as_shown(
+                            f"max by ({WORKSPACE_LABELS}, outcome) "
+                            f"(increase({series('operations_finished_total')}[$__range]))"
+                        )
+                        + ")) > 0"
                     ),
                     legend="{{outcome}}",
                 )
@@ -464,28 +518,6 @@ _HISTORY: Final = Section(
             overrides=[renamed(word.value.value, word.text, word.color) for word in _FINISHED_WORDS],
             nothing="No import ended in this time range",
         ),
-        Panel(
-            kind="stat",
-            title="Last duration",
-            description=("The time from the creation to the end of the last import of each importer."),
-            size=(6, 7),
-            queries=[
-                Query(expr=each("last_finished_duration_seconds", "importer"), legend="{{workspace}} {{importer}}")
-            ],
-            unit="dtdurations",
-            decimals=1,
-            nothing="No import has ended yet",
-        ),
-        Panel(
-            kind="stat",
-            title="Age of the newest import",
-            description="Time since its creation, while it waits, loads or runs.",
-            size=(6, 7),
-            queries=[Query(expr=where(each("operation_age_seconds"), ALIVE), legend="{{workspace}}")],
-            unit="dtdurations",
-            decimals=1,
-            nothing="No unfinished import",
-        ),
     ],
 )
 
@@ -494,8 +526,9 @@ BOARD: Final = Board(
     title="Rocket.Chat import",
     description="What is my import doing, when will it end, and did it really work?",
     since="3h",
-    variables=[DATA_SOURCE_VARIABLE, JOB, INSTANCE, WORKSPACE, EXPORTER_VARIABLE],
+    variables=[*FOR_ONE, EXPORTER_VARIABLE],
     links=[TO_IMPORTS, TO_EXPORTER, *OUTWARD],
     annotations=ANNOTATIONS,
+    workspaces='workspace="$workspace"',
     sections=[_NOW, _COURSE, _TROUBLE, _HISTORY],
 )

@@ -1,11 +1,12 @@
 """Panels and dashboards as values, and the JSON that they become.
 
-The JSON has schema version 38, which Grafana 10 writes and Grafana 13 still reads.
+The JSON has schema version 38, which Grafana 11 to 13 read.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 Json = dict[str, object]
 
@@ -14,6 +15,11 @@ DATA_SOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 SCHEMA_VERSION: Final = 38
 RATE_STEP: Final = "1m"
 """The smallest step of queries with `$__rate_interval`. That is then 4 min: enough for scrapes every 15 s and 60 s."""
+
+SELECTED_WORKSPACES: Final = "<workspaces>"
+"""Stands in queries for the dashboard's own matcher of workspaces, `Board.workspaces`."""
+EMPTY: Final = "\N{EN DASH}"
+"""What a table's cell without a value shows. Without this text it would show the text for an empty table."""
 
 _LEGEND: Final[Json] = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
 _LAST_VALUE: Final[Json] = {"calcs": ["lastNotNull"], "fields": "", "values": False}
@@ -111,6 +117,7 @@ class Column:
     decimals: int | None = None
     maximum: float | None = None
     cell: str = ""
+    align: str = ""
     link: tuple[str, str] | None = None
 
     def override(self) -> Json:
@@ -128,13 +135,15 @@ class Column:
             show("min", 0)
             show("max", self.maximum)
         if self.words:
-            show("mappings", mappings(self.words))
+            show("mappings", [*mappings(self.words), empty_cell(DEFAULT if self.cell else "transparent")])
         if self.steps:
             show("thresholds", thresholds(self.steps))
         if self.cell or self.words or self.steps:
             show("custom.cellOptions", _cell(self.cell or ("color-background" if self.words else "color-text")))
         if self.width:
             show("custom.width", self.width)
+        if self.align:
+            show("custom.align", self.align)
         if self.link:
             show("links", [{"title": self.link[0], "url": self.link[1], "targetBlank": False}])
         return {"matcher": {"id": "byName", "options": self.title}, "properties": properties}
@@ -192,7 +201,7 @@ class Panel:
     def _defaults(self) -> Json:
         least, most = self.limits
         color: Json = {"mode": "fixed", "fixedColor": self.color} if self.color else {"mode": "thresholds"}
-        if self.kind == "timeseries" and not self.color:
+        if self.kind in {"timeseries", "state-timeline"} and not self.color:
             color = {"mode": "palette-classic"}
         given: Json = {
             "unit": self.unit,
@@ -203,7 +212,7 @@ class Panel:
         }
         made: Json = {name: value for name, value in given.items() if value not in ("", None)}
         made["color"] = color
-        made["mappings"] = mappings(self.words)
+        made["mappings"] = [*mappings(self.words), *([empty_cell(DEFAULT)] if self.kind == "table" else [])]
         made["thresholds"] = thresholds(self.steps or [(None, DEFAULT)])
         made["custom"] = _CUSTOM.get(self.kind, {}) | self.custom
         return made
@@ -261,7 +270,7 @@ class Annotation:
             "iconColor": self.color,
             "name": self.name,
             "step": RATE_STEP,
-            "tagKeys": "workspace",
+            "tagKeys": "cluster,namespace,workspace",
             "textFormat": "",
             "titleFormat": self.title,
             "useValueForTime": self.at_value,
@@ -270,7 +279,11 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """A dashboard. `since` is the length of its time range; `variables` and `links` are Grafana's JSON."""
+    """A dashboard. `since` is the length of its time range; `variables` and `links` are Grafana's JSON.
+
+    `workspaces` is the matcher by which its queries select workspaces. Grafana writes several values as a regular
+    expression, and a single one as it is.
+    """
 
     uid: str
     title: str
@@ -280,9 +293,14 @@ class Board:
     links: Sequence[Json]
     annotations: Sequence[Annotation]
     sections: Sequence[Section]
+    workspaces: str = 'workspace=~"$workspace"'
 
     def json(self) -> Json:
         """The dashboard as JSON."""
+        made = json.dumps(self._json())
+        return cast("Json", json.loads(made.replace(SELECTED_WORKSPACES, json.dumps(self.workspaces)[1:-1])))
+
+    def _json(self) -> Json:
         return {
             "uid": self.uid,
             "title": self.title,
@@ -329,6 +347,11 @@ def mappings(words: Mapping[str, tuple[str, str]]) -> list[Json]:
         for place, (value, (text, color)) in enumerate(words.items())
     }
     return [{"type": "value", "options": options}] if options else []
+
+
+def empty_cell(color: str) -> Json:
+    """The value mapping of a table's cell without a value."""
+    return {"type": "special", "options": {"match": "null", "result": {"text": EMPTY, "color": color, "index": 99}}}
 
 
 def thresholds(steps: Sequence[tuple[float | None, str]]) -> Json:

@@ -1,18 +1,29 @@
 """PromQL that several panels share. It reads raw metrics only and needs no recording rules.
 
 Replicas, and the pods of a rollout, publish the same workspace. Everything is therefore aggregated by workspace, so
-that no panel counts one twice.
+that no panel counts one twice. Two clusters or namespaces can each have a workspace of the same name: `cluster` and
+`namespace` tell them apart. Absent labels are equal, so a Prometheus without them sees no difference.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
+from grafana.panels import SELECTED_WORKSPACES
 from grafana.words import OUTCOMES, STATES, STEPS, UNSEEN, Word
 from rc_import_exporter.core.domain import FINISHED, IMPORTING_STEPS, UNFINISHED, Outcome, Step
 from rc_import_exporter.metrics.catalogue import PREFIX
 
-SCRAPED: Final = 'job=~"$job", instance=~"$instance"'
-SELECTED: Final = f'{SCRAPED}, workspace=~"$workspace"'
+EXPORTER_LABELS: Final = "cluster, namespace, job, instance"
+"""The labels of one exporter."""
+WORKSPACE_LABELS: Final = "cluster, namespace, workspace"
+"""The labels of one workspace."""
+IN_CLUSTER: Final = 'cluster=~"$cluster"'
+IN_NAMESPACE: Final = f'{IN_CLUSTER}, namespace=~"$namespace"'
+OF_JOB: Final = f'{IN_NAMESPACE}, job=~"$job"'
+SCRAPED: Final = f'{OF_JOB}, instance=~"$instance"'
+SELECTED: Final = f"{SCRAPED}, {SELECTED_WORKSPACES}"
+NAME: Final = "{{workspace}} {{namespace}} {{cluster}}"
+"""The name of a series of one workspace among many. Grafana leaves out absent labels."""
 PACE_WINDOW: Final = 600
 """Seconds over which the pace is measured. Counts are written every 50 to 500 records, so a shorter time is noise."""
 
@@ -35,12 +46,17 @@ def series(name: str, *matchers: str, selector: str = SELECTED) -> str:
 
 def each(name: str, *labels: str, matchers: Sequence[str] = ()) -> str:
     """A gauge of each workspace, or of each workspace and these labels, whichever exporter publishes it."""
-    return f"max by ({', '.join(['workspace', *labels])}) ({series(name, *matchers)})"
+    return f"max by ({', '.join([WORKSPACE_LABELS, *labels])}) ({series(name, *matchers)})"
 
 
 def one_of(label: str, members: Sequence[str]) -> str:
     """A matcher for these values of a label."""
     return f'{label}="{members[0]}"' if len(members) == 1 else f'{label}=~"{"|".join(members)}"'
+
+
+def one_of_each(expr: str) -> str:
+    """Only one of the series of each workspace, if exporters differ in other labels."""
+    return f"topk by ({WORKSPACE_LABELS}) (1, {expr})"
 
 
 def is_one_of(name: str, members: Sequence[str]) -> str:
@@ -50,7 +66,7 @@ def is_one_of(name: str, members: Sequence[str]) -> str:
 
 def where(expr: str, condition: str) -> str:
     """The expression for only those workspaces that meet the condition."""
-    return f"(({expr})\nand on (workspace) ({condition}))"
+    return f"(({expr})\nand on ({WORKSPACE_LABELS}) ({condition}))"
 
 
 def number_of(name: str, words: Sequence[Word]) -> str:
@@ -60,7 +76,12 @@ def number_of(name: str, words: Sequence[Word]) -> str:
     """
     members = [f"{place} * ({series(name, one_of(name, [word.value]))} == 1)" for place, word in enumerate(words)]
     known = "\n  or ".join(reversed(members))
-    return f"max by (workspace) (\n  {known}\n)\nor {each('up')} * 0 + {UNSEEN}"
+    return f"max by ({WORKSPACE_LABELS}) (\n  {known}\n)\nor {each('up')} * 0 + {UNSEEN}"
+
+
+def as_shown(expr: str) -> str:
+    """The series by outcome, with one value of `outcome` for the outcomes that have the same word."""
+    return f'label_replace({expr}, "outcome", "{Outcome.INTERRUPTED}", "outcome", "{Outcome.INCOMPLETE}")'
 
 
 OUTCOME: Final = number_of("outcome", OUTCOMES)
@@ -69,7 +90,7 @@ STEP: Final = number_of("step", STEPS)
 
 RUNNING: Final = is_one_of("outcome", [Outcome.RUNNING])
 FRAGILE: Final = is_one_of("outcome", _FRAGILE)
-TROUBLED: Final = is_one_of("outcome", [Outcome.FAILED, Outcome.INCOMPLETE, Outcome.INTERRUPTED])
+TROUBLED: Final = is_one_of("outcome", [Outcome.FAILED, Outcome.INCOMPLETE, Outcome.INTERRUPTED, Outcome.UNCONFIRMED])
 ENDED: Final = is_one_of("outcome", FINISHED)
 ALIVE: Final = is_one_of("outcome", UNFINISHED)
 
@@ -77,10 +98,31 @@ PROCESSED: Final = f"({each('operation_records_completed')} + {each('operation_r
 TOTAL: Final = each("operation_records")
 PROGRESS: Final = where(f"clamp_max({PROCESSED} / ({TOTAL} > 0), 1)", is_one_of("step", _MEASURED))
 
-_RUN_AGE: Final = f"(time() - {each('operation_run_started_timestamp_seconds')})"
-_SINCE_START: Final = f"({PROCESSED} / ({_RUN_AGE} > 0) and on (workspace) {_RUN_AGE} < {PACE_WINDOW})"
+OFFSET: Final = f"({each('server_clock_offset_seconds')} or {each('up')} * 0)"
+"""Seconds that the clock of a workspace's server is ahead. The server's timestamps are by that clock."""
+_SERVER_TIME: Final = f"(time() + {OFFSET})"
+
+
+def since(name: str, *matchers: str) -> str:
+    """The seconds since a timestamp of the server."""
+    return f"({_SERVER_TIME} - {each(name, matchers=matchers)})"
+
+
+def since_of_importer(name: str, *matchers: str) -> str:
+    """The seconds since a timestamp of the server, for each importer."""
+    of_importer = each(name, "importer", matchers=matchers)
+    return f"({_SERVER_TIME} - on ({WORKSPACE_LABELS}) group_right () {of_importer})"
+
+
+def our_milliseconds(name: str, *matchers: str) -> str:
+    """A timestamp of the server, corrected to the clock of the time axis, in the milliseconds that Grafana shows."""
+    return f"({each(name, matchers=matchers)} - {OFFSET}) * 1000"
+
+
+RUN_AGE: Final = since("operation_run_started_timestamp_seconds")
+_SINCE_START: Final = f"({PROCESSED} / ({RUN_AGE} > 0) and on ({WORKSPACE_LABELS}) {RUN_AGE} < {PACE_WINDOW})"
 _LATELY: Final = (
-    "max by (workspace) (\n"
+    f"max by ({WORKSPACE_LABELS}) (\n"
     f"  deriv({series('operation_records_completed')}[{PACE_WINDOW}s])\n"
     f"  + deriv({series('operation_records_failed')}[{PACE_WINDOW}s])\n)"
 )

@@ -1,4 +1,4 @@
-// node schema.cjs RELEASE FILE...: checks dashboards against the types of a Grafana release, 10 or 13, and prints each
+// node schema.cjs RELEASE FILE...: checks dashboards against the types of a Grafana release, 11 or 13, and prints each
 // mistake as a line. No key may be there that the types do not name.
 
 const fs = require('node:fs');
