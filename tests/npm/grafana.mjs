@@ -153,6 +153,7 @@ standardTransformersRegistry.setInit(() =>
 );
 const theme = createTheme();
 
+// Grafana's server sends a frame for each series, and one empty frame if there is none.
 function frame(refId, at, { labels, value }) {
   const fields = [
     { name: 'Time', type: 'time' },
@@ -165,7 +166,10 @@ function frame(refId, at, { labels, value }) {
 // for each query the series of Prometheus' answer.
 async function show({ panel, answers, at }) {
   results = Object.fromEntries(
-    panel.targets.map(({ refId }, place) => [refId, { frames: answers[place].map((series) => frame(refId, at, series)) }]),
+    panel.targets.map(({ refId }, place) => {
+      const frames = answers[place].map((series) => frame(refId, at, series));
+      return [refId, { frames: frames.length ? frames : [{ schema: { refId, fields: [] }, data: { values: [] } }] }];
+    }),
   );
   const request = { requestId: '1', targets: panel.targets, range: sceneGraph.getTimeRange(scene).state.value, scopedVars: {}, intervalMs: 60_000 };
   const { data } = await lastValueFrom(source.query(request));

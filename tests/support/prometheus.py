@@ -1,7 +1,6 @@
 """A real Prometheus on a loopback port, with samples that were scraped in virtual time."""
 
 import json
-import re
 import socket
 import subprocess
 import time
@@ -59,22 +58,11 @@ class Prometheus:
             for row in rows
         ]
 
-    def label_values(self, label: str, selector: str, start: float, end: float) -> Sequence[str]:
-        """The values of a label among the series that match."""
-        times = {"start": f"{start:.3f}", "end": f"{end:.3f}"}
-        return cast("list[str]", self._get(f"label/{label}/values", **{"match[]": selector}, **times))
-
-    def label_names(self, selector: str, start: float, end: float) -> Sequence[str]:
-        """The names of the labels of the series that match."""
-        times = {"start": f"{start:.3f}", "end": f"{end:.3f}"}
-        return cast("list[str]", self._get("labels", **{"match[]": selector}, **times))
-
     def _get(self, path: str, **parameters: str) -> object:
         data = urllib.parse.urlencode(parameters)
         whole = f"{self.url}/api/v1/{path}"
-        posted = None if path.startswith("label/") else data.encode()
         try:
-            with urllib.request.urlopen(whole if posted else f"{whole}?{data}", posted, timeout=60) as answer:
+            with urllib.request.urlopen(whole, data.encode(), timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise QueryError(f"{json.load(error).get('error')}: {parameters}") from error
@@ -119,14 +107,6 @@ def serving(folder: Path, lines: Iterable[str], *, interval: float) -> Iterator[
             yield Prometheus(url=url)
         finally:
             process.terminate()
-
-
-def duration(text: str) -> float:
-    """Seconds of a duration as Grafana and Prometheus write it, for example 15s or 1m."""
-    found = re.fullmatch(r"(\d+)(s|m|h|d)", text)
-    if found is None:
-        raise ValueError(text)
-    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 
 def _free_port() -> int:

@@ -48,9 +48,10 @@ def play(scripts: Mapping[str, Script], *, interval: float, duration: float, **o
         loop.close()
 
 
-def openmetrics(pages: Iterable[Scrape], *, job: str, instance: str) -> Iterator[str]:
-    """The samples of the pages as lines with a timestamp and the labels `job` and `instance`."""
-    target = f'job="{job}",instance="{instance}"'
+def openmetrics(pages: Iterable[Scrape], *, job: str, instance: str, **others: str) -> Iterator[str]:
+    """The samples of the pages as lines with a timestamp and the labels of the target."""
+    labels = {"job": job, "instance": instance, **others}
+    target = ",".join(f'{name}="{value}"' for name, value in labels.items())
     for page in pages:
         for line in page.text.splitlines():
             if line and not line.startswith("#"):
