@@ -26,7 +26,7 @@ from grafana.queries import (
     SUCCESSES,
     TROUBLED,
     WORKSPACE_LABELS,
-    as_shown,
+    by_word,
     each,
     is_one_of,
     one_of,
@@ -231,8 +231,8 @@ _WORKSPACES: Final = Section(
             size=(24, 8),
             queries=[
                 Query(
-                    expr=f"count by (outcome) ({as_shown(_filtered(_OUTCOME_HELD))})",
-                    legend="{{outcome}}",
+                    expr=by_word(_filtered(_OUTCOME_HELD), "count"),
+                    legend="{{word}}",
                     range=True,
                 ),
                 Query(expr=f"count({_filtered(_LOST)})", legend="unseen", range=True),

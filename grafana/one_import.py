@@ -30,7 +30,7 @@ from grafana.queries import (
     STEP,
     TOTAL,
     WORKSPACE_LABELS,
-    as_shown,
+    by_word,
     each,
     one_of_each,
     series,
@@ -432,8 +432,8 @@ _HISTORY: Final = Section(
             size=(6, 7),
             queries=[
                 Query(
-                    expr=f"sum by (outcome) ({as_shown(each('recent_operations', 'outcome'))}) > 0",
-                    legend="{{outcome}}",
+                    expr=f"{by_word(each('recent_operations', 'outcome'))} > 0",
+                    legend="{{word}}",
                 )
             ],
             unit="none",
@@ -502,14 +502,14 @@ _HISTORY: Final = Section(
             queries=[
                 Query(
                     expr=(
-                        "round(sum by (outcome) ("
-                        + as_shown(
+                        "round("
+                        + by_word(
                             f"max by ({WORKSPACE_LABELS}, outcome) "
                             f"(increase({series('operations_finished_total')}[$__range]))"
                         )
-                        + ")) > 0"
+                        + ") > 0"
                     ),
-                    legend="{{outcome}}",
+                    legend="{{word}}",
                 )
             ],
             unit="none",

@@ -1,6 +1,6 @@
 """Panels and dashboards as values, and the JSON that they become.
 
-The JSON has schema version 38, which Grafana 11 to 13 read.
+The JSON has schema version 38, which Grafana 11.6 to 13 read.
 """
 
 import json
@@ -261,7 +261,7 @@ class Annotation:
     at_value: bool = False
 
     def json(self) -> Json:
-        """The annotation as JSON. Its query is at the top level, where both Grafana 10 and 12 find it."""
+        """The annotation as JSON. Its query is at the top level, where Grafana 11 to 13 find it."""
         return {
             "datasource": DATA_SOURCE,
             "enable": True,

@@ -79,9 +79,14 @@ def number_of(name: str, words: Sequence[Word]) -> str:
     return f"max by ({WORKSPACE_LABELS}) (\n  {known}\n)\nor {each('up')} * 0 + {UNSEEN}"
 
 
-def as_shown(expr: str) -> str:
-    """The series by outcome, with one value of `outcome` for the outcomes that have the same word."""
-    return f'label_replace({expr}, "outcome", "{Outcome.INTERRUPTED}", "outcome", "{Outcome.INCOMPLETE}")'
+def by_word(expr: str, function: str = "sum") -> str:
+    """The series by outcome, added up by `word`: an outcome that stands for all outcomes with the same word."""
+    same = f'label_replace({expr}, "word", "$1", "outcome", "(.*)")'
+    for word in OUTCOMES:
+        first = next(other for other in OUTCOMES if other.text == word.text)
+        if first is not word:
+            same = f'label_replace({same}, "word", "{first.value}", "outcome", "{word.value}")'
+    return f"{function} by (word) ({same})"
 
 
 OUTCOME: Final = number_of("outcome", OUTCOMES)

@@ -14,13 +14,14 @@ import yaml
 from grafana import generate, words
 from rc_import_exporter.core.domain import Outcome, Reason, State, Step
 from rc_import_exporter.metrics.catalogue import METRICS, PREFIX, HistogramMetric, Metric, MetricKind, WorkspaceMetric
-from tests.support.interpolation import Tree, annotations, children, load, panels, targets, variables
+from tests.support.grafana import NEWEST, NPM, OLDEST, Tree, annotations, children, load, panels, targets, variables
 
 ROOT: Final = Path(__file__).parents[2]
-NPM: Final = Path(__file__).parents[1] / "npm"
 BOARDS: Final = load()
 DATA_SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
-FROM_PROMETHEUS: Final = frozenset({"job", "instance", "le"})
+FROM_PROMETHEUS: Final = frozenset({"cluster", "namespace", "job", "instance", "le"})
+MADE: Final = "word"
+"""The label that queries make of outcomes."""
 SAMPLES: Final[Mapping[str, Metric]] = {
     name: metric
     for metric in METRICS
@@ -82,14 +83,14 @@ def test_the_committed_files_are_what_the_source_makes() -> None:
 
 
 @pytest.mark.program("node", "npm")
-@pytest.mark.parametrize("release", ["10", "13"])
+@pytest.mark.parametrize("release", [OLDEST, NEWEST])
 def test_grafana_s_own_types_allow_every_key_and_value(release: str) -> None:
     """These are the oldest and the newest supported Grafana."""
     assert mistakes(release, sorted(generate.FOLDER.iterdir())) == ""
 
 
 @pytest.mark.program("node", "npm")
-@pytest.mark.parametrize("release", ["10", "13"])
+@pytest.mark.parametrize("release", [OLDEST, NEWEST])
 def test_grafana_s_own_types_would_notice_a_mistake(release: str, tmp_path: Path) -> None:
     text = (generate.FOLDER / "rocketchat-import.json").read_text(encoding="utf-8")
     for right, wrong in {
@@ -134,23 +135,38 @@ def test_the_uids_are_those_that_links_and_alerts_rely_on() -> None:
 
 
 @each_board
-def test_job_instance_and_workspace_can_be_chosen(board: Tree) -> None:
+def test_cluster_namespace_job_instance_and_workspace_can_be_chosen(board: Tree) -> None:
+    """All of cluster and namespace matches series without these labels, too."""
     offered = {str(variable["name"]): variable for variable in variables(board)}
-    for name in ("job", "instance", "workspace"):
-        variable = offered[name]
-        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
+    for name, everything in {"cluster": ".*", "namespace": ".*", "job": ".+", "instance": ".+"}.items():
+        assert (offered[name]["includeAll"], offered[name]["allValue"]) == (True, everything)
+    one = board is BOARDS["rocketchat-import"]
+    for name in ("cluster", "namespace", "workspace"):
+        assert offered[name]["multi"] is not one
+    assert offered["workspace"]["includeAll"] is not one
 
 
 @each_board
 def test_every_selector_uses_the_variables(board: Tree) -> None:
+    """Grafana writes a single value as it is, without escaping, so it must not be a regular expression."""
+    workspaces = 'workspace="$workspace"' if board is BOARDS["rocketchat-import"] else 'workspace=~"$workspace"'
     for query in queries(board):
         for name, matchers in selectors(query):
-            if query.startswith("label_values(rocketchat_import_exporter_build_info"):
+            if query.startswith(("label_values(rocketchat_import_exporter_build_info", "label_names(")):
                 continue
-            assert 'job=~"$job"' in matchers, query
-            assert 'instance=~"$instance"' in matchers, query
+            for variable in ("cluster", "namespace", "job", "instance"):
+                assert f'{variable}=~"${variable}"' in matchers, query
             if isinstance(SAMPLES.get(name), WorkspaceMetric) and not query.startswith("label_"):
-                assert 'workspace=~"$workspace"' in matchers, query
+                assert workspaces in matchers, query
+
+
+@each_board
+def test_workspaces_are_told_apart_by_cluster_namespace_and_name(board: Tree) -> None:
+    """Two clusters can each have a workspace of the same name."""
+    for query in queries(board):
+        for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", query):
+            labels = re.split(r",\s*", group)
+            assert "workspace" not in labels or labels[:3] == ["cluster", "namespace", "workspace"], query
 
 
 @each_board
@@ -180,7 +196,7 @@ def test_every_label_and_label_value_is_in_the_catalogue(board: Tree) -> None:
 @each_board
 def test_queries_group_by_existing_labels(board: Tree) -> None:
     """A misspelt label would silently merge different series."""
-    known = {label.name for metric in METRICS for label in metric.labels} | {"workspace", *FROM_PROMETHEUS}
+    known = {label.name for metric in METRICS for label in metric.labels} | {"workspace", MADE, *FROM_PROMETHEUS}
     for query in queries(board):
         for group in re.findall(r"\b(?:by|on|without|group_left) \(([^)]*)\)", query):
             assert set(filter(None, re.split(r",\s*", group))) <= known, query
@@ -217,6 +233,88 @@ def test_every_number_has_a_unit_or_a_word(board: Tree) -> None:
         if panel["type"] in {"stat", "bargauge", "timeseries", "state-timeline"}:
             shown = defaults(panel)
             assert shown.get("unit") or shown["mappings"] or shown.get("decimals") is not None, panel["title"]
+
+
+@each_board
+def test_a_state_timeline_has_a_colour_mode_that_respects_words(board: Tree) -> None:
+    """With colours by thresholds, Grafana merges values by threshold and shows "-\u221e+" in place of words."""
+    for panel in panels(board):
+        if panel["type"] == "state-timeline":
+            assert defaults(panel)["mappings"], panel["title"]
+            assert cast("Tree", defaults(panel)["color"])["mode"] in {"fixed", "palette-classic"}, panel["title"]
+
+
+def configured(board: Tree) -> Iterator[tuple[str, Tree]]:
+    """The options of each field of each panel: the panel's defaults, and each override on top of them."""
+    for panel in panels(board):
+        if "fieldConfig" not in panel:
+            continue
+        yield str(panel["title"]), defaults(panel)
+        for override in children(cast("Tree", panel["fieldConfig"]), "overrides"):
+            set_here = {str(each["id"]): each["value"] for each in children(override, "properties")}
+            yield f"{panel['title']}: {cast('Tree', override['matcher'])['options']}", {"of override": True, **set_here}
+
+
+@each_board
+def test_a_duration_has_no_decimals(board: Tree) -> None:
+    """Otherwise Grafana writes every part: "6 seconds, 277 milliseconds"."""
+    for title, options in configured(board):
+        if options.get("unit") == "dtdurations":
+            assert options.get("decimals") == 0, title
+
+
+@each_board
+def test_a_table_s_cell_without_a_value_has_a_text_of_its_own(board: Tree) -> None:
+    """Grafana puts the text for an empty table in each empty cell. An override's mappings replace the panel's."""
+    tables = {str(panel["title"]) for panel in panels(board) if panel["type"] == "table"}
+    for title, options in configured(board):
+        if title.partition(":")[0] in tables and ("mappings" in options or "of override" not in options):
+            special = [each for each in children(options, "mappings") if each["type"] == "special"]
+            assert [cast("Tree", each["options"])["match"] for each in special] == ["null"], title
+
+
+def room(width: int) -> int:
+    """The letters of a title that fit a panel of this width beside the icon of its description.
+
+    Seen at 1,400 pixels in Grafana 12.3: 10 letters in 3 columns, 16 but not 20 in 4, and 28 in 6.
+    """
+    return 6 * width - 8
+
+
+@each_board
+def test_titles_fit_their_panels(board: Tree) -> None:
+    """Grafana cuts off the rest: "Records pe…"."""
+    for panel in panels(board):
+        width = cast("dict[str, int]", panel["gridPos"])["w"]
+        assert len(str(panel["title"])) <= room(width), panel["title"]
+
+
+@each_board
+def test_columns_of_relative_times_are_wide_enough(board: Tree) -> None:
+    """Grafana aligns them to the right and cuts off their beginning: "few seconds ago"."""
+    for title, options in configured(board):
+        if options.get("unit") == "dateTimeFromNow":
+            assert cast("int", options["custom.width"]) >= 150, title
+
+
+def test_the_banner_s_text_fits_one_line() -> None:
+    """Grafana's automatic size fills the height, and the text then needs two lines."""
+    banner = panels(BOARDS["rocketchat-import"])[0]
+    assert cast("Tree", banner["options"])["text"] == {"valueSize": 34}
+
+
+def test_the_list_of_alerts_is_about_the_workspace_that_is_shown() -> None:
+    lists = [panel for panel in panels(BOARDS["rocketchat-import"]) if panel["type"] == "alertlist"]
+    assert [cast("Tree", each["options"])["alertInstanceLabelFilter"] for each in lists] == ['{workspace="$workspace"}']
+
+
+def test_what_to_do_names_every_outcome() -> None:
+    """A text that does not depend on the outcome has to say which step is for which."""
+    (text,) = [panel for panel in panels(BOARDS["rocketchat-import"]) if panel["type"] == "text"]
+    content = str(cast("Tree", text["options"])["content"])
+    assert {word.text for word in words.OUTCOMES if word.value is not Outcome.UNKNOWN} <= set(
+        re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", content)
+    )
 
 
 @each_board
