@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests other-pythons format generate bench image lock clean environment runtime node_modules tools
+.PHONY: help demo test check tests other-pythons format generate worlds bench image lock clean environment runtime node_modules tools
 
 SUPPORTED := 3.11 3.12 3.13
 python := .venv/bin/python
@@ -64,6 +64,9 @@ generate: environment tools ## Write all generated files: dashboards, alerts, ma
 	$(python) -m tests.repository.documents
 	$(python) -m tests.support.pictures
 	$(python) -m tests.support.gallery
+
+worlds: environment ## Play random servers beside the truth, and print what was told wrongly (number=100000 first=0)
+	$(python) -m tests.laws.worlds $(or $(number),100000) $(or $(first),0)
 
 bench: environment ## Measure speed and size, and print a table
 	$(python) -m tests.bench

@@ -16,9 +16,7 @@ from typing import Final
 import yaml
 
 from rc_import_exporter import __version__
-from rc_import_exporter.config.options import ANY, Option
-from rc_import_exporter.config.settings import OPTIONS
-from rc_import_exporter.core.domain import Api
+from rc_import_exporter.config.options import ANY, OPTIONS, URL, Option
 
 ROOT: Final = Path(__file__).parent.parent
 HELM: Final = ROOT / ".venv-tools" / "bin" / "helm"
@@ -126,14 +124,14 @@ def _schema(written: str) -> str:
     config, workspace = schema["$defs"]["config"], schema["$defs"]["workspace"]
     config["properties"] = _properties(usable)
     workspace["properties"] = {
-        "url": _value(next(option for option in OPTIONS if option.path == ("url",))),
+        "url": _value(URL),
         "secret": {"$ref": "#/$defs/ownSecret"},
         **_properties([option for option in usable if option.each]),
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _properties(options: Iterable[Option], depth: int = 0) -> Tree:
+def _properties(options: Iterable[Option[object]], depth: int = 0) -> Tree:
     """The options as a schema's properties. Options of one branch must follow each other."""
     made: Tree = {}
     for key, group in itertools.groupby(options, key=lambda option: option.path[depth]):
@@ -152,28 +150,10 @@ def _closed(properties: Tree) -> Tree:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _value(option: Option) -> Tree:
+def _value(option: Option[object]) -> Tree:
     """The schema of one option's value. The exporter itself checks the bounds."""
     default = f" Default: {option.default}." if option.default else ""
-    kind = {"enum": _members(option)} if option.metavar == "WORD" else _KINDS.get(option.metavar, {"type": "string"})
-    return {**kind, "description": option.help + default}
-
-
-def _members(option: Option) -> list[str]:
-    return option.allowed.removeprefix("one of ").split(", ")
-
-
-_KINDS: Final[Mapping[str, Tree]] = {
-    "API,…": {"type": "array", "items": {"enum": [api.value for api in Api]}, "minItems": 1},
-    "BOOLEAN": {"type": "boolean"},
-    "BYTES": {"type": ["string", "integer"], "pattern": "^[0-9]+ ?(KiB|MiB|GiB)?$"},
-    "DURATION": {"type": ["string", "number"], "pattern": "^[0-9][0-9.ywdhms]*$"},
-    "NUMBER": {"type": "integer", "minimum": 0},
-    "RATIO": {"type": "number", "minimum": 0, "maximum": 1},
-    "TEXT": {"type": ["string", "number", "boolean"]},
-    "URL": {"type": "string", "pattern": r"^https?://[^@\s]+$"},
-}
-"""The schema by the option's placeholder in help. A URL must not contain credentials, as a ConfigMap is not secret."""
+    return {**option.value.schema, "description": option.help + default}
 
 
 def _readme(written: str, values: str) -> str:

@@ -1,5 +1,7 @@
-"""Puts the parts together, starts them, and stops them in order. `cli` runs it; tests run it in virtual time."""
+"""Puts the parts together, starts them, and stops them in order."""
 
+import asyncio
+import signal
 from collections.abc import Callable
 
 from rc_import_exporter import clock
@@ -11,10 +13,10 @@ from rc_import_exporter.web.server import Publisher, Server, create_application
 
 
 class App:
-    """The exporter: its pollers, and the server that publishes what they put into the store.
+    """The exporter: its pollers, and the server that publishes what they store.
 
     `now` gives Unix seconds. Construction reads credentials and TLS files, and raises `CredentialsError` or
-    `ConfigurationError` where they cannot be used.
+    `ConfigurationError` if they cannot be used.
     """
 
     def __init__(self, settings: Settings, now: Callable[[], float] = clock.now) -> None:
@@ -26,13 +28,22 @@ class App:
         self._server = Server(create_application([*publisher.routes, *pages.routes]))
 
     async def start(self) -> int:
-        """Listens, then begins to poll; gives the port. Raises `OSError` where it cannot listen."""
+        """Starts to listen, then to poll, and returns the port. Raises `OSError` if it cannot listen."""
         listen = self._settings.web.listen
         port = await self._server.start(listen.host, listen.port)
         await self._fleet.start()
         return port
 
     async def stop(self) -> None:
-        """Ends polls under way, then connections, then the server."""
+        """Ends running polls, then connections, then the server."""
         await self._fleet.stop()
         await self._server.stop()
+
+    async def serve(self, announce: Callable[[int], None]) -> None:
+        """Runs until SIGINT or SIGTERM. Calls `announce` with the port once it listens. Raises `OSError`."""
+        ended = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        announce(await self.start())
+        await ended.wait()
+        await self.stop()

@@ -1,4 +1,4 @@
-"""What is running: version, revision and Python. `app` puts it into the snapshot, `cli` prints it."""
+"""The version, the revision and the Python that run."""
 
 import platform
 from importlib import resources
@@ -8,7 +8,7 @@ from rc_import_exporter.core.snapshot import Build
 
 
 def current() -> Build:
-    """This build; an image holds its revision in the file `REVISION` beside this module."""
+    """This build. A container image has its revision in the file `REVISION` beside this module."""
     return Build(version=__version__, revision=_revision(), python=platform.python_version())
 
 

@@ -1,4 +1,4 @@
-"""The clock: the one place that asks the machine for the time. Everything else is given `now`."""
+"""The clock: the only place that reads the time. Everything else is given `now`."""
 
 import time
 

@@ -2,24 +2,24 @@
 
 ```
 ExporterError
-├── ConfigurationError   the configuration is wrong: one mistake a line
-├── CredentialsError     a secret cannot be read, or cannot be sent
-└── BodyError            a body is not the JSON that its endpoint answers with
+├── ConfigurationError   the configuration is wrong; one line for each mistake
+├── CredentialsError     a secret cannot be read, or an HTTP header cannot hold it
+└── BodyError            a response is not the JSON that its endpoint should send
 ```
 
-Failures of a call are values (`domain.Failure`), not exceptions: they are expected. Foreign exceptions end where the
-foreign library is called.
+Failures of a call are values (`domain.Failure`), not exceptions, because they are expected. Exceptions of other
+libraries are caught where the library is called.
 """
 
 from collections.abc import Sequence
 
 
 class ExporterError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """The base of all exceptions that this package raises on purpose."""
 
 
 class ConfigurationError(ExporterError):
-    """The configuration cannot be used; `mistakes` holds a line for each reason, none of which shows a value."""
+    """The configuration cannot be used. `mistakes` has a line for each mistake; no line shows a value."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -27,8 +27,8 @@ class ConfigurationError(ExporterError):
 
 
 class CredentialsError(ExporterError):
-    """A user id or a token cannot be read from its source, or holds what no HTTP header can carry."""
+    """A user id or a token cannot be read, or an HTTP header cannot hold it."""
 
 
 class BodyError(ExporterError):
-    """A body is not the JSON that its endpoint answers with; the message tells what was missed and quotes nothing."""
+    """A response is not the JSON that its endpoint should send. The message says what is missing and quotes nothing."""

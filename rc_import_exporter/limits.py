@@ -1,21 +1,19 @@
-"""How many descriptors, and so sockets, this process may hold, and how they are shared out. `cli` raises the limit at
-the daemon's start; `fleet` and `web` keep to their shares.
-"""
+"""How many file descriptors, and so sockets, this process may open, and how polls and scrapes share them."""
 
 import resource
 from contextlib import suppress
 from typing import Final
 
 FEWEST: Final = 256
-"""Descriptors that POSIX has every system grant, near enough: taken for granted where the system does not tell."""
+"""Descriptors to assume if the system does not say how many there are."""
 MOST: Final = 65_536
-"""Descriptors that are reckoned with where there is no limit; a thousand workspaces need a tenth."""
+"""Descriptors to assume if the system sets no limit. A thousand workspaces need a tenth of them."""
 
 
 def raise_descriptors() -> None:
-    """Raises the soft limit as far as the system lets everybody; where it does not, all stays as it is.
+    """Raises the soft limit to the hard limit, if the system permits it.
 
-    The soft limit is 1024 on most systems for the sake of `select`, which nothing here calls.
+    Most systems have a soft limit of 1024 because of `select`, which this program does not call.
     """
     with suppress(OSError, ValueError):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -24,9 +22,9 @@ def raise_descriptors() -> None:
 
 
 def share() -> int:
-    """Sockets that polls may hold, and as many that scrapers may, by the limit of the moment.
+    """Sockets that polls may open, and as many again that scrapes may open: a quarter of the current limit each.
 
-    A quarter: connecting over IPv4 and IPv6 side by side takes two for one, and a last quarter is for all the rest.
+    A connection attempt over IPv4 and IPv6 needs two sockets, so polls take up to half. The rest keeps a quarter.
     """
     return max(1, _descriptors() // 4)
 

@@ -1,4 +1,4 @@
-"""The log: one line an event, on standard error, in logfmt or JSON. `cli` sets it up; libraries go through it too."""
+"""The log: one line for each event, on standard error, in logfmt or JSON. Lines of libraries have the same form."""
 
 import logging
 import sys
@@ -11,7 +11,7 @@ ORDER: Final = ("ts", "level", "msg", "workspace")
 
 
 def configure(level: str, form: str) -> None:
-    """Sends every line from `level` (debug, info, warning, error) on to standard error as `logfmt` or `json`."""
+    """Writes lines of `level` (debug, info, warning, error) and above to standard error, as `logfmt` or `json`."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -44,6 +44,6 @@ def configure(level: str, form: str) -> None:
 
 
 def logger(**fields: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger whose every line carries these fields."""
+    """A logger that adds these fields to every line."""
     bound: structlog.typing.FilteringBoundLogger = structlog.get_logger("rc_import_exporter").bind(**fields)
     return bound

@@ -155,7 +155,7 @@ async def test_a_hang_up_is_told_and_outlived() -> None:
     async with silent() as (url, _), started(environ={**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url}) as process:
         await line(process, "listening")
         process.send_signal(signal.SIGHUP)
-        await line(process, "nothing is read again on SIGHUP")
+        await line(process, "SIGHUP does not reload")
         code, _ = await ended(process, signal.SIGTERM)
     assert code == 0
 

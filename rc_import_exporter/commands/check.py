@@ -1,42 +1,54 @@
-"""The command `check`: finds the mistake before the daemon runs. `cli` runs it.
+"""The command `check`: checks the configuration and connects to each workspace once.
 
-It reads what a single poll, made as the daemon makes it, left in each workspace's record, and says in words what works,
-what does not, and what to do.
+It polls as the daemon does, and says what works, what does not, and what to do.
 """
 
+import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from rich.console import Console
 
-from rc_import_exporter.commands import terminal
+from rc_import_exporter.commands import once, terminal
 from rc_import_exporter.commands.exits import Exit
+from rc_import_exporter.commands.flags import SWITCH, Command, Flag, Invocation
 from rc_import_exporter.commands.pursuit import trouble
-from rc_import_exporter.commands.suspicions import Finding, Level, suspicions, unexpected
+from rc_import_exporter.commands.selection import select
+from rc_import_exporter.commands.suspicions import Finding, Severity, suspicions, unexpected
 from rc_import_exporter.commands.terminal import Cell
-from rc_import_exporter.config import duration, inventory
-from rc_import_exporter.config.options import WORKSPACES
-from rc_import_exporter.config.settings import Settings, Workspace
+from rc_import_exporter.config import duration, values
+from rc_import_exporter.config.options import WORKSPACES, LogLevel
+from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.core.advice import PERMISSIONS, REASONS, WHERE_TO_GRANT
 from rc_import_exporter.core.domain import FEEDS, REFUSALS, Api, Outcome, Reason
 from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot
 from rc_import_exporter.core.thresholds import CLOCKS_AGREE, CLOCKS_DISAGREE, RATE_LIMIT_WINDOW
 from rc_import_exporter.core.verdict import sentence
+from rc_import_exporter.errors import ConfigurationError, CredentialsError
+
+CONFIG_ONLY: Final = Flag(name="--config-only", value=SWITCH, default="false", help="Do not connect to any workspace.")
+FORMAT: Final = Flag(
+    name="--format",
+    value=values.text("text|json", "text or json", "WORD"),
+    default="text",
+    help="The format of the output.",
+)
 
 _SILENT: Final = frozenset({Reason.TIMEOUT, Reason.CONNECTION})
 _WITHOUT: Final = {
-    Api.STATUS: "the list tells the same: read-only is enough",
-    Api.LIST: "what comes and goes between two polls is missed, and how an import ended that another one replaced",
-    Api.PROGRESS: "it is the last resort",
+    Api.STATUS: "the list has the same data: read-only is enough",
+    Api.LIST: "imports that start and end between two polls are missed, and how a replaced import ended",
+    Api.PROGRESS: "it is only needed if the other two do not answer",
 }
-"""What it means to do without an endpoint where another one tells the state."""
+"""What is missing without an endpoint, if another one shows the state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What was found in one workspace."""
+    """The findings of one workspace."""
 
     name: str
     url: str
@@ -44,14 +56,32 @@ class Examination:
 
     @property
     def works(self) -> bool:
-        """Whether nothing was found that has to be mended."""
-        return all(finding.level is not Level.PROBLEM for finding in self.findings)
+        """Whether no problem was found."""
+        return all(finding.level is not Severity.PROBLEM for finding in self.findings)
+
+
+def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
+    """Runs the command."""
+    is_json = invocation[FORMAT] == "json"
+    try:
+        configured = select(invocation, environ, LogLevel.ERROR)
+        examinations = examine(configured, None if invocation[CONFIG_ONLY] else asyncio.run(once.poll(configured)))
+    except (ConfigurationError, CredentialsError) as error:
+        if not is_json:
+            raise
+        print(mistakes_as_json(str(error).splitlines()))
+        return Exit.MISCONFIGURED
+    if is_json:
+        print(as_json(configured, examinations))
+    else:
+        show(terminal.console(sys.stdout), configured, examinations)
+    return code(examinations)
 
 
 def examine(settings: Settings, snapshot: Snapshot | None) -> list[Examination]:
-    """Every workspace: its options, and what a poll told, where there was one.
+    """The findings of every workspace, from its options, and from a poll if there was one.
 
-    Raises `CredentialsError` where a secret cannot be read.
+    Raises `CredentialsError` if a secret cannot be read.
     """
     return [
         Examination(
@@ -59,7 +89,7 @@ def examine(settings: Settings, snapshot: Snapshot | None) -> list[Examination]:
             url=workspace.target.url,
             findings=_without_repetition(
                 [
-                    *_of_options(settings, workspace),
+                    *suspicions(workspace, workspace.credentials.load()),
                     *(() if snapshot is None else _of_poll(snapshot.records[name])),
                     *unexpected(workspace.target.expect),
                 ]
@@ -70,7 +100,7 @@ def examine(settings: Settings, snapshot: Snapshot | None) -> list[Examination]:
 
 
 def _without_repetition(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings with each piece of advice where it is given first."""
+    """The findings, with each piece of advice only once."""
     given: set[str] = set()
     kept = []
     for finding in findings:
@@ -80,7 +110,7 @@ def _without_repetition(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def code(examinations: Sequence[Examination]) -> Exit:
-    """Whether all of them work."""
+    """The exit code: whether all of them work."""
     return Exit.DONE if all(each.works for each in examinations) else Exit.FAILED
 
 
@@ -97,24 +127,24 @@ def show(console: Console, settings: Settings, examinations: Sequence[Examinatio
 
 
 def _show_options(console: Console, settings: Settings, workspace: str) -> None:
-    entries = [entry for entry in inventory.entries(settings) if entry.workspace == workspace]
-    if entries:
-        above = f"{WORKSPACES}.{workspace}." if workspace else ""
-        rows = [(entry.option.removeprefix(above), entry.value, entry.origin) for entry in entries]
+    above = f"{WORKSPACES}.{workspace}." if workspace else ""
+    rows = [
+        (each.option.removeprefix(above), each.value, each.origin)
+        for each in settings.given
+        if each.workspace == workspace
+    ]
+    if rows:
         console.print(terminal.table(("option", "value", "set by"), rows))
         console.print()
 
 
 def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
-    """The same for scripts."""
+    """The JSON for scripts."""
     return json.dumps(
         {
             "exit_code": int(code(examinations)),
             "mistakes": [],
-            "options": [
-                {"option": entry.option, "value": entry.value, "origin": entry.origin}
-                for entry in inventory.entries(settings)
-            ],
+            "options": [{"option": each.option, "value": each.value, "origin": each.origin} for each in settings.given],
             "workspaces": [
                 {"name": each.name, "url": each.url, "works": each.works, "findings": _plain(each.findings)}
                 for each in examinations
@@ -125,7 +155,7 @@ def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
 
 
 def mistakes_as_json(mistakes: Sequence[str]) -> str:
-    """What `as_json` gives where the configuration cannot be used."""
+    """The JSON for a configuration that cannot be used."""
     told = {"exit_code": int(Exit.MISCONFIGURED), "mistakes": list(mistakes), "options": [], "workspaces": []}
     return json.dumps(told, indent=2)
 
@@ -134,7 +164,7 @@ def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
     return [{"topic": each.topic, "level": each.level, "text": each.text, "advice": each.advice} for each in findings]
 
 
-_STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+_STYLES: Final = {Severity.OK: "green", Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.PROBLEM: "bold red"}
 
 
 def _row(finding: Finding) -> tuple[Cell, Cell, Cell]:
@@ -146,12 +176,8 @@ def _row(finding: Finding) -> tuple[Cell, Cell, Cell]:
 def _summary(examinations: Sequence[Examination]) -> str:
     broken = [each.name for each in examinations if not each.works]
     if not broken:
-        return "Nothing was found that has to be mended."
-    return f"To be mended: {', '.join(broken)}. Look for the lines marked problem."
-
-
-def _of_options(settings: Settings, workspace: Workspace) -> Iterator[Finding]:
-    yield from suspicions(workspace, workspace.credentials.load(), settings.origins)
+        return "No problem was found."
+    return f"Problems in: {', '.join(broken)}. See the lines marked problem."
 
 
 def _of_poll(record: Record) -> Iterator[Finding]:
@@ -169,9 +195,9 @@ def _of_poll(record: Record) -> Iterator[Finding]:
 def _reachable(record: Record) -> Finding:
     reasons = {feed.reason for feed in record.feeds.values()}
     if record.feeds and not reasons <= _SILENT:
-        return Finding(topic="server", level=Level.OK, text="answers")
+        return Finding(topic="server", level=Severity.OK, text="answers")
     reason = next((reason for reason in reasons if reason is not None), Reason.INTERNAL)
-    return Finding(topic="server", level=Level.PROBLEM, text=trouble(record), advice=_remedy(reason))
+    return Finding(topic="server", level=Severity.PROBLEM, text=trouble(record), advice=_remedy(reason))
 
 
 def _remedy(reason: Reason) -> str:
@@ -181,15 +207,15 @@ def _remedy(reason: Reason) -> str:
 def _tls(record: Record) -> Iterator[Finding]:
     failed = next((feed for feed in record.feeds.values() if feed.reason is Reason.TLS), None)
     if failed is not None:
-        yield Finding(topic="TLS", level=Level.PROBLEM, text=failed.detail, advice=_remedy(Reason.TLS))
+        yield Finding(topic="TLS", level=Severity.PROBLEM, text=failed.detail, advice=_remedy(Reason.TLS))
     elif record.target.url.startswith("https:") and any(feed.reason not in _SILENT for feed in record.feeds.values()):
-        yield Finding(topic="TLS", level=Level.OK, text="the connection is encrypted")
+        yield Finding(topic="TLS", level=Severity.OK, text="the connection is encrypted")
 
 
 def _version(record: Record) -> Finding:
     if record.version is None:
-        return Finding(topic="version", level=Level.NOTE, text="not told")
-    return Finding(topic="version", level=Level.OK, text=f"Rocket.Chat {record.version}")
+        return Finding(topic="version", level=Severity.NOTE, text="unknown")
+    return Finding(topic="version", level=Severity.OK, text=f"Rocket.Chat {record.version}")
 
 
 def _token(record: Record) -> Iterator[Finding]:
@@ -197,37 +223,37 @@ def _token(record: Record) -> Iterator[Finding]:
     refused = next((feed for feed in feeds if feed.reason is Reason.UNAUTHORIZED), None)
     if refused is not None:
         text, advice = refused.detail, _remedy(Reason.UNAUTHORIZED)
-        yield Finding(topic="token", level=Level.PROBLEM, text=text, advice=advice)
+        yield Finding(topic="token", level=Severity.PROBLEM, text=text, advice=advice)
     elif any(feed.ok or feed.reason is Reason.FORBIDDEN for feed in feeds):
-        yield Finding(topic="token", level=Level.OK, text="accepted")
+        yield Finding(topic="token", level=Severity.OK, text="accepted")
 
 
 def _endpoint(record: Record, feed: Feed) -> Finding:
-    finding = Finding(topic=feed.api, level=Level.OK, text="allowed, and answers")
+    finding = Finding(topic=feed.api, level=Severity.OK, text="allowed and answers")
     if feed.reason is None:
         return finding
     what = _refusal(feed) if feed.reason in REFUSALS and not feed.alone else feed.detail
     if not record.told:
         advice = "" if feed.reason in _SILENT | {Reason.UNAUTHORIZED, Reason.TLS} else _remedy(feed.reason)
-        return replace(finding, level=Level.PROBLEM, text=what, advice=advice)
+        return replace(finding, level=Severity.PROBLEM, text=what, advice=advice)
     if feed.reason not in REFUSALS:
-        return replace(finding, level=Level.WARNING, text=what, advice=_remedy(feed.reason))
+        return replace(finding, level=Severity.WARNING, text=what, advice=_remedy(feed.reason))
     without = f"{what}; {_without(record, feed.api)}"
     if feed.api is not Api.LIST and _is_told_by(record, Api.LIST):
-        return replace(finding, level=Level.NOTE, text=without)
+        return replace(finding, level=Severity.NOTE, text=without)
     advice = f"grant {PERMISSIONS[Api.LIST]} ({WHERE_TO_GRANT})"
-    return replace(finding, level=Level.WARNING, text=without, advice=advice)
+    return replace(finding, level=Severity.WARNING, text=without, advice=advice)
 
 
 def _refusal(feed: Feed) -> str:
     if feed.reason is Reason.FORBIDDEN:
         return f"the permission {PERMISSIONS[feed.api]} is missing"
-    return "this server has no such endpoint" + (": it came with 6.3" if feed.api is Api.STATUS else "")
+    return "this server has no such endpoint" + (": it needs 6.3 or later" if feed.api is Api.STATUS else "")
 
 
 def _without(record: Record, api: Api) -> str:
     if _is_told_by(record, Api.PROGRESS):
-        return "with getImportProgress alone, an import that a restart killed looks as if it ran for ever"
+        return "with getImportProgress alone, an import that a restart cut off seems to run forever"
     return _WITHOUT[api]
 
 
@@ -236,7 +262,7 @@ def _is_told_by(record: Record, api: Api) -> bool:
 
 
 def _not_asked(api: Api) -> Finding:
-    return Finding(topic=api, level=Level.NOTE, text="not asked: the option apis leaves it out")
+    return Finding(topic=api, level=Severity.NOTE, text="not called: the option apis excludes it")
 
 
 def _rate_limit(record: Record) -> Iterator[Finding]:
@@ -245,7 +271,7 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
     budgets = [feed.budget for feed in feeds if feed.budget is not None and feed.budget.limit is not None]
     if not budgets:
         if feeds:
-            yield Finding(topic=topic, level=Level.OK, text="none told: the user is exempt, or the limiter is off")
+            yield Finding(topic=topic, level=Severity.OK, text="none: the user is exempt, or the limiter is off")
         return
     limit = min(budget.limit or 0 for budget in budgets)
     left = min(limit if budget.remaining is None else budget.remaining for budget in budgets)
@@ -253,11 +279,11 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
     told = f"{limit} calls a minute, {left} left; poll_interval {duration.write(interval)} needs {calls:.3g}"
     if calls > limit:
         enough = f"raise poll_interval to {duration.write(-(-RATE_LIMIT_WINDOW // max(1, limit)))} or more"
-        yield Finding(topic=topic, level=Level.WARNING, text=told, advice=enough)
+        yield Finding(topic=topic, level=Severity.WARNING, text=told, advice=enough)
     elif 2 * calls > limit:
-        yield Finding(topic=topic, level=Level.NOTE, text=f"{told}: no room for a second exporter at this address")
+        yield Finding(topic=topic, level=Severity.NOTE, text=f"{told}: too few for a second exporter at this address")
     else:
-        yield Finding(topic=topic, level=Level.OK, text=told)
+        yield Finding(topic=topic, level=Severity.OK, text=told)
 
 
 def _clock(record: Record) -> Iterator[Finding]:
@@ -266,24 +292,40 @@ def _clock(record: Record) -> Iterator[Finding]:
         return
     skew = min(skews, key=abs)
     if abs(skew) <= CLOCKS_AGREE:
-        yield Finding(topic="clock", level=Level.OK, text="the server's and ours agree")
+        yield Finding(topic="clock", level=Severity.OK, text="the server's clock and ours agree")
         return
-    told = f"the server's is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
+    told = f"the server's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
     if abs(skew) < CLOCKS_DISAGREE:
-        yield Finding(topic="clock", level=Level.NOTE, text=told)
+        yield Finding(topic="clock", level=Severity.NOTE, text=told)
     else:
-        advice = "let both follow a time server: ages and durations are off by as much"
-        yield Finding(topic="clock", level=Level.WARNING, text=told, advice=advice)
+        advice = "synchronize both with a time server: ages and durations are wrong by this much"
+        yield Finding(topic="clock", level=Severity.WARNING, text=told, advice=advice)
 
 
 def _state(record: Record) -> Finding:
     seen = record.observation
     if not record.told or seen is None:
-        return Finding(topic="state", level=Level.PROBLEM, text="cannot be told: see above")
-    return Finding(topic="state", level=Level.OK, text=f"{seen.state}: {_words(seen)} (told by {seen.source})")
+        return Finding(topic="state", level=Severity.PROBLEM, text="unknown: see above")
+    return Finding(topic="state", level=Severity.OK, text=f"{seen.state}: {_words(seen)} (from {seen.source})")
 
 
 def _words(seen: Observation) -> str:
     if seen.outcome is Outcome.NONE:
-        return "nothing was ever imported"
+        return "nothing imported yet"
     return f"step {seen.step}" if seen.track is None else sentence(seen.track)
+
+
+COMMAND: Final = Command(
+    name="check",
+    run=run,
+    summary="Check the configuration and connect to each workspace once. Reports problems and how to fix them.",
+    details="Exit code: 0 everything works (a read-only token is enough), 1 something does not work, 2 the "
+    "configuration is wrong.",
+    flags=(CONFIG_ONLY, FORMAT),
+    operands="[WORKSPACE...]",
+    examples=(
+        "check --config.file=config.yml",
+        "check --config.file=config.yml acme",
+        "check --config.file=config.yml --config-only --format=json",
+    ),
+)

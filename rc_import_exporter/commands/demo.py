@@ -1,16 +1,24 @@
-"""The demo's configuration: the simulated workspaces as settings would have them. `cli` starts it.
+"""The command `demo`: the exporter and simulated Rocket.Chat servers in one process.
 
-It polls as often as its stories need, which are told a hundred times faster than life.
+The simulated imports take less than a minute each, so the demo polls every second.
 """
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
+from rc_import_exporter import logs
+from rc_import_exporter.app import App
+from rc_import_exporter.commands.exits import Exit
+from rc_import_exporter.commands.flags import Command, Invocation
 from rc_import_exporter.config.settings import Settings, load
+from rc_import_exporter.simulator import stories
+from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
 
 POLL_INTERVAL: Final = "1s"
 KEPT_VARIABLES: Final = ("RC_IMPORT_EXPORTER_WEB__", "RC_IMPORT_EXPORTER_LOG__")
-"""What an environment may say to the demo; the workspaces are its own."""
+"""Variables that configure the demo too. Its workspaces are its own."""
 
 EXPECTATIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "nightly-sync": {
@@ -27,10 +35,25 @@ EXPECTATIONS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
+def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
+    """Runs the command until a signal ends it."""
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_run(invocation, environ))
+    return Exit.DONE
+
+
+async def _run(invocation: Invocation, environ: Mapping[str, str]) -> None:
+    async with SimulatedServers(stories.demo()) as servers:
+        urls = {name: servers.url(name) for name in servers.workspaces}
+        configured = settings(invocation.options, environ, urls, USER_ID, AUTH_TOKEN)
+        logs.configure(configured.log.level, configured.log.format)
+        await App(configured).serve(lambda port: print(_welcome(configured, port), flush=True))
+
+
 def settings(
-    options: Mapping[str, str], environ: Mapping[str, str], urls: Mapping[str, str], user_id: str, auth_token: str
+    flags: Mapping[str, str], environ: Mapping[str, str], urls: Mapping[str, str], user_id: str, auth_token: str
 ) -> Settings:
-    """Settings for these simulated workspaces by name; raises `ConfigurationError` for mistakes in `options`."""
+    """Settings for these simulated workspaces by name; raises `ConfigurationError` for mistakes in `flags`."""
     workspaces = {
         f"workspaces.{name}.{option}": text
         for name, url in urls.items()
@@ -38,4 +61,25 @@ def settings(
     }
     intervals = {"poll_interval": POLL_INTERVAL, "poll_interval_idle": POLL_INTERVAL}
     kept = {name: text for name, text in environ.items() if name.startswith(KEPT_VARIABLES)}
-    return load({**intervals, **options, **workspaces}, kept)
+    return load({**intervals, **flags, **workspaces}, kept)
+
+
+def _welcome(configured: Settings, port: int) -> str:
+    host = configured.web.listen.host or "127.0.0.1"
+    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return (
+        f"Four simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
+        f"  {', '.join(sorted(configured.workspaces))}\n"
+        f"Open\n"
+        f"  {base}/\n"
+        f"  {base}/metrics\n"
+        f"Press Ctrl-C to stop."
+    )
+
+
+COMMAND: Final = Command(
+    name="demo",
+    run=run,
+    summary="Run the exporter and four simulated Rocket.Chat servers in one process.",
+    examples=("demo", "demo --web.listen-address=127.0.0.1:9000"),
+)

@@ -1,6 +1,6 @@
 """How `watch` shows what it follows: progress bars on a terminal, lines elsewhere, JSON lines for scripts.
 
-Each display is shown the picture whenever it may have changed, and finds out itself what is worth telling.
+A display is called whenever the state may have changed, and prints only changes that matter.
 """
 
 import json
@@ -36,14 +36,14 @@ SHOWN_FIELDS: Final = (
     "failed",
     "exit_code",
 )
-"""The keys of a JSON line, all of them in each; what there is nothing to say of is null."""
+"""The keys of a JSON line. Each line has all of them; a value that is unknown is null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """One workspace as a display shows it: `awaited` says in words what there is to wait for before `track` is there.
+    """One workspace as a display shows it. `awaited` says what the watch waits for until there is a `track`.
 
-    `verdict` is there once it has ended. `left` is how many more seconds it takes at the pace of late, if it moves.
+    `verdict` is set once the watch of the workspace has ended. `left` is the estimate of the seconds that remain.
     """
 
     record: Record
@@ -54,22 +54,22 @@ class Sight:
 
     @property
     def begun(self) -> bool:
-        """Whether there is anything to tell yet."""
+        """Whether there is anything to show yet."""
         return self.record.polls > 0 or self.verdict is not None
 
     @property
     def message(self) -> str:
-        """What there is to say now, for people: no full stop."""
+        """The message for people, without a full stop."""
         if self.verdict is not None:
             return self.verdict.sentence
         if self.record.polls == 0:
-            return "asks"
+            return "waiting for the first answer"
         if not self.record.told:
-            return f"no answer, tries again: {trouble(self.record)}"
+            return f"no answer, trying again: {trouble(self.record)}"
         if self.track is None:
             return self.awaited
         if self.track.outcome is Outcome.INTERRUPTED:
-            return f"{sentence(self.track)}; waits for its last word"
+            return f"{sentence(self.track)}; waiting for its final state"
         return sentence(self.track) + ("" if self.left is None else f", about {spell(self.left)} left")
 
     @property
@@ -82,14 +82,14 @@ class Display(Protocol):
     """Shows the workspaces by name; `now` is Unix seconds."""
 
     def show(self, sights: Mapping[str, Sight], now: float) -> None:
-        """Shows how things stand."""
+        """Shows the current state."""
 
     def close(self) -> None:
-        """Leaves the terminal as it should be."""
+        """Restores the terminal."""
 
 
 class Lines:
-    """A line for each step, each failure, and each hundredth of the way."""
+    """A line for each step, each failure, and each percent."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -129,7 +129,7 @@ class JsonLines:
 
 
 class Bars:
-    """A progress bar for each workspace, drawn again in its place."""
+    """A progress bar for each workspace, redrawn in place."""
 
     def __init__(self, stream: TextIO) -> None:
         self._progress = Progress(
@@ -169,7 +169,7 @@ class Bars:
 
 
 def _news(sight: Sight) -> object:
-    """What makes another line worth it."""
+    """What a new line is printed for."""
     track = sight.track
     about = None if track is None else (track.operation.id, track.operation.step, track.outcome)
     percent = None if sight.share is None else progress.percent(sight.share)

@@ -1,4 +1,4 @@
-"""The exit codes of the commands, and which of several is the worst. Used by cli, check, once and watch."""
+"""The exit codes of the commands, and which of several is the worst."""
 
 from collections.abc import Iterable
 from enum import IntEnum, unique
@@ -7,25 +7,25 @@ from typing import Final
 
 @unique
 class Exit(IntEnum):
-    """How a command ended; scripts go by these numbers."""
+    """How a command ended. Scripts rely on these numbers."""
 
     DONE = 0
-    """As asked: all is well, the import succeeded, nothing loads or runs."""
+    """All is well: the checks passed, the import succeeded, or nothing loads or runs."""
     FAILED = 1
-    """Something does not work, or it could not be told how the import ended."""
+    """Something does not work, or how the import ended is unknown."""
     MISCONFIGURED = 2
     WITH_ERRORS = 3
-    """The import completed, and rejected records."""
+    """The import finished and rejected some records."""
     BROKEN_OFF = 4
     """The import failed, was cut off, canceled or discarded."""
     NOTHING_STARTED = 5
     TIMED_OUT = 6
     BUSY = 7
-    """An import loads or runs: do not restart."""
+    """An import loads or runs: do not restart the server."""
 
 
 SIGNALLED: Final = 128
-"""What shells add to the number of the signal that ended a command."""
+"""Shells add this to the number of the signal that ended a command."""
 
 _FROM_BEST_TO_WORST: Final = (
     Exit.DONE,
@@ -37,9 +37,9 @@ _FROM_BEST_TO_WORST: Final = (
     Exit.BUSY,
     Exit.MISCONFIGURED,
 )
-"""Known harm is worse than not knowing, and not knowing is worse than what may yet come to a good end."""
+"""Known harm is worse than an unknown result, and that is worse than an import that may still succeed."""
 
 
 def worst(codes: Iterable[Exit]) -> Exit:
-    """The code for many workspaces: the worst that one of them came to."""
+    """The exit code for several workspaces: the worst of theirs."""
     return max(codes, key=_FROM_BEST_TO_WORST.index, default=Exit.DONE)

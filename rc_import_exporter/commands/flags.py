@@ -1,226 +1,260 @@
-"""Reads the command line, and writes the help text. Used by cli, which knows the commands; options come from settings.
+"""The command line: commands, their flags, and the help texts.
 
-`--a.b-c value` and `--a.b-c=value` set the option `a.b_c`. A boolean option alone is true. Words are never abbreviated.
+argparse is not used, because it repeats wrong words, which may be secrets, and stops at the first mistake. Here a
+message repeats only what looks like a flag, and all mistakes are raised at once. Flags cannot be abbreviated.
 """
 
 import difflib
 import re
 import textwrap
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Generic, TypeVar, cast
 
-from rc_import_exporter.config.options import ANY, DOTTED, FLAG, VARIABLE, WORKSPACES, Group, Option, option_at
+from rc_import_exporter.config import notation, values
+from rc_import_exporter.config.notation import DOTTED, VARIABLE
+from rc_import_exporter.config.options import OPTIONS, WORKSPACES, Option, Path, option_at
+from rc_import_exporter.config.values import T_co, Value
 from rc_import_exporter.errors import ConfigurationError
 
+_PROGRAM: Final = "rc-import-exporter"
 _WIDTH: Final = 100
+_NEAR: Final = 0.75
 _NAMED: Final = re.compile(r"--[a-z0-9._-]{1,60}")
-"""A flag that may stand in a message; anything else could be a secret that lost its quotes."""
-_BOOLEAN_WORDS: Final = frozenset({"true", "false"})
-HELP: Final = frozenset({"--help", "-h"})
-VERSION: Final = frozenset({"--version"})
+"""A flag that a message may show. Anything else could be a secret."""
+_HELP: Final = ("--help", "-h")
+_VERSION: Final = "--version"
+
+ReadT = TypeVar("ReadT")
+
+SWITCH: Final = replace(values.BOOLEAN, metavar="")
+"""The value of a flag that is true if it stands alone."""
+OPTION_FLAGS: Final = {notation.flag(option.path): option for option in OPTIONS if option.is_flag}
+"""The options that the command line can set, by flag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extra:
-    """A flag that one command alone has: `name` without its dashes; no `metavar` makes it a switch."""
+class Flag(Generic[T_co]):
+    """A flag that one command has; `name` has its dashes."""
 
     name: str
+    value: Value[T_co]
     help: str
-    metavar: str = ""
     default: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command: its word, what it does in a line, its own flags, and what stands for its operands in help, if any."""
+    """A command: its name, a sentence and details about it, its own flags, its operands, and examples.
+
+    `run` gets the command line and the environment, and returns the exit code.
+    """
 
     name: str
-    help: str
-    extras: tuple[Extra, ...] = ()
+    run: "Callable[[Invocation, Mapping[str, str]], int]"
+    summary: str
+    details: str = ""
+    flags: tuple[Flag[object], ...] = ()
     operands: str = ""
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """A command line, read.
+    """A command line, read. `command` is `None` for the daemon, `options` are texts by dotted path.
 
-    `command` is empty for the daemon. `options` are texts by dotted path, as `settings.load` takes them. `extras` holds
-    the command's own flags that were given, and the defaults of the others; a switch is there, as "true", if given.
+    `given` holds the values of the command's own flags by name.
     """
 
-    command: str = ""
+    command: Command | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    extras: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, object] = field(default_factory=dict)
     operands: tuple[str, ...] = ()
     help: bool = False
     version: bool = False
 
+    def get(self, flag: Flag[T_co]) -> T_co | None:
+        """The flag's value, or `None` if it is not given and has no default."""
+        if flag.name in self.given:
+            return cast(T_co, self.given[flag.name])
+        return flag.value.read(flag.default) if flag.default else None
 
-def parse(argv: Sequence[str], options: Sequence[Option], commands: Sequence[Command] = ()) -> Invocation:
-    """Read the words after the program's name; raises `ConfigurationError` with every mistake, unless help is asked.
+    def __getitem__(self, flag: Flag[T_co]) -> T_co:
+        return cast(T_co, self.get(flag))
 
-    A command's own flags stand after its name, options anywhere.
+
+def parse(argv: Sequence[str], commands: Iterable[Command] = ()) -> Invocation:
+    """Read the words after the program's name.
+
+    A command's own flags stand after the command; the other flags may stand anywhere. Raises `ConfigurationError` with
+    every mistake, unless the words ask for help or the version.
     """
-    reader = _Reader(argv, options, commands)
-    reader.run()
-    if reader.mistakes and not (reader.help or reader.version):
-        raise ConfigurationError(reader.mistakes)
-    return reader.invocation()
+    parser = _Parser(argv, commands)
+    invocation = parser.parse()
+    if parser.mistakes and not (invocation.help or invocation.version):
+        raise ConfigurationError(parser.mistakes)
+    return invocation
 
 
-class _Reader:
-    """Takes one word after the other."""
+class _Parser:
+    """Reads one word after the other."""
 
-    def __init__(self, argv: Sequence[str], options: Sequence[Option], commands: Sequence[Command]) -> None:
+    def __init__(self, argv: Sequence[str], commands: Iterable[Command]) -> None:
         self._words = deque(enumerate(argv, start=1))
-        self._options = options
         self._commands = {command.name: command for command in commands}
         self._command: Command | None = None
-        self._given: dict[str, str] = {}
-        self._extras: dict[str, str] = {}
+        self._own: dict[str, Flag[object]] = {}
+        self._options: dict[str, str] = {}
+        self._given: dict[str, object] = {}
         self._operands: list[str] = []
         self.mistakes: list[str] = []
-        self.help = False
-        self.version = False
 
-    def run(self) -> None:
-        """Take all words."""
+    def parse(self) -> Invocation:
+        """Read all words."""
+        wanted: set[str] = set()
         while self._words:
             place, word = self._words.popleft()
-            if word in HELP:
-                self.help = True
-            elif word in VERSION:
-                self.version = True
+            if word in (*_HELP, _VERSION):
+                wanted.add(word)
             elif word.startswith("-"):
-                self._flag(place, word)
+                self._flag(place, *word.partition("="))
             else:
                 self._word(place, word)
-
-    def invocation(self) -> Invocation:
-        """What was read."""
-        extras = self._command.extras if self._command else ()
-        defaults = {extra.name: extra.default for extra in extras if extra.metavar and extra.default}
         return Invocation(
-            command=self._command.name if self._command else "",
-            options=self._given,
-            extras=defaults | self._extras,
+            command=self._command,
+            options=self._options,
+            given=self._given,
             operands=tuple(self._operands),
-            help=self.help,
-            version=self.version,
+            help=not wanted.isdisjoint(_HELP),
+            version=_VERSION in wanted,
         )
 
     def _word(self, place: int, word: str) -> None:
+        subject = f"word {place} of the command line:"
         if self._command is None and word in self._commands:
             self._command = self._commands[word]
-        elif self._command is not None and self._command.operands:
+            self._own = {flag.name: flag for flag in self._command.flags}
+        elif self._command is None:
+            near = difflib.get_close_matches(word, self._commands, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(self._commands)}"
+            self.mistakes.append(f"{subject} not a command; {hint}")
+        elif self._command.operands:
             self._operands.append(word)
-        elif self._command is not None:
-            self.mistakes.append(f"word {place} of the command line: {self._command.name} takes no such word")
         else:
-            self.mistakes.append(self._no_command(place, word))
+            self.mistakes.append(f"{subject} {self._command.name} takes no such word")
 
-    def _flag(self, place: int, word: str) -> None:
-        flag, equals, value = word.partition("=")
-        if (extra := self._extra(flag)) is not None:
-            self._take(self._extras, extra.name, flag, value if equals else None, switch=not extra.metavar)
-        elif (path := FLAG.read(flag, self._options) if flag.startswith("--") else None) is not None:
-            option = option_at(path, self._options)
-            switch = option is not None and option.switch
-            self._take(self._given, DOTTED.write(path), flag, value if equals else None, switch=switch)
+    def _flag(self, place: int, name: str, equals: str, text: str) -> None:
+        own, option = self._own.get(name), OPTION_FLAGS.get(name)
+        path = _option(name)
+        if own is not None:
+            value = text if equals else self._next() if own.value.metavar else "true"
+            self._take(self._given, name, name, value, own.value.read)
+        elif option is not None:
+            self._take(self._options, DOTTED.write(option.path), name, text if equals else self._next(), str)
+        elif path is not None:
+            self.mistakes.append(f"flag {name}: {_instead(path)}")
+            if not equals:
+                self._next()
         else:
-            self.mistakes.append(self._no_flag(place, flag))
-            if not equals and self._words and not self._is_known(self._words[0][1]):
-                # The value of the misspelt flag is no second mistake.
+            self.mistakes.append(_unknown(place, name, self._own))
+            # The value of a misspelt flag is not a second mistake.
+            if not equals and self._words and not self._begins_anew(self._words[0][1]):
                 self._words.popleft()
 
-    def _take(self, into: dict[str, str], key: str, flag: str, value: str | None, *, switch: bool) -> None:
-        if value is None:
-            value = self._switched() if switch else self._next()
-        if value is None:
-            self.mistakes.append(f"flag {flag}: its value is missing")
+    def _take(
+        self, into: dict[str, ReadT], key: str, name: str, text: str | None, read: Callable[[str], ReadT]
+    ) -> None:
+        if text is None:
+            self.mistakes.append(f"flag {name}: its value is missing")
         elif key in into:
-            self.mistakes.append(f"flag {flag}: is there twice")
+            self.mistakes.append(f"flag {name}: is set twice")
         else:
-            into[key] = value
-
-    def _switched(self) -> str:
-        return self._words.popleft()[1] if self._words and self._words[0][1] in _BOOLEAN_WORDS else "true"
+            try:
+                into[key] = read(text)
+            except ValueError as error:
+                self.mistakes.append(f"flag {name}: {error}")
 
     def _next(self) -> str | None:
-        """The next word, dashes or not, because a token may begin with them; but not another flag."""
-        if not self._words or self._is_flag(self._words[0][1]):
-            return None
-        return self._words.popleft()[1]
+        """The next word, unless it is a flag. A value may begin with dashes."""
+        return self._words.popleft()[1] if self._words and not self._is_flag(self._words[0][1]) else None
 
     def _is_flag(self, word: str) -> bool:
-        flag = word.partition("=")[0]
-        if not flag.startswith("-"):
-            return False
-        return flag in HELP | VERSION or self._extra(flag) is not None or FLAG.read(flag, self._options) is not None
+        name = word.partition("=")[0]
+        return name in self._own or name in OPTION_FLAGS or name in (*_HELP, _VERSION)
 
-    def _is_known(self, word: str) -> bool:
+    def _begins_anew(self, word: str) -> bool:
         return word.startswith("--") or word in self._commands or self._is_flag(word)
 
-    def _extra(self, flag: str) -> Extra | None:
-        extras = self._command.extras if self._command else ()
-        return next((extra for extra in extras if flag == f"--{extra.name}"), None)
 
-    def _no_flag(self, place: int, flag: str) -> str:
-        extras = [f"--{extra.name}" for extra in (self._command.extras if self._command else ())]
-        near = difflib.get_close_matches(flag.lower(), [*extras, *HELP, *VERSION], n=1, cutoff=0.75)
-        meant = near[0] if near else FLAG.suggest(flag, self._options)
-        subject = f"flag {flag}" if meant or _NAMED.fullmatch(flag) else f"word {place} of the command line"
-        return f"{subject}: no such flag" + (f"; did you mean {meant}?" if meant else "; see --help")
-
-    def _no_command(self, place: int, word: str) -> str:
-        near = difflib.get_close_matches(word, self._commands, n=1)
-        subject = f"word {place} of the command line: neither a flag nor a command"
-        return subject + (f"; did you mean {near[0]}?" if near else f"; commands are {', '.join(self._commands)}")
+def _option(name: str) -> Path | None:
+    """The path of the option that a flag names, whether the command line can set it or not."""
+    dotted = name.removeprefix("--")
+    path = DOTTED.read(dotted.replace("-", "_")) if _NAMED.fullmatch(name) else None
+    if path is None or path[0] != WORKSPACES:
+        return path
+    start = len(WORKSPACES) + 1
+    return (WORKSPACES, dotted[start : start + len(path[1])], *path[2:])
 
 
-def help_text(options: Sequence[Option], commands: Sequence[Command] = (), command: str = "") -> str:
-    """The whole help, or a command's own."""
-    chosen = next((one for one in commands if one.name == command), None)
-    parts = [_usage(chosen, commands)]
-    if chosen is not None and chosen.extras:
-        parts.append(_section(f"Flags of {chosen.name}", [_extra_entry(extra) for extra in chosen.extras]))
-    if chosen is None and commands:
-        parts.append(_section("Commands", [(one.name, one.help) for one in commands]))
-    for group in Group:
-        entries = [_option_entry(option) for option in options if option.group is group]
-        parts.append(_section(f"{group}{_REMARKS[group]}", entries))
-    parts.append(_ENVIRONMENT)
-    return "\n\n".join(parts) + "\n"
+def _instead(path: Path) -> str:
+    """Why the option is not a flag, and what to use."""
+    option, variable = option_at(path), f"{VARIABLE.write(path)} in the environment"
+    if option is None or not option.value.is_secret:
+        return f"this option is not a flag; set {DOTTED.write(path)} in the YAML file, or {variable}"
+    file = (*path[:-1], f"{path[-1]}_file")
+    instead = (
+        f"use {flag}" if (flag := notation.flag(file)) in OPTION_FLAGS else f"set {DOTTED.write(file)} in the YAML file"
+    )
+    return f"other users of this machine can read the command line; {instead}, or set {variable}"
 
 
-def _usage(chosen: Command | None, commands: Sequence[Command]) -> str:
-    if chosen is not None:
-        return (
-            f"Usage: rc-import-exporter {chosen.name} [flags] {chosen.operands}".rstrip() + f"\n\n{_fill(chosen.help)}"
-        )
-    word = " [command]" if commands else ""
-    return f"Usage: rc-import-exporter{word} [flags]\n\n{_fill(_ABOUT)}"
+def _unknown(place: int, name: str, own: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), [*own, *OPTION_FLAGS, *_HELP, _VERSION], n=1, cutoff=_NEAR)
+    is_named = bool(near) or _NAMED.fullmatch(name) is not None
+    option = DOTTED.suggest(name.removeprefix("--").replace("-", "_")) if is_named else None
+    if near:
+        hint = f"did you mean {near[0]}?"
+    elif option:
+        hint = f"did you mean the option {option}? Set it in the YAML file or in the environment"
+    else:
+        hint = "see --help"
+    return f"{f'flag {name}' if is_named else f'word {place} of the command line'}: no such flag; {hint}"
 
 
-def _section(title: str, entries: Sequence[tuple[str, str]]) -> str:
-    lines = [_fill(f"{title}:")]
-    for left, right in entries:
-        lines.append(f"  {left}")
-        lines.append(_fill(right, indent=6))
-    return "\n".join(lines)
+def help_text(commands: Iterable[Command] = (), command: Command | None = None) -> str:
+    """The help of the program, or of a command."""
+    if command is None:
+        parts = [
+            f"Usage: {_PROGRAM} [command] [flags]",
+            _fill(_ABOUT),
+            _section("Commands", [(one.name, one.summary) for one in commands]),
+            _section("Flags", [_entry(name, one) for name, one in OPTION_FLAGS.items()]),
+            _examples(_EXAMPLES),
+        ]
+    else:
+        parts = [
+            f"Usage: {_PROGRAM} {command.name} [flags] {command.operands}".rstrip(),
+            *map(_fill, filter(None, (command.summary, command.details))),
+            *([_section("Flags", [_entry(one.name, one) for one in command.flags])] if command.flags else ()),
+            _fill(f"The flags that {_PROGRAM} --help lists can be used, too."),
+            _examples(command.examples),
+        ]
+    return "\n\n".join((*parts, _fill(_REFERENCE))) + "\n"
 
 
-def _extra_entry(extra: Extra) -> tuple[str, str]:
-    default = f" Default: {extra.default}." if extra.default else ""
-    return f"--{extra.name} {extra.metavar}".rstrip(), extra.help + default
+def _section(title: str, entries: Iterable[tuple[str, str]]) -> str:
+    return "\n".join((f"{title}:", *(f"  {left}\n{_fill(right, indent=6)}" for left, right in entries)))
 
 
-def _option_entry(option: Option) -> tuple[str, str]:
-    path = tuple("NAME" if key == ANY else key for key in option.path)
-    default = f" Default: {option.default}." if option.default else ""
-    return f"{FLAG.write(path)} {option.metavar}", f"{option.help} Allowed: {option.allowed}.{default}"
+def _entry(name: str, one: Option[object] | Flag[object]) -> tuple[str, str]:
+    allowed = f" Allowed: {one.value.allowed}." if one.value.metavar else ""
+    default = f" Default: {one.default}." if one.default and one.value.metavar else ""
+    return f"{name} {one.value.metavar}".rstrip(), f"{one.help}{allowed}{default}"
+
+
+def _examples(lines: Iterable[str]) -> str:
+    return "\n".join(("Examples:", *(f"  {_PROGRAM} {line}" for line in lines)))
 
 
 def _fill(text: str, indent: int = 0) -> str:
@@ -232,23 +266,14 @@ def _fill(text: str, indent: int = 0) -> str:
 
 _ABOUT: Final = (
     "Prometheus exporter for Rocket.Chat's import service. Without a command it polls the configured workspaces and "
-    "serves their metrics until it is ended."
+    "serves their metrics until it is stopped."
 )
-_REMARKS: Final = {
-    Group.PROCESS: "",
-    Group.SINGLE: f" (one server; for several write {FLAG.write((WORKSPACES,))}.NAME.url and so on)",
-    Group.SHARED: f" (for all workspaces; for one of them write {FLAG.write((WORKSPACES,))}.NAME.timeout and so on)",
-}
-_ENVIRONMENT: Final = "\n".join(
-    (
-        "Environment and file:",
-        _fill(
-            f"Every option is also a variable, {FLAG.write(('log', 'level'))} for example "
-            f"{VARIABLE.write(('log', 'level'))}, and a key of the YAML file that --config.file names. "
-            f"Levels are parted by two underscores: {VARIABLE.write((WORKSPACES, 'acme', 'auth_token_file'))}. "
-            "A flag precedes a variable, and a variable the file. An empty variable counts as unset. Other users of a "
-            "machine can read flags: give secrets as files.",
-            indent=2,
-        ),
-    )
+_EXAMPLES: Final = (
+    "--url=https://chat.example.org --user-id=ID --auth-token-file=token",
+    "--config.file=config.yml",
+    "check --config.file=config.yml",
+)
+_REFERENCE: Final = (
+    "Flags override environment variables, and variables override the YAML file. Most options are not flags: see "
+    "rc_import_exporter/config/README.md for all of them."
 )

@@ -1,13 +1,15 @@
-"""The command `once`: polls everything once and gives the page that node_exporter's textfile collector reads.
+"""The command `once`: polls every workspace once and writes a page for node_exporter's textfile collector.
 
-`cli` runs it. A page in a file stands for as long as the file does: it carries what is known of workspaces and imports.
-Left out is what tells of the exporter itself, of a process that is gone, and what only counts while a process runs.
+The page in the file stays after the process ends, so it has only the gauges about workspaces and imports. It has no
+metrics about the exporter itself and no counters, which only count while a process runs.
 """
 
+import asyncio
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -15,29 +17,53 @@ from typing import Final
 
 from rc_import_exporter import clock
 from rc_import_exporter.commands.exits import Exit
+from rc_import_exporter.commands.flags import Command, Flag, Invocation
 from rc_import_exporter.commands.pursuit import trouble
-from rc_import_exporter.config import files
+from rc_import_exporter.commands.selection import select
+from rc_import_exporter.config import files, values
+from rc_import_exporter.config.options import LogLevel
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.core.snapshot import Snapshot
-from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.metrics.catalogue import METRICS, Metric, MetricKind
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.polling.fleet import Fleet
 
 OF_THE_EXPORTER: Final = "exporter_"
 READABLE_BY_ALL: Final = 0o644
-SUFFIX: Final = ".prom"
-"""What node_exporter reads; it passes over everything else in its folder, files half written too."""
 HIDDEN: Final = ".rc-import-exporter."
-"""How the name of a file half written begins: a longer name could be too long where the file's own is not."""
+"""The start of the name of a half-written file. It is short, because a longer name might not be allowed."""
+
+OUTPUT: Final = Flag(
+    name="--output",
+    value=values.text(r"[^\0]*\.prom", "a path that ends in .prom, as node_exporter reads no other files", "FILE.prom"),
+    help="Replace this file in one step, with mode 0644, instead of printing the page. A symbolic link is replaced, "
+    "not followed.",
+)
 
 METRICS_OF_A_FILE: Final[tuple[Metric, ...]] = tuple(
     metric for metric in METRICS if metric.kind is MetricKind.GAUGE and not metric.name.startswith(OF_THE_EXPORTER)
 )
 
 
+def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
+    """Runs the command."""
+    path = None if (text := invocation.get(OUTPUT)) is None else Path(text)
+    configured = select(invocation, environ, LogLevel.ERROR)
+    if path is not None:
+        probe(path)
+    snapshot = asyncio.run(poll(configured))
+    content = page(snapshot, clock.now())
+    if path is None:
+        sys.stdout.write(content.decode())
+    else:
+        write(content, path)
+    for line in failures(snapshot):
+        print(f"rc-import-exporter: {line}", file=sys.stderr)
+    return code(snapshot)
+
+
 async def poll(settings: Settings, now: Callable[[], float] = clock.now) -> Snapshot:
-    """The picture after one poll of every workspace."""
+    """The snapshot after one poll of every workspace."""
     fleet = Fleet(settings, now)
     await fleet.poll_once()
     return fleet.store.snapshot
@@ -49,7 +75,7 @@ def page(snapshot: Snapshot, now: float) -> bytes:
 
 
 def probe(path: Path) -> None:
-    """Raises `OSError` where no file can be put in this place: better before a poll than after it."""
+    """Raises `OSError` if the file cannot be written, to find that out before the poll."""
     with _named(path):
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(path.lstat().st_mode):
@@ -59,7 +85,7 @@ def probe(path: Path) -> None:
 
 
 def write(content: bytes, path: Path) -> None:
-    """Puts the page in the file's place at once, readable by all; raises `OSError`."""
+    """Replaces the file in one step by one that everyone can read; raises `OSError`."""
     with _named(path), NamedTemporaryFile(dir=path.parent, prefix=HIDDEN, delete=False) as temporary:
         try:
             temporary.write(content)
@@ -73,7 +99,7 @@ def write(content: bytes, path: Path) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Says which file an error is about, and which flag named it."""
+    """Adds the file and the flag to the message of an error."""
     try:
         yield
     except FileNotFoundError:
@@ -82,18 +108,27 @@ def _named(path: Path) -> Iterator[None]:
         raise OSError(f"flag --output: {files.shown(str(path))} cannot be written: {error.strerror}") from None
 
 
-def output(text: str) -> Path:
-    """The file that `--output` names; raises `ConfigurationError` where node_exporter would not read it."""
-    if not text.endswith(SUFFIX) or "\0" in text:
-        raise ConfigurationError([f"flag --output: must end in {SUFFIX}, which is what node_exporter reads"])
-    return Path(text)
-
-
 def failures(snapshot: Snapshot) -> list[str]:
-    """A line for each workspace whose state could not be told."""
+    """A line for each workspace whose state is unknown."""
     return [f"{name}: {trouble(record)}" for name, record in snapshot.records.items() if not record.told]
 
 
 def code(snapshot: Snapshot) -> Exit:
-    """Whether the state of every workspace could be told, by whichever way."""
+    """The exit code: whether the state of every workspace is known."""
     return Exit.FAILED if failures(snapshot) else Exit.DONE
+
+
+COMMAND: Final = Command(
+    name="once",
+    run=run,
+    summary="Poll every workspace once and print the metrics for node_exporter's textfile collector.",
+    details="The page has no timestamps, no counters and no metrics about the exporter itself. Exit code: 0 the state "
+    "of every workspace is known, 1 one is unknown (the page is still written, with up 0), 2 the configuration is "
+    "wrong.",
+    flags=(OUTPUT,),
+    operands="[WORKSPACE...]",
+    examples=(
+        "once --config.file=config.yml",
+        "once --config.file=config.yml --output=/var/lib/node_exporter/import.prom",
+    ),
+)

@@ -1,8 +1,9 @@
-"""Whether the import that `watch` follows has come to its end, and how: a pure answer, folded from poll to poll.
+"""Whether the import that `watch` follows has ended, and how. Each poll makes a new `Pursuit` of the one before.
 
-Without an id the next operation that starts is followed. One that was finished at the first poll never counts; one that
-loads or runs then has started; one that waits then, left behind perhaps weeks ago, counts once its step changes. An
-operation asked for by its id counts in any case, since a short import may be over before the first poll.
+Without an id the next operation that starts is followed. An operation that was finished at the first poll never counts.
+One that loads or runs at the first poll has started. One that waits at the first poll may be weeks old, so it counts
+only when its step changes. An operation given by its id always counts, because a short import may end before the first
+poll.
 """
 
 from collections.abc import Mapping
@@ -15,14 +16,17 @@ from rc_import_exporter.core.snapshot import Feed, Observation, Record, Track
 from rc_import_exporter.core.verdict import sentence
 
 GRACE: Final = 15.0
-"""Seconds for which an interrupted import may yet end as done: the server notices within one batch of records."""
+"""Seconds in which an interrupted import may still end as done: the server notices within one batch of records."""
 POLLS_OF_GRACE: Final = 2
+"""Polls in which it may, if they take longer than that."""
 PATIENCE: Final = 600.0
-"""Seconds out of sight that a restart of a server with a large database explains, once it was in sight."""
+"""Seconds without news after which an import that was seen is given up: a server with a large database may need that
+long to restart.
+"""
 FINAL_REASONS: Final = frozenset(
     {Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.NOT_FOUND, Reason.REDIRECTED, Reason.TLS, Reason.TOO_LARGE}
 )
-"""What nobody needs to wait for before the first success: someone has to mend it."""
+"""Reasons that end the watch before the first success, because waiting does not help."""
 
 _EXITS: Final = {
     Outcome.SUCCEEDED: Exit.DONE,
@@ -33,7 +37,7 @@ _EXITS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How it ended: the exit code, and a sentence for people without a full stop."""
+    """How the watch of a workspace ended: the exit code, and a sentence without a full stop."""
 
     exit: Exit
     sentence: str
@@ -43,9 +47,9 @@ class Verdict:
 class Pursuit:
     """One workspace, watched since the instant `began`.
 
-    `wanted` is the id of the operation to follow, empty for the next one; it has to be there by `start_by`.
-    `under_way` holds the steps of what was not finished at the first success. `seen` is when the followed operation,
-    or before it the workspace, was last in sight, `cut_since` when the followed one was first seen interrupted.
+    `wanted` is the id of the operation to follow, empty for the next one. It must appear by `start_by`. `under_way`
+    holds the steps of the operations that were not finished at the first successful poll. `seen` is when a poll last
+    showed the followed operation, or any state before it starts. `cut_since` is when it was first seen interrupted.
     """
 
     began: float
@@ -59,7 +63,7 @@ class Pursuit:
 
 
 def pursue(pursuit: Pursuit, record: Record, now: float) -> Pursuit:
-    """The pursuit after what the latest poll showed; a verdict stays."""
+    """The pursuit after the latest poll. A verdict stays."""
     if pursuit.verdict is not None:
         return pursuit
     looked = _look(pursuit, record, now)
@@ -67,35 +71,35 @@ def pursue(pursuit: Pursuit, record: Record, now: float) -> Pursuit:
 
 
 def idleness(record: Record, now: float, *, or_down: bool = False) -> Verdict | None:
-    """Whether the server may be restarted as far as the last poll tells; `None` before the first.
+    """Whether the server can be restarted, by the last poll; `None` before the first.
 
-    With `or_down` a server that is not there is idle too: it has nothing to lose, and one that is about to start must
-    not wait for itself.
+    With `or_down` a server that does not answer is idle too, because a server that is about to start must not wait for
+    itself.
     """
     if record.polls == 0:
         return None
     seen = record.observation
     if or_down and not record.told and _is_down(record):
-        return Verdict(exit=Exit.DONE, sentence=f"no server is there: {trouble(record)}")
+        return Verdict(exit=Exit.DONE, sentence=f"no server answers: {trouble(record)}")
     if seen is None or not record.up(now):
-        return Verdict(exit=Exit.FAILED, sentence=f"cannot tell whether an import runs: {trouble(record)}")
+        return Verdict(exit=Exit.FAILED, sentence=f"whether an import runs is unknown: {trouble(record)}")
     match record.restart_safe(now):
         case True:
             return Verdict(exit=Exit.DONE, sentence="nothing loads or runs")
         case False:
-            doing = f"do not restart Rocket.Chat now, it would kill the import: {_doing(seen)}"
+            doing = f"do not restart Rocket.Chat now, that would cut off the import: {_doing(seen)}"
             return Verdict(exit=Exit.BUSY, sentence=doing)
         case None:
-            return Verdict(exit=Exit.FAILED, sentence="cannot tell: the import's step is none that this release knows")
+            return Verdict(exit=Exit.FAILED, sentence="unknown: this release does not know the import's step")
 
 
 def _doing(seen: Observation) -> str:
-    """What it does now; the sentence of one whose verdict stays says what was."""
+    """What the operation does now. After a final outcome the sentence is about the past, so the step is used."""
     return sentence(seen.track) if seen.track is not None and seen.outcome in UNFINISHED else f"at step {seen.step}"
 
 
 def _is_down(record: Record) -> bool:
-    """Whether nobody answers, or a proxy in place of whoever should; one that is slow may be busy with an import."""
+    """Whether no server answers, or only a proxy. A slow server may be busy with an import."""
     feeds = [record.feeds.get(api) for api in FEEDS if api in record.target.apis]
     return all(feed is not None and feed.reason in _ABSENCES for feed in feeds)
 
@@ -104,13 +108,13 @@ _ABSENCES: Final = frozenset({Reason.CONNECTION, Reason.PROXY})
 
 
 def trouble(record: Record) -> str:
-    """What fails now, for people: each reason once, with the endpoints it is about."""
+    """What fails now, in words: each reason once, with its endpoints."""
     alike: dict[str, list[str]] = {}
     for feed in record.feeds.values():
         if feed.reason is not None and feed.api is not Api.INFO:
             alike.setdefault(feed.detail, []).append(feed.api)
     if not alike and record.polls > 0:
-        return "a fault of the exporter itself, which --log.level=error shows"
+        return "an error in the exporter itself; --log.level=error shows it"
     return "; ".join(f"{', '.join(apis)}: {detail}" for detail, apis in alike.items()) or "no answer yet"
 
 
@@ -136,12 +140,12 @@ def _look(pursuit: Pursuit, record: Record, now: float) -> Pursuit:
 
 
 def _told_by_feed(record: Record) -> bool:
-    """Whether the last poll told of operations by their ids, which `getImportProgress` does not."""
+    """Whether the last poll showed operations with their ids. `getImportProgress` does not."""
     return record.told and record.observation is not None and record.observation.source in FEEDS
 
 
 def _next_started(tracks: Mapping[str, Track], under_way: Mapping[str, Step]) -> Track | None:
-    """The oldest that counts: what came after it is the next one's business."""
+    """The oldest operation that counts, or `None`."""
     started = [track for track in tracks.values() if _has_started(track, under_way)]
     return min(started, key=lambda track: track.operation.created or 0.0, default=None)
 
@@ -155,7 +159,7 @@ def _has_started(track: Track, under_way: Mapping[str, Step]) -> bool:
 
 
 def _is_in_sight(track: Track, record: Record) -> bool:
-    """Whether the last poll told of it: the newest is in both feeds, an earlier one in the list alone."""
+    """Whether the last poll showed it: the newest is in both feeds, an earlier one only in the list."""
     id, listing = track.operation.id, record.feeds.get(Api.LIST)
     listed = listing is not None and listing.ok and id in (record.history.listed or ())
     return id == record.history.current or listed
@@ -169,7 +173,7 @@ def _verdict(pursuit: Pursuit, record: Record, now: float) -> Verdict | None:
         return Verdict(exit=_EXITS.get(track.outcome, Exit.BROKEN_OFF), sentence=sentence(track))
     late = track is None and pursuit.start_by is not None and now >= pursuit.start_by
     if _is_out_of_sight(pursuit, record, now) or (late and not _told_by_feed(record)):
-        return Verdict(exit=Exit.FAILED, sentence=f"cannot tell how the import ends: {_why_blind(record)}")
+        return Verdict(exit=Exit.FAILED, sentence=f"how the import ends is unknown: {_why_unseen(record)}")
     if late:
         nothing = f"no operation {pursuit.wanted} was seen" if pursuit.wanted else "no import started"
         return Verdict(exit=Exit.NOTHING_STARTED, sentence=f"{nothing} in time")
@@ -193,11 +197,11 @@ def _is_refused_for_good(record: Record) -> bool:
 
 
 def _is_final(feed: Feed) -> bool:
-    """A missing endpoint is no last word as long as a proxy may say so during a restart."""
+    """A missing endpoint is not final if nothing else answered: a proxy may say so during a restart."""
     return feed.reason in FINAL_REASONS and not (feed.reason is Reason.NOT_FOUND and feed.alone)
 
 
-def _why_blind(record: Record) -> str:
+def _why_unseen(record: Record) -> str:
     if not _told_by_feed(record):
         return trouble(record)
-    return "another one took its place, and only getLatestImportOperations tells of it then"
+    return "another import took its place, and only getLatestImportOperations shows the earlier one"

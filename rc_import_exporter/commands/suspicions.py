@@ -1,7 +1,7 @@
-"""The usual mistakes in a configuration that is valid as such, found without asking a server. Used by `check`."""
+"""Common mistakes in a valid configuration, found without asking a server."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from ipaddress import ip_address
@@ -13,18 +13,18 @@ from rc_import_exporter.config.settings import Workspace
 from rc_import_exporter.core.domain import Expectation
 
 USER_ID: Final = re.compile(r"[A-Za-z0-9]{17}|[0-9a-f]{24}")
-"""The form of ids: Meteor's, or MongoDB's in users that came another way."""
+"""A user id: Meteor's form, or MongoDB's for users that another program created."""
 TOKEN_LENGTH: Final = 43
 """Characters in a personal access token."""
 PAGES: Final = frozenset(
     {"home", "admin", "login", "account", "channel", "group", "direct", "directory", "omnichannel"}
 )
-"""First words in the paths of the web client's pages, which people copy with the address."""
+"""First words in the paths of the web client's pages. People copy them with the address."""
 
 
 @unique
-class Level(StrEnum):
-    """How bad a finding is: only a problem makes `check` fail."""
+class Severity(StrEnum):
+    """How bad a finding is. Only a problem makes `check` fail."""
 
     OK = "ok"
     NOTE = "note"
@@ -34,41 +34,39 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of what `check` found: what it is about, what is the matter, and what to do."""
+    """One line of what `check` found: the topic, what was found, and what to do."""
 
     topic: str
-    level: Level
+    level: Severity
     text: str
     advice: str = ""
 
 
-def suspicions(workspace: Workspace, credentials: Credentials, origins: Mapping[str, str]) -> Iterator[Finding]:
-    """What is probably meant otherwise in a workspace's options; no finding shows a secret."""
+def suspicions(workspace: Workspace, credentials: Credentials) -> Iterator[Finding]:
+    """What is probably a mistake in a workspace's options. No finding shows a secret."""
     yield from _of_url(workspace.target.url)
     yield from _of_user(credentials)
     yield from _of_token(credentials)
     if not workspace.tls.verify:
-        yield _warning("tls.verify", "off: anybody on the way can take the token", "name the authority in tls.ca_file")
-    for option, origin in origins.items():
-        mine = option in ("auth_token", f"workspaces.{workspace.target.name}.auth_token")
-        if mine and origin.startswith("flag "):
-            yield _warning(
-                "auth_token", "set by a flag, which other users of the machine can read", "give it as a file"
-            )
+        yield _warning(
+            "tls.verify",
+            "off: anyone on the network path can steal the token",
+            "set tls.ca_file to the authority's certificate",
+        )
 
 
 def unexpected(expect: Expectation) -> Iterator[Finding]:
-    """What would not alert, because nothing says what is expected of the workspace's imports."""
+    """Alerts that cannot fire, because the expectation that they need is not set."""
     for option, text in _SILENCES.items():
         if getattr(expect, option) is None:
-            yield Finding(topic="alerts", level=Level.NOTE, text=f"{text} (expect.{option})")
+            yield Finding(topic="alerts", level=Severity.NOTE, text=f"expect.{option} {text}")
 
 
 _SILENCES: Final = {
-    "success_every": "no schedule expected: a job that never starts will not alert",
-    "longest_run": "no longest run expected: an import that moves and never ends will not alert",
-    "failed_ratio": "no share of failures expected: an API import that rejects many will not alert",
-    "min_records": "no least number expected: an import of too few records will not alert",
+    "success_every": "not set: no alert if a scheduled import never starts",
+    "longest_run": "not set: no alert if an import makes progress but never ends",
+    "failed_ratio": "not set: no alert if an API import rejects many records",
+    "min_records": "not set: no alert if an import has too few records",
 }
 
 
@@ -78,21 +76,21 @@ def _of_url(url: str) -> Iterator[Finding]:
     page = next((place for place, word in enumerate(words) if word in PAGES), None)
     if page is not None:
         meant = f"{parts.scheme}://{parts.netloc}/{'/'.join(words[:page])}".rstrip("/")
-        yield _warning("url", f"ends in /{'/'.join(words[page:])}, a page of the web client", f"write {meant}")
+        yield _warning("url", f"ends in /{'/'.join(words[page:])}, a page of the web client", f"use {meant}")
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        yield _warning("url", "plain http: the token crosses the network in clear", "write https, if the server has it")
+        yield _warning("url", "plain http: the token is sent without encryption", "use https if the server supports it")
 
 
 def _of_user(credentials: Credentials) -> Iterator[Finding]:
     if USER_ID.fullmatch(credentials.user_id):
         return
     if _is_like_a_token(credentials.user_id) and USER_ID.fullmatch(credentials.auth_token):
-        yield _warning("user_id", "looks like a token, and auth_token like a user id", "swap the two")
+        yield _warning("user_id", "looks like a token, and auth_token looks like a user id", "swap the two")
     else:
         yield _warning(
             "user_id",
-            "does not look like an id (17 letters and digits): a login name will not do",
-            "take the id that Rocket.Chat shows beside a new token",
+            "does not look like an id (17 letters and digits); a login name does not work",
+            "use the id that Rocket.Chat shows beside a new token",
         )
 
 
@@ -100,9 +98,9 @@ def _of_token(credentials: Credentials) -> Iterator[Finding]:
     if not _is_like_a_token(credentials.auth_token) and not USER_ID.fullmatch(credentials.auth_token):
         yield Finding(
             topic="auth_token",
-            level=Level.NOTE,
+            level=Severity.NOTE,
             text=f"has {len(credentials.auth_token)} characters; a personal access token has {TOKEN_LENGTH}",
-            advice="see whether all of it was copied",
+            advice="check that you copied all of it",
         )
 
 
@@ -118,4 +116,4 @@ def _is_loopback(host: str) -> bool:
 
 
 def _warning(topic: str, text: str, advice: str) -> Finding:
-    return Finding(topic=topic, level=Level.WARNING, text=text, advice=advice)
+    return Finding(topic=topic, level=Severity.WARNING, text=text, advice=advice)

@@ -1,6 +1,4 @@
-"""What commands print: tables that a terminal colours and a file holds as plain text of 80 columns. Used by check, cli
-and display.
-"""
+"""What commands print: tables, with colours on a terminal, and as plain text of 80 columns elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH: Final = 80
-"""Columns where nobody's terminal says how many there are."""
+"""Columns of a table that is not printed on a terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A text in a table, another that begins a line of its own below it, and, on a terminal, the colour of both."""
+    """A text in a table, a second text on a line below it, and the style of both on a terminal."""
 
     text: str
     below: str = ""
@@ -25,18 +23,18 @@ class Cell:
 
 
 def console(stream: TextIO, plain_width: int = PLAIN_WIDTH) -> Console:
-    """A console on this stream; colours follow the terminal and NO_COLOR."""
+    """A console on this stream. The terminal and NO_COLOR decide about colours."""
     width = None if stream.isatty() else plain_width
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def printable(text: str) -> str:
-    """The text with a stand-in for whatever could steer a terminal: importers and versions are any server's words."""
+    """The text without control characters. Importers and versions come from a server and could control the terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> Table:
-    """Rows under their heads; what is too long for its column goes on in the next line."""
+    """Rows under their heads. A text that is too long for its column continues on the next line."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for head in heads:
         made.add_column(Text(head), overflow="fold")

@@ -1,36 +1,78 @@
-"""The command `watch`: follows an import until it has ended, or tells whether the server may be restarted now.
+"""The command `watch`: follows an import until it ends, or says whether the server can be restarted now.
 
-`cli` runs it. What is asked and when is the pollers' part, what it means is `pursuit`'s, and how it looks `display`'s.
+The pollers ask the server, `pursuit` decides what the answers mean, and `display` shows it.
 """
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from rc_import_exporter import clock
-from rc_import_exporter.commands.display import Display, Sight
+from rc_import_exporter.commands import terminal
+from rc_import_exporter.commands.display import Bars, Display, JsonLines, Lines, Sight
 from rc_import_exporter.commands.exits import SIGNALLED, Exit, worst
+from rc_import_exporter.commands.flags import Command, Flag, Invocation
 from rc_import_exporter.commands.pursuit import Pursuit, Verdict, idleness, pursue
+from rc_import_exporter.commands.selection import select
+from rc_import_exporter.config import values
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.core import progress
 from rc_import_exporter.core.domain import Exchange
 from rc_import_exporter.core.snapshot import Record, Snapshot, Track
 from rc_import_exporter.core.store import Store
+from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.polling.fleet import Fleet
 
 TICK: Final = 1.0
 """Seconds between two looks at the clock while no poll ends."""
+_YEAR: Final = 365 * 86_400.0
+_NO_LOG: Final = "critical"
+"""A level above all that is logged, because `watch` itself shows what happens."""
+
+OPERATION_ID: Final = Flag(
+    name="--operation-id",
+    value=values.text(r"(?s).*", "the id of an operation", "ID"),
+    help="Follow this operation, whose id import.new returned. If several workspaces are configured, name its "
+    "workspace. If the operation has ended already, its outcome counts. Without this flag the next import that starts "
+    "is followed, or one that loads or runs already; an import that had ended before never counts.",
+)
+START_WITHIN: Final = Flag(
+    name="--start-within",
+    value=values.seconds(0, _YEAR),
+    default="5m",
+    help="How long to wait for the import to start, or for the operation to appear.",
+)
+TIMEOUT: Final = Flag(
+    name="--timeout",
+    value=values.seconds(0, _YEAR),
+    help="How long to watch at most. If unset: without limit, but with --require: not at all.",
+)
+REQUIRE: Final = Flag(
+    name="--require",
+    value=values.text("idle|idle-or-down", "idle or idle-or-down", "WORD"),
+    help="Guard a restart of the server instead. With idle the exit code is 0 if nothing loads or runs, 7 if an "
+    "import does, and 1 if that is unknown. The answer comes at once, or with --timeout as soon as nothing loads or "
+    "runs. With idle-or-down the exit code is 0 also if no server answers. Use that where a server waits for this "
+    "command before it starts.",
+)
+FORMAT: Final = Flag(
+    name="--format",
+    value=values.text("text|json", "text or json", "WORD"),
+    default="text",
+    help="text shows progress bars on a terminal and lines elsewhere; json prints one object per line.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What is watched for: `operation_id` empty for the next import that starts, durations in seconds.
+    """What to watch for. `operation_id` is empty for the next import that starts; durations are seconds.
 
-    `idle` asks whether an import loads or runs instead; `timeout` is then how long to wait until none does, and
-    `or_down` says that a server that is not there will do.
+    With `idle` the question is whether an import loads or runs. `timeout` is then how long to wait until none does, and
+    `or_down` says that a server that does not answer counts as idle.
     """
 
     operation_id: str = ""
@@ -41,7 +83,7 @@ class Wish:
 
 
 class Watch:
-    """One run of the command over these settings; `now` gives Unix seconds."""
+    """One run of the command; `now` gives Unix seconds."""
 
     def __init__(self, settings: Settings, wish: Wish, display: Display, now: Callable[[], float] = clock.now) -> None:
         self._wish = wish
@@ -54,17 +96,17 @@ class Watch:
         self._pursuits = {name: self._pursuit() for name in settings.workspaces}
 
     def end(self, number: int) -> None:
-        """Stops watching because of this signal; the import goes on."""
+        """Stops watching because of this signal. The import goes on."""
         self._signal = number
         self._news.set()
 
     def heed_signals(self) -> None:
-        """Lets Ctrl-C and SIGTERM end it."""
+        """Stops watching on Ctrl-C and SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.end, number)
 
     async def run(self) -> int:
-        """Watches until every workspace has its verdict; gives the exit code."""
+        """Watches until every workspace has its verdict; returns the exit code."""
         await self._fleet.start(spread=False)
         try:
             while (code := self._look()) is None:
@@ -75,7 +117,7 @@ class Watch:
         return code
 
     def _look(self) -> int | None:
-        """The exit code, once there is one."""
+        """The exit code, or `None` if the watch goes on."""
         at = self._now()
         verdicts = self._verdicts(at)
         records = self._fleet.store.snapshot.records
@@ -100,7 +142,7 @@ class Watch:
             found = {name: idleness(record, at, or_down=self._wish.or_down) for name, record in records.items()}
             return _patient(found, self._wish, late=late)
         self._pursuits = {name: pursue(self._pursuits[name], record, at) for name, record in records.items()}
-        too_late = Verdict(exit=Exit.TIMED_OUT, sentence="not ended in time; it goes on unwatched") if late else None
+        too_late = Verdict(exit=Exit.TIMED_OUT, sentence="not ended in time; the import goes on") if late else None
         return {name: pursuit.verdict or too_late for name, pursuit in self._pursuits.items()}
 
     def _pursuit(self) -> Pursuit:
@@ -113,9 +155,9 @@ class Watch:
 
     def _sight(self, record: Record, verdict: Verdict | None, at: float) -> Sight:
         wanted, seen = self._wish.operation_id, record.observation
-        awaited = f"waits for operation {wanted} to appear" if wanted else "waits for the next import to start"
+        awaited = f"waiting for operation {wanted} to appear" if wanted else "waiting for the next import to start"
         if self._wish.idle:
-            track, awaited = None if seen is None else seen.track, "waits until nothing loads or runs"
+            track, awaited = None if seen is None else seen.track, "waiting until nothing loads or runs"
         else:
             track = self._pursuits[record.target.name].followed
         left = None if verdict is not None else _seconds_left(record, track, at)
@@ -123,14 +165,14 @@ class Watch:
 
 
 class _NotifyingStore(Store):
-    """The store that says when there is something new in it."""
+    """A store that sets an event when it changes."""
 
     def __init__(self, snapshot: Snapshot, news: asyncio.Event) -> None:
         super().__init__(snapshot)
         self._news = news
 
     def put(self, record: Record, exchanges: Iterable[Exchange] = ()) -> None:
-        """Puts a record, and says so."""
+        """Puts a record and sets the event."""
         super().put(record, exchanges)
         self._news.set()
 
@@ -141,7 +183,7 @@ def _seconds_left(record: Record, track: Track | None, at: float) -> float | Non
 
 
 def _attentive(settings: Settings) -> Settings:
-    """The settings with an idle workspace asked as often as a busy one: somebody waits for what comes next."""
+    """The settings with idle workspaces polled as often as busy ones, because someone waits for the next import."""
     workspaces = {
         name: replace(
             workspace,
@@ -156,11 +198,64 @@ def _attentive(settings: Settings) -> Settings:
 
 
 def _patient(verdicts: Mapping[str, Verdict | None], wish: Wish, *, late: bool) -> Mapping[str, Verdict | None]:
-    """Where there is time to wait, only all of them idle at once is an answer, or the end of that time."""
+    """With a timeout the answer comes when all are idle at the same time, or when the timeout is over."""
     idle = all(verdict is not None and verdict.exit is Exit.DONE for verdict in verdicts.values())
     if wish.timeout is None or idle:
         return verdicts
     if late:
-        silent = Verdict(exit=Exit.FAILED, sentence="cannot tell whether an import runs: no answer in time")
+        silent = Verdict(exit=Exit.FAILED, sentence="whether an import runs is unknown: no answer in time")
         return {name: verdict or silent for name, verdict in verdicts.items()}
     return dict.fromkeys(verdicts)
+
+
+def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
+    """Runs the command."""
+    wish = _wish(invocation)
+    configured = select(invocation, environ, _NO_LOG)
+    if wish.operation_id and len(configured.workspaces) > 1:
+        names = ", ".join(sorted(configured.workspaces)[:20])
+        raise ConfigurationError([f"flag {OPERATION_ID.name}: name the workspace of the operation, one of {names}"])
+    display = JsonLines(sys.stdout) if invocation[FORMAT] == "json" else _display()
+    return asyncio.run(_watch(Watch(configured, wish, display)))
+
+
+def _wish(invocation: Invocation) -> Wish:
+    operation_id, required = invocation.get(OPERATION_ID) or "", invocation.get(REQUIRE)
+    if required and operation_id:
+        raise ConfigurationError([f"flag {REQUIRE.name}: is about all imports; leave {OPERATION_ID.name} out"])
+    return Wish(
+        operation_id=operation_id,
+        start_within=invocation[START_WITHIN],
+        timeout=invocation.get(TIMEOUT),
+        idle=required is not None,
+        or_down=required == "idle-or-down",
+    )
+
+
+def _display() -> Display:
+    """Bars if the terminal can redraw them in place."""
+    drawable = sys.stdout.isatty() and not terminal.console(sys.stdout).is_dumb_terminal
+    return Bars(sys.stdout) if drawable else Lines(sys.stdout)
+
+
+async def _watch(watch: Watch) -> int:
+    watch.heed_signals()
+    return await watch.run()
+
+
+COMMAND: Final = Command(
+    name="watch",
+    run=run,
+    summary="Follow an import until it ends, or check whether the server can be restarted.",
+    details="Exit code: 0 succeeded, 1 unknown, 2 the configuration is wrong, 3 done with errors, 4 failed, cut off, "
+    "canceled or discarded, 5 nothing started, 6 timed out, 7 not idle (--require); 130 and 143 after Ctrl-C and "
+    "SIGTERM, which do not stop the import. For several workspaces it is the worst of theirs: 7, 4, 1, 6, 5, 3, 0 in "
+    "this order.",
+    flags=(OPERATION_ID, START_WITHIN, TIMEOUT, REQUIRE, FORMAT),
+    operands="[WORKSPACE...]",
+    examples=(
+        "watch --config.file=config.yml acme",
+        "watch --config.file=config.yml --operation-id=ID --start-within=1m acme",
+        "watch --config.file=config.yml --require=idle --timeout=30m",
+    ),
+)

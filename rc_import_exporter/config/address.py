@@ -1,5 +1,6 @@
-"""Addresses as an operator writes them: where to listen, and where a workspace or a proxy answers. Used by kinds and
-settings. Every refusal is a `ValueError` that does not show the text: a URL may hold a password.
+"""Addresses as an operator writes them: the address to listen on, and the URLs of workspaces and proxies.
+
+A wrong address raises `ValueError` without showing the text, because a URL may hold a password.
 """
 
 import re
@@ -14,18 +15,21 @@ from yarl import URL
 _LISTEN: Final = re.compile(r"(?P<host>\[[^\[\]]+\]|[A-Za-z0-9._-]*):(?P<port>[0-9]{1,5})")
 _LAST_PORT: Final = 65_535
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\]")
-"""`urlsplit` drops some of these without a word, and browsers read a backslash as a slash."""
-_BEHIND_THE_HOST: Final = re.compile(r"[/?#].*@")
-"""What a password with one of these in it leaves behind: its rest would be shown as the path."""
+"""`urlsplit` silently drops some of these, and browsers read a backslash as a slash."""
+_AFTER_THE_HOST: Final = re.compile(r"[/?#].*@")
+"""A password that holds one of these characters ends the host too early. Its rest would be shown as the path."""
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """Where the exporter's own server listens; an empty host is every address, port 0 a free one."""
+    """Where the exporter's own server listens. An empty host means every address, port 0 means any free port."""
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 def listen(text: str) -> Listen:
@@ -37,7 +41,7 @@ def listen(text: str) -> Listen:
 
 
 def workspace_url(text: str) -> str:
-    """A workspace's base URL in one spelling: scheme and host in lower case, no slash at the end."""
+    """A workspace's base URL: scheme and host in lower case, no slash at the end."""
     parts = _split(text)
     path = parts.path.rstrip("/")
     if path.endswith("/api/v1"):
@@ -46,7 +50,7 @@ def workspace_url(text: str) -> str:
 
 
 def proxy_url(text: str) -> str:
-    """A forward proxy's URL: scheme, host and port, perhaps a name and password."""
+    """A forward proxy's URL: scheme, host and port, and optionally a name and password."""
     parts = _split(text)
     if parts.path.strip("/"):
         raise ValueError("must have no path")
@@ -61,7 +65,7 @@ def public(url: str) -> str:
 
 
 def name_of(url: str) -> str:
-    """A workspace's name made of its URL's host; one in another script becomes the ASCII form that DNS knows."""
+    """A workspace's name made from its URL's host. A host that is not ASCII is written as in DNS."""
     host = urlsplit(url).hostname or ""
     with suppress(UnicodeError):
         host = host.encode("idna").decode("ascii")
@@ -80,16 +84,16 @@ def _is_host(host: str) -> bool:
 
 def _split(text: str) -> SplitResult:
     if _UNSAFE.search(text):
-        raise ValueError("must be a URL without blanks, control characters and backslashes")
-    if _BEHIND_THE_HOST.search(text.partition("://")[2]):
-        raise ValueError("must have no @ behind its host; percent-encode / ? # @ in a password: %2F %3F %23 %40")
+        raise ValueError("must not contain blanks, control characters or backslashes")
+    if _AFTER_THE_HOST.search(text.partition("://")[2]):
+        raise ValueError("must have no @ after its host; percent-encode / ? # @ in a password: %2F %3F %23 %40")
     if not _names_a_host(text):
-        raise ValueError("must begin with http:// or https:// and name a host, with a port from 1 to 65535 if any")
-    if not _can_be_asked(text):
-        raise ValueError("must name a host that can be looked up; mind characters that cannot be seen")
+        raise ValueError("must begin with http:// or https:// and name a host; a port must be from 1 to 65535")
+    if not _is_valid_host(text):
+        raise ValueError("must name a valid host; check for invisible characters")
     parts = urlsplit(text)
     if "?" in text or "#" in text:
-        raise ValueError("must be without a query (?) and a fragment (#)")
+        raise ValueError("must have no query (?) and no fragment (#)")
     return parts._replace(netloc=_lowered(parts.netloc))
 
 
@@ -101,8 +105,8 @@ def _names_a_host(text: str) -> bool:
         return False
 
 
-def _can_be_asked(text: str) -> bool:
-    """Whether the library that sends the requests takes the host, and DNS its labels."""
+def _is_valid_host(text: str) -> bool:
+    """Whether the HTTP library accepts the host, and DNS can look it up."""
     try:
         return bool((URL(text).raw_host or "").encode("idna"))
     except ValueError:

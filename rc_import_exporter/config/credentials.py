@@ -1,6 +1,6 @@
-"""Where a workspace's user id and token come from, and how they are read. Configured by settings, asked by the poller.
+"""Where a workspace's user id and token come from, and how they are read.
 
-A file is read again when it changed, so that a rotated token needs no restart: `Source` says whether it did.
+A file is read again when it changes, so a rotated token needs no restart. `Source` says whether a file changed.
 """
 
 import re
@@ -13,16 +13,18 @@ from rc_import_exporter.config import files
 from rc_import_exporter.errors import CredentialsError
 
 LARGEST: Final = 4096
-"""Bytes in a file with a user id or a token: a header of 8 KiB is the most that common proxies let pass."""
+"""Bytes in a file with a user id or a token. Common proxies accept headers of up to 8 KiB."""
 _SENDABLE: Final = re.compile(r"[!-~]+")
 
 Mark = tuple[int, int, int]
-"""What a file's change shows in: modification (ns), inode, size. Kubernetes renews a secret by turning a symlink."""
+"""Modification time (ns), inode and size: they show that a file changed. Kubernetes replaces a symlink to renew a
+secret, so the inode changes.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A user id and a token as loaded; equal when a server would see no difference."""
+    """A user id and a token as loaded. Two are equal if a server would see no difference."""
 
     user_id: str = field(repr=False)
     auth_token: str = field(repr=False)
@@ -31,23 +33,23 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """A secret written into the configuration itself, under the name of its option."""
+    """A secret in the configuration itself, with the name of its option."""
 
     option: str
     value: str = field(repr=False)
 
     def load(self) -> str:
-        """The secret; raises `CredentialsError` where no header can carry it."""
+        """The secret; raises `CredentialsError` if an HTTP header cannot hold it."""
         return _load(self.option, lambda: check(self.value))
 
     def mark(self) -> Mark | None:
-        """Never changes."""
+        """`None`: it never changes."""
         return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A secret in a file, by the name of the option that names it."""
+    """A secret in a file, with the name of the option that names the file."""
 
     option: str
     path: str = field(repr=False)
@@ -57,7 +59,7 @@ class File:
         return _load(self.option, lambda: read(self.path))
 
     def mark(self) -> Mark | None:
-        """What the file looks like now, symlinks followed; `None` where it cannot be seen."""
+        """The file's mark now, symlinks followed; `None` if the file cannot be found."""
         try:
             seen = Path(self.path).stat()
         except (OSError, ValueError):
@@ -73,12 +75,12 @@ class Source:
     auth_token: Given | File
 
     def load(self) -> Credentials:
-        """Read both; raises `CredentialsError`, whose message names the option and the file and shows no secret."""
+        """Read both; raises `CredentialsError`, which names the option and the file and shows no secret."""
         marks = self._marks()
         return Credentials(user_id=self.user_id.load(), auth_token=self.auth_token.load(), marks=marks)
 
     def changed_since(self, loaded: Credentials) -> bool:
-        """Whether a file is another than when these were loaded; costs a `stat` for each file."""
+        """Whether a file changed since these were loaded; costs a `stat` for each file."""
         return self._marks() != loaded.marks
 
     def _marks(self) -> tuple[Mark | None, ...]:
@@ -86,7 +88,7 @@ class Source:
 
 
 def check(secret: str) -> str:
-    """The secret itself; raises `ValueError` where no HTTP header can carry it, without showing it."""
+    """The secret itself; raises `ValueError`, without showing it, if an HTTP header cannot hold it."""
     if not secret:
         raise ValueError("is empty")
     if secret.startswith("Bearer "):
@@ -97,12 +99,12 @@ def check(secret: str) -> str:
 
 
 def read(path: str) -> str:
-    """The secret that a file holds, without the line ends after it; raises `ValueError` that names the file."""
+    """The secret in a file, without line ends after it; raises `ValueError` that names the file."""
     content = files.read(path, LARGEST)
     try:
         return check(content.decode("ascii", errors="replace").rstrip("\r\n"))
     except ValueError as error:
-        raise ValueError(f"{files.shown(path)}: what it holds {error}") from None
+        raise ValueError(f"{files.shown(path)}: its content {error}") from None
 
 
 def _load(option: str, secret: Callable[[], str]) -> str:

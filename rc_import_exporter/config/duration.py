@@ -1,4 +1,4 @@
-"""Durations as Prometheus writes them: `15s`, `1m30s`, `500ms`; also plain seconds. Used by options and by pages."""
+"""Durations as Prometheus writes them: `15s`, `1m30s`, `500ms`; also plain seconds."""
 
 import re
 from typing import Final
@@ -21,8 +21,8 @@ _PLAIN: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 def parse(text: str) -> float:
     """Seconds in a duration.
 
-    Units stand in descending order, each at most once, and are whole numbers; plain seconds may have decimals.
-    Raises `ValueError` for anything else; its message does not show the text.
+    Units are in descending order, each at most once, with whole numbers. Plain seconds may have decimals.
+    Raises `ValueError` for anything else, without showing the text.
     """
     if _PLAIN.fullmatch(text):
         return float(text)
@@ -33,9 +33,9 @@ def parse(text: str) -> float:
 
 
 def write(seconds: float) -> str:
-    """The duration as Prometheus shows it, to the millisecond: weeks and years only where they come out even."""
+    """The duration as Prometheus shows it, to the millisecond. Weeks and years are used only if nothing remains."""
     if seconds < 0:
-        raise ValueError("a duration is never negative")
+        raise ValueError("a duration cannot be negative")
     rest = round(seconds * 1000)
     words = []
     for unit, size in _UNITS.items():

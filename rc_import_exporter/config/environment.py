@@ -1,15 +1,16 @@
-"""Reads options from environment variables. Used by settings.
+"""Reads options from environment variables.
 
-An empty variable counts as unset: compose files and charts pass `VARIABLE=` for what nobody set. A misspelt one is a
-mistake, whatever it holds.
+An empty variable counts as unset, because compose files and charts pass `VARIABLE=` for options that nobody set. A
+misspelt variable is a mistake, even if it is empty.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
-from rc_import_exporter.config.layer import Layer, plant
-from rc_import_exporter.config.options import VARIABLE, WORKSPACES, Option, Path
+from rc_import_exporter.config.layer import Layer
+from rc_import_exporter.config.notation import VARIABLE
+from rc_import_exporter.config.options import OPTIONS, WORKSPACES, Path
 
 _SERVICE: Final = re.compile(
     r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
@@ -19,51 +20,49 @@ _PORT: Final = re.compile(r"(?:\w+_)?PORT")
 _PORT_VALUE: Final = re.compile(r"(?:tcp|udp|sctp)://")
 
 
-def read(environ: Mapping[str, str], options: Sequence[Option]) -> Layer:
-    """What the variables say; the case of their names does not matter."""
-    values: dict[str, object] = {}
+def read(environ: Mapping[str, str]) -> Layer:
+    """The options in the environment. Upper and lower case in the names of variables are the same."""
+    values: dict[Path, object] = {}
     origins: dict[Path, str] = {}
     mistakes = []
-    for variable, value in sorted(_ours(environ)):
-        path = VARIABLE.read(variable.upper(), options)
-        if path is None:
-            if not _made_for_a_service(variable.upper().removeprefix(VARIABLE.prefix), value, options):
-                mistakes.append(_unknown(variable, options))
+    for variable, value in sorted(environ.items()):
+        name = variable.upper()
+        if not name.startswith(VARIABLE.prefix):
+            continue
+        if (path := VARIABLE.read(name)) is None:
+            if not _is_of_a_service(name.removeprefix(VARIABLE.prefix), value):
+                mistakes.append(_unknown(variable))
         elif path in origins:
-            mistakes.append(f"environment variable {variable}: is there in another spelling, too")
+            mistakes.append(f"environment variable {variable}: is also set in another spelling")
         elif value:
-            plant(values, path, value)
+            values[path] = value
             origins[path] = f"environment variable {variable}"
     return Layer(values=values, origins=origins, mistakes=mistakes)
 
 
-def _ours(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    return ((name, value) for name, value in environ.items() if name.upper().startswith(VARIABLE.prefix))
+def _is_of_a_service(rest: str, value: str) -> bool:
+    """Whether Kubernetes made the variable for a Service whose name begins like the exporter's.
 
-
-def _made_for_a_service(rest: str, value: str, options: Sequence[Option]) -> bool:
-    """Whether Kubernetes made it for a Service whose name begins with the exporter's.
-
-    From the Kubernetes documentation, "Discovering services", and the links of Docker that it imitates.
+    Source: the Kubernetes documentation, "Discovering services", and Docker's links, which have the same names.
     """
-    groups = {WORKSPACES.upper()} | {option.path[0].upper() for option in options if len(option.path) > 1}
+    groups = {WORKSPACES.upper()} | {option.path[0].upper() for option in OPTIONS if len(option.path) > 1}
     if rest.partition(VARIABLE.separator)[0] in groups:
         return False
     return bool(_SERVICE.fullmatch(rest)) or bool(_PORT.fullmatch(rest) and _PORT_VALUE.match(value))
 
 
-def _unknown(variable: str, options: Sequence[Option]) -> str:
+def _unknown(variable: str) -> str:
     shown = _AFTER_A_NAME.sub("…", variable)
-    meant = _with_two_underscores(shown.upper(), options) or VARIABLE.suggest(shown.upper(), options)
+    meant = _with_two_underscores(shown.upper()) or VARIABLE.suggest(shown.upper())
     return f"environment variable {shown}: no such option" + (f"; did you mean {meant}?" if meant else "")
 
 
-def _with_two_underscores(variable: str, options: Sequence[Option]) -> str | None:
-    """What `…_WORKSPACES_ACME_URL` was meant to be."""
+def _with_two_underscores(variable: str) -> str | None:
+    """The variable meant by one like `…_WORKSPACES_ACME_URL`."""
     rest = variable.removeprefix(VARIABLE.prefix).removeprefix(f"{WORKSPACES.upper()}_")
     if not variable.startswith(VARIABLE.write((WORKSPACES,))) or rest.startswith("_"):
         return None
-    for option in sorted((option for option in options if option.each), key=lambda option: -len(".".join(option.path))):
+    for option in sorted((option for option in OPTIONS if option.each), key=lambda option: -len(".".join(option.path))):
         flat = "_" + "_".join(option.path).upper()
         if rest.endswith(flat) and rest != flat:
             return VARIABLE.write((WORKSPACES, rest.removesuffix(flat), *option.path))

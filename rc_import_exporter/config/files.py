@@ -1,6 +1,4 @@
-"""Reads the files that a configuration names, and says in words why one cannot be read. Used by credentials, kinds
-and document.
-"""
+"""Reads the files that a configuration names, and says in words why a file cannot be read."""
 
 import re
 import stat
@@ -8,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 _LIKE_A_SECRET: Final = re.compile(r"[^.]{17,}")
-"""Rocket.Chat's user ids have 17 characters and its tokens 43, none of them a dot."""
+"""Rocket.Chat's user ids have 17 characters and its tokens 43, and neither contains a dot."""
 
 
 def shown(path: str) -> str:
-    """The path for a message, but for a last part that looks like a secret somebody put in a file's place."""
+    """The path for a message. Its last part is left out if it looks like a secret that somebody gave as a path."""
     if not path.isprintable():
         return "the path"
     last = Path(path).name
@@ -22,7 +20,7 @@ def shown(path: str) -> str:
 def read(path: str, most: int) -> bytes:
     """The content of a regular file of 1 to `most` bytes.
 
-    Raises `ValueError` with a sentence about the file. A pipe is refused: files are read again.
+    Raises `ValueError` with a sentence about the file. Files are read more than once, so a pipe is refused.
     """
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
@@ -43,6 +41,6 @@ def _in_words(error: OSError) -> str:
         case FileNotFoundError():
             return "does not exist"
         case PermissionError():
-            return "may not be read by the user that the exporter runs as"
+            return "cannot be read: the exporter's user has no permission"
         case _:
             return f"cannot be read: {error.strerror}"

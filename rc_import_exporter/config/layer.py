@@ -1,46 +1,27 @@
-"""What one place (flags, environment, file) says, before anything is believed: made by environment, document and
-settings, which puts the layers on each other.
-"""
+"""What one source (flags, environment, file) sets, before any value is checked."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from rc_import_exporter.config.options import Path
 
 _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_. -]{1,40}")
-"""A key that may stand in a message. Rocket.Chat's tokens have 43 characters, and `token:secret` has a colon."""
+"""A key that a message may show. Rocket.Chat's tokens have 43 characters, and `token:secret` has a colon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A tree of texts, `None` and lists as YAML would hold it; where each path comes from; what is wrong already."""
+    """Values by path (texts, lists, `None`, empty mappings), where each path was set, and the mistakes found so far."""
 
-    values: dict[str, object] = field(default_factory=dict)
+    values: Mapping[Path, object] = field(default_factory=dict)
     origins: Mapping[Path, str] = field(default_factory=dict)
     mistakes: Sequence[str] = ()
 
 
-def plant(values: dict[str, object], path: Path, value: object) -> None:
-    """Put a value at its path, making the mappings on the way there; no option is both a value and a mapping."""
-    *above, last = path
-    for key in above:
-        values = cast(dict[str, object], values.setdefault(key, {}))
-    values[last] = value
-
-
-def leaves(values: Mapping[str, object], above: Path = ()) -> Iterator[Path]:
-    """The paths that hold something."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, (*above, key))
-        elif value is not None:
-            yield (*above, key)
-
-
 def name(path: Path) -> str:
-    """The path for a message; a key that could be a secret in a wrong place is left out."""
+    """The path for a message, without keys that could be a secret in the wrong place."""
     return ".".join(key if _SHOWABLE.fullmatch(key) else "…" for key in path)
 
 

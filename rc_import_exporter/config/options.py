@@ -1,161 +1,213 @@
-"""Options as data, and the three ways to write one: as a flag, as a variable, in YAML. Used by flags, environment,
-settings and whatever shows a table of options.
+"""Every option, as data: its path, the type of its value, its default, and its help.
 
 A path is the keys of an option from the top of the YAML document: `("tls", "ca_file")`, or, for one workspace,
 `("workspaces", "acme", "tls", "ca_file")`. The key `*` in an option stands for a name that the operator chooses.
 """
 
-import difflib
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+from rc_import_exporter.config import values
+from rc_import_exporter.config.values import GIBIBYTE, KIBIBYTE, T_co, Value, seconds
 
 WORKSPACES: Final = "workspaces"
 ANY: Final = "*"
-_NEAR: Final = 0.75
-"""How alike two words must be to suggest one for the other; difflib's own 0.6 suggests `labels` for `tables`."""
+_MINUTE: Final = 60.0
+_HOUR: Final = 60 * _MINUTE
+_YEAR: Final = 365 * 24 * _HOUR
 
 Path = tuple[str, ...]
+ReadT = TypeVar("ReadT")
 
 
 @unique
 class Group(StrEnum):
-    """What belongs together in help texts and tables."""
+    """The groups of options in tables."""
 
     PROCESS = "The exporter"
     SINGLE = "The workspace"
     SHARED = "How to ask, and what to expect"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option. `allowed` ends the sentence "must be …"; `default` is as an operator would write it, or empty.
+@unique
+class LogLevel(StrEnum):
+    """How much is logged."""
 
-    `each` says that every workspace may have its own, below `workspaces.NAME`. `in_file` says that YAML may hold it,
-    `is_file` that its value is the path of a file.
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@unique
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    LOGFMT = "logfmt"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option(Generic[T_co]):
+    """One option. `default` is as an operator would write it, or empty if there is none.
+
+    `is_flag` says that the command line may set it, `in_file` that the YAML file may.
     """
 
     path: Path
     group: Group
+    value: Value[T_co]
     help: str
-    metavar: str
-    allowed: str
     default: str = ""
-    switch: bool = False
-    each: bool = False
+    is_flag: bool = False
     in_file: bool = True
-    is_file: bool = False
+
+    @property
+    def each(self) -> bool:
+        """Whether every workspace may have its own, below `workspaces.NAME`."""
+        return self.group is not Group.PROCESS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notation:
-    """A way to write paths; the name of a workspace is written as it is, but in the environment in capitals.
-
-    `groups` says that what holds options can be written by itself, as it can in YAML.
-    """
-
-    prefix: str
-    separator: str
-    write_key: Callable[[str], str]
-    read_key: Callable[[str], str]
-    write_name: Callable[[str], str]
-    read_name: Callable[[str], str]
-    groups: bool = False
-
-    def write(self, path: Path) -> str:
-        """The path as it stands on a command line, in an environment, in a message."""
-        keys = [self.write_key(key) for key in path]
-        if path[0] == WORKSPACES and len(path) > 1:
-            keys[1] = self.write_name(path[1])
-        return self.prefix + self.separator.join(keys)
-
-    def read(self, written: str, options: Sequence[Option]) -> Path | None:
-        """The path of the option so written; `None` where there is none.
-
-        A workspace's name may hold the separator: it ends where an option of workspaces begins, the longest there is.
-        """
-        parts = written.removeprefix(self.prefix).split(self.separator)
-        if (path := self._find(parts, options)) is not None:
-            return path
-        if parts[0] != self.write_key(WORKSPACES):
-            return None
-        each = [option for option in options if option.each]
-        for end in range(2, len(parts)):
-            if (path := self._find(parts[end:], each)) is not None:
-                return (WORKSPACES, self.read_name(self.separator.join(parts[1:end])), *path)
-        return None
-
-    def suggest(self, written: str, options: Sequence[Option]) -> str | None:
-        """The option that somebody who wrote this may have meant, in this notation."""
-        candidates = list(self._candidates(written, options))
-        near = difflib.get_close_matches(written.lower(), [one.lower() for one in candidates], n=1, cutoff=_NEAR)
-        return next((one for one in candidates if one.lower() in near), None)
-
-    def _find(self, parts: Sequence[str], options: Sequence[Option]) -> Path | None:
-        for option in options:
-            if len(option.path) == len(parts) and all(map(self._fits, option.path, parts)):
-                return tuple(map(self._take, option.path, parts))
-        return None
-
-    def _fits(self, key: str, part: str) -> bool:
-        return bool(part) if key == ANY else self.write_key(key) == part
-
-    def _take(self, key: str, part: str) -> str:
-        return self.read_key(part) if key == ANY else key
-
-    def _candidates(self, written: str, options: Sequence[Option]) -> Iterator[str]:
-        parts = written.removeprefix(self.prefix).split(self.separator)
-        names = [self.separator.join(parts[1:end]) for end in range(2, max(len(parts), 3))] if len(parts) > 1 else []
-        for option in options:
-            if (path := self._named_alike(option.path, parts)) is None:
-                continue
-            yield self.write(path)
-            yield from (self.write((WORKSPACES, name, *path)) for name in names if option.each)
-        if self.groups:
-            yield from (WORKSPACES, *(option.path[0] for option in options if len(option.path) > 1))
-
-    def _named_alike(self, path: Path, parts: Sequence[str]) -> Path | None:
-        """The path with the name that stands in it, as long as it stands below a word like the option's."""
-        if path[-1] != ANY:
-            return path
-        above = parts[-2:-1] or [""]
-        alike = difflib.get_close_matches(above[0].lower(), [path[-2]], cutoff=_NEAR)
-        return (*path[:-1], self.read_key(parts[-1])) if alike else None
+def _option(
+    path: str, group: Group, value: Value[ReadT], help: str, default: str = "", *, flag: bool = False, file: bool = True
+) -> Option[ReadT]:
+    keys = tuple(path.split("."))
+    return Option(path=keys, group=group, value=value, help=help, default=default, is_flag=flag, in_file=file)
 
 
-def option_at(path: Path, options: Sequence[Option]) -> Option | None:
-    """The option that a path belongs to."""
+_PROCESS, _SINGLE, _SHARED = Group
+
+CONFIG_FILE: Final = _option(
+    "config.file",
+    _PROCESS,
+    values.ANY_FILE,
+    "A YAML file with options. Only a flag or a variable can name it.",
+    flag=True,
+    file=False,
+)
+LISTEN_ADDRESS: Final = _option(
+    "web.listen_address",
+    _PROCESS,
+    values.LISTEN_ADDRESS,
+    "The address to serve the pages and metrics on.",
+    "127.0.0.1:19458",
+    flag=True,
+)
+LOG_LEVEL: Final = _option(
+    "log.level", _PROCESS, values.choice(LogLevel), "The lowest level to log.", "info", flag=True
+)
+LOG_FORMAT: Final = _option(
+    "log.format", _PROCESS, values.choice(LogFormat), "The format of log lines.", "logfmt", flag=True
+)
+
+URL: Final = _option("url", _SINGLE, values.WORKSPACE_URL, "The URL at which people open Rocket.Chat.", flag=True)
+USER_ID: Final = _option("user_id", _SINGLE, values.SECRET, "The id, not the name, of the token's owner.", flag=True)
+USER_ID_FILE: Final = _option(
+    "user_id_file", _SINGLE, values.SECRET_FILE, "A file that holds the user id, instead of user_id.", flag=True
+)
+AUTH_TOKEN: Final = _option("auth_token", _SINGLE, values.SECRET, "The personal access token.")
+AUTH_TOKEN_FILE: Final = _option(
+    "auth_token_file",
+    _SINGLE,
+    values.SECRET_FILE,
+    "A file that holds the token, instead of auth_token. It is read again when it changes.",
+    flag=True,
+)
+
+POLL_INTERVAL: Final = _option(
+    "poll_interval", _SHARED, seconds(1, _HOUR), "How often to poll while an import waits, loads or runs.", "15s"
+)
+POLL_INTERVAL_IDLE: Final = _option(
+    "poll_interval_idle", _SHARED, seconds(1, _HOUR), "How often to poll otherwise.", "1m"
+)
+STALE_AFTER: Final = _option(
+    "stale_after",
+    _SHARED,
+    seconds(1, _YEAR),
+    "How long after the last successful poll the state is still published. If unset: 90s, or three times the current "
+    "interval if that is longer.",
+)
+TIMEOUT: Final = _option(
+    "timeout", _SHARED, seconds(0.1, 5 * _MINUTE), "How long one request may take, including its body.", "10s"
+)
+MAX_RESPONSE_BYTES: Final = _option(
+    "max_response_bytes",
+    _SHARED,
+    values.size(KIBIBYTE, GIBIBYTE),
+    "The largest response to read, after decompression.",
+    "8MiB",
+)
+LABEL: Final = _option(
+    f"labels.{ANY}", _SHARED, values.LABEL_VALUE, "Labels of the metric workspace_info, such as team or tenant."
+)
+SUCCESS_EVERY: Final = _option(
+    "expect.success_every", _SHARED, seconds(1, 10 * _YEAR), "An import should succeed at least this often."
+)
+IMPORTER: Final = _option(
+    "expect.importer",
+    _SHARED,
+    values.IMPORTER,
+    "The importer that the expectations apply to. If unset: every importer.",
+)
+LONGEST_RUN: Final = _option(
+    "expect.longest_run", _SHARED, seconds(1, 10 * _YEAR), "An import should not run longer than this."
+)
+FAILED_RATIO: Final = _option(
+    "expect.failed_ratio", _SHARED, values.RATIO, "The largest acceptable share of failed records."
+)
+MIN_RECORDS: Final = _option(
+    "expect.min_records", _SHARED, values.count(10**12), "An import should process at least this many records."
+)
+CA_FILE: Final = _option(
+    "tls.ca_file", _SHARED, values.PEM_FILE, "The certificate authorities to trust instead of the system's."
+)
+CERT_FILE: Final = _option(
+    "tls.cert_file",
+    _SHARED,
+    values.PEM_FILE,
+    "The client certificate to present to the server, or to the proxy in front of it.",
+)
+KEY_FILE: Final = _option(
+    "tls.key_file", _SHARED, values.PEM_FILE, "The private key of that certificate, if cert_file does not hold it."
+)
+SERVER_NAME: Final = _option(
+    "tls.server_name", _SHARED, values.HOST, "The server name to request and verify, if it is not the URL's host."
+)
+VERIFY: Final = _option("tls.verify", _SHARED, values.BOOLEAN, "Whether to verify the server's certificate.", "true")
+PROXY_URL: Final = _option(
+    "proxy_url",
+    _SHARED,
+    values.PROXY_URL,
+    "The forward proxy to send requests through. The usual proxy variables are ignored.",
+)
+APIS: Final = _option("apis", _SHARED, values.APIS, "The endpoints that may be called. If unset: all of them.")
+
+OPTIONS: Final[tuple[Option[object], ...]] = (
+    *(CONFIG_FILE, LISTEN_ADDRESS, LOG_LEVEL, LOG_FORMAT),
+    *(URL, USER_ID, USER_ID_FILE, AUTH_TOKEN, AUTH_TOKEN_FILE),
+    *(POLL_INTERVAL, POLL_INTERVAL_IDLE, STALE_AFTER, TIMEOUT, MAX_RESPONSE_BYTES, LABEL),
+    *(SUCCESS_EVERY, IMPORTER, LONGEST_RUN, FAILED_RATIO, MIN_RECORDS),
+    *(CA_FILE, CERT_FILE, KEY_FILE, SERVER_NAME, VERIFY, PROXY_URL, APIS),
+)
+"""Every option once. One that each workspace may have stands here by its path at the top level."""
+
+_BY_PATH: Final = {option.path: option for option in OPTIONS}
+_GROUPS: Final = {option.path[:end]: option.each for option in OPTIONS for end in range(len(option.path))}
+"""Paths that hold options, and whether every workspace may have them."""
+
+
+def option_at(path: Path) -> Option[object] | None:
+    """The option that stands at a path."""
     below = path[2:] if path[:1] == (WORKSPACES,) else path
-    fits = (option for option in options if len(option.path) == len(below) and (option.each or below == path))
-    return next(
-        (one for one in fits if all(key in (ANY, part) for key, part in zip(one.path, below, strict=True))), None
-    )
+    option = _BY_PATH.get(below)
+    if option is None and below and below[-1]:
+        option = _BY_PATH.get((*below[:-1], ANY))
+    return option if option is not None and (option.each or below == path) else None
 
 
-def _as_is(key: str) -> str:
-    return key
-
-
-DOTTED: Final = Notation(
-    prefix="", separator=".", write_key=_as_is, read_key=_as_is, write_name=_as_is, read_name=_as_is, groups=True
-)
-"""As messages name an option."""
-
-FLAG: Final = Notation(
-    prefix="--",
-    separator=".",
-    write_key=lambda key: key.replace("_", "-"),
-    read_key=lambda part: part.replace("-", "_"),
-    write_name=_as_is,
-    read_name=_as_is,
-)
-
-VARIABLE: Final = Notation(
-    prefix="RC_IMPORT_EXPORTER_",
-    separator="__",
-    write_key=str.upper,
-    read_key=str.lower,
-    write_name=str.upper,
-    read_name=str.lower,
-)
+def is_group(path: Path) -> bool:
+    """Whether a mapping of options stands at a path, as in YAML."""
+    if path[:1] != (WORKSPACES,):
+        return path in _GROUPS
+    return len(path) <= 2 or _GROUPS.get(path[2:], False)

@@ -1,54 +1,34 @@
-"""Every option with its bounds, and the settings that come out of flags, environment and file. Used by app and cli.
+"""The settings: flags over environment over YAML file, merged key by key, checked and typed.
 
-pydantic-settings puts the three on each other, key by key, and checks them; what is wrong is told in words of ours, all
-of it at once, and no message shows a value. `OPTIONS` is read from the models: help and tables say what is enforced.
+pydantic-settings merges the three. All mistakes are collected and raised at once, and no message shows a value.
 """
 
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum, unique
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Final, TypeVar, cast
+from typing import Final, cast
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, SecretStr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
-from rc_import_exporter.config import address, credentials, duration, environment, layer
-from rc_import_exporter.config import values as kinds
-from rc_import_exporter.config import yaml_file as document
+from rc_import_exporter.config import address, credentials, environment, layer, notation, options, values, yaml_file
 from rc_import_exporter.config.address import Listen
 from rc_import_exporter.config.layer import Layer
-from rc_import_exporter.config.options import ANY, DOTTED, FLAG, VARIABLE, WORKSPACES, Group, Option, Path
+from rc_import_exporter.config.notation import DOTTED, VARIABLE
+from rc_import_exporter.config.options import OPTIONS, WORKSPACES, Group, LogFormat, LogLevel, Option, Path
 from rc_import_exporter.config.tls import Tls
-from rc_import_exporter.config.values import GIBIBYTE, KIBIBYTE, MEBIBYTE, Kind
+from rc_import_exporter.config.values import T_co
 from rc_import_exporter.core.domain import Api, Expectation, Target
 from rc_import_exporter.errors import ConfigurationError
 
-_MINUTE: Final = 60.0
-_HOUR: Final = 60 * _MINUTE
-_YEAR: Final = 365 * 24 * _HOUR
-_CONFIG_FILE: Final = ("config", "file")
-_SECRETS: Final = ("user_id", "auth_token")
-
-
-@unique
-class LogLevel(StrEnum):
-    """How much is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@unique
-class LogFormat(StrEnum):
-    """How a log line is written."""
-
-    LOGFMT = "logfmt"
-    JSON = "json"
+_SECRETS: Final = ((options.USER_ID, options.USER_ID_FILE), (options.AUTH_TOKEN, options.AUTH_TOKEN_FILE))
+_HOW_TO_START: Final = (
+    f"for one server set {VARIABLE.write(options.URL.path)}, {VARIABLE.write(options.USER_ID.path)} and "
+    f"{VARIABLE.write(options.AUTH_TOKEN.path)} (or {VARIABLE.write(options.AUTH_TOKEN_FILE.path)}); for several, "
+    f"list them below {WORKSPACES} in a YAML file and name it with {notation.flag(options.CONFIG_FILE.path)}"
+)
+OVERRIDDEN: Final = "(each workspace has its own)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +48,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """One workspace as configured: `target` is what may be shown, the rest is for whoever makes its connections.
+    """One workspace as configured. `target` may be shown; the rest is for its connections.
 
     `url` and `proxy_url` may hold a name and a password. `timeout` is seconds.
     """
@@ -83,415 +63,253 @@ class Workspace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One option that is set: its dotted path, its value without secrets, and where it was set.
+
+    `workspace` is the workspace that it belongs to, empty for options of the process and of all workspaces.
+    """
+
+    option: str
+    value: str
+    origin: str
+    workspace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All of it. `origins` tells for each dotted path that was set where it was; what is not there is a default."""
+    """The whole configuration. `given` lists the options that are set; the others have their defaults."""
 
     web: Web
     log: Log
     workspaces: Mapping[str, Workspace]
-    config_file: str | None = None
-    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    given: Sequence[Setting] = ()
+
+    def sets(self, option: Option[object]) -> bool:
+        """Whether an option of the process is set."""
+        return any(setting.option == DOTTED.write(option.path) for setting in self.given)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reads:
-    """Annotates a field with the kind that reads it."""
+class _Values:
+    """Options by path, with the workspace's own before those of all workspaces, and the defaults last."""
 
-    kind: Kind[object]
+    def __init__(self, *found: dict[Path, object]) -> None:
+        self.found = ChainMap(*found)
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.kind.read)
+    def get(self, option: Option[T_co]) -> T_co | None:
+        """The option's value, or `None` if it is not set and has no default."""
+        if option.path in self.found:
+            return cast(T_co, self.found[option.path])
+        return option.value.read(option.default) if option.default else None
+
+    def __getitem__(self, option: Option[T_co]) -> T_co:
+        return cast(T_co, self.get(option))
 
 
-_IMPORTER: Final = kinds.Text("[A-Za-z0-9._-]{1,64}", "an importer's key, like api, csv or slack", metavar="KEY")
-_HOST: Final = kinds.Text("[A-Za-z0-9][A-Za-z0-9._-]{0,252}", "a host's name", metavar="HOST")
-_WORKSPACE_NAME: Final = kinds.Text("[a-z0-9][a-z0-9._-]*", "a workspace's name: [a-z0-9][a-z0-9._-]*")
+class _Merged(BaseSettings):
+    """The options of all layers by path. pydantic-settings merges the layers; the first has precedence."""
 
+    options: dict[Path, object] = {}
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
-
-    @model_validator(mode="before")
     @classmethod
-    def _without_unset(cls, values: object) -> object:
-        """A key without a value counts as unset; an unknown one stays, to be refused."""
-        if not isinstance(values, Mapping):
-            return {} if values is None else values
-        return {key: value for key, value in values.items() if value is not None or key not in cls.model_fields}
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """One source for each layer. They replace pydantic-settings' own, which would not report mistakes as we do."""
+        layers = cast(InitSettingsSource, init_settings).init_kwargs["layers"]
+        return tuple(InitSettingsSource(settings_cls, {"options": one.values}) for one in layers)
 
 
-class _Config(_Model):
-    file: Annotated[str | None, _Reads(kinds.AnyFile())] = Field(
-        default=None, description="A YAML file with options; only a flag or a variable can name it."
-    )
+def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    """The settings of these flags (texts by dotted path), of the environment, and of the YAML file that either names.
 
-
-class _Web(_Model):
-    listen_address: Annotated[Listen, _Reads(kinds.ListenAddress())] = Field(
-        default=Listen(host="127.0.0.1", port=19458), description="Where the exporter's pages and metrics are served."
-    )
-
-
-class _Log(_Model):
-    level: Annotated[LogLevel, _Reads(kinds.Choice(LogLevel))] = Field(
-        default=LogLevel.INFO, description="The least severity that is logged."
-    )
-    format: Annotated[LogFormat, _Reads(kinds.Choice(LogFormat))] = Field(
-        default=LogFormat.LOGFMT, description="How log lines are written."
-    )
-
-
-class _Expect(_Model):
-    success_every: Annotated[float | None, _Reads(kinds.Duration(1, 10 * _YEAR))] = Field(
-        default=None, description="An import should succeed at least this often."
-    )
-    importer: Annotated[str, _Reads(_IMPORTER)] = Field(
-        default="", description="The importer that the expectations are about; any, if unset."
-    )
-    longest_run: Annotated[float | None, _Reads(kinds.Duration(1, 10 * _YEAR))] = Field(
-        default=None, description="An import should not run longer than this."
-    )
-    failed_ratio: Annotated[float | None, _Reads(kinds.Ratio())] = Field(
-        default=None, description="The share of failed records that is still in order."
-    )
-    min_records: Annotated[int | None, _Reads(kinds.Count(10**12))] = Field(
-        default=None, description="An import should process at least this many records."
-    )
-
-
-class _Tls(_Model):
-    ca_file: Annotated[str | None, _Reads(kinds.PemFile())] = Field(
-        default=None, description="The authorities to trust in place of the system's."
-    )
-    cert_file: Annotated[str | None, _Reads(kinds.PemFile())] = Field(
-        default=None, description="The certificate to show to the server or to the proxy before it."
-    )
-    key_file: Annotated[str | None, _Reads(kinds.PemFile())] = Field(
-        default=None, description="That certificate's private key, if it is not in the same file."
-    )
-    server_name: Annotated[str | None, _Reads(_HOST)] = Field(
-        default=None, description="The name to ask for and to verify, if it is not the URL's host."
-    )
-    verify: Annotated[bool, _Reads(kinds.Boolean())] = Field(
-        default=True, description="Whether the server's certificate is verified."
-    )
-
-
-class _Shared(_Model):
-    """What every workspace may have, and what the top level may set for all of them."""
-
-    poll_interval: Annotated[float, _Reads(kinds.Duration(1, _HOUR))] = Field(
-        default=15.0, description="How often to ask while an import waits, loads or runs."
-    )
-    poll_interval_idle: Annotated[float, _Reads(kinds.Duration(1, _HOUR))] = Field(
-        default=60.0, description="How often to ask otherwise."
-    )
-    stale_after: Annotated[float | None, _Reads(kinds.Duration(1, _YEAR))] = Field(
-        default=None,
-        description="How long after the last success the state is no longer published; if unset, the greater of 90s "
-        "and three of the intervals in force.",
-    )
-    timeout: Annotated[float, _Reads(kinds.Duration(0.1, 5 * _MINUTE))] = Field(
-        default=10.0, description="How long one request may take, its body included."
-    )
-    max_response_bytes: Annotated[int, _Reads(kinds.Size(KIBIBYTE, GIBIBYTE))] = Field(
-        default=8 * MEBIBYTE, description="The largest answer that is read, after decompression."
-    )
-    labels: dict[Annotated[str, _Reads(kinds.LabelName())], Annotated[str, _Reads(kinds.LabelValue())]] = Field(
-        default={}, description="Labels of the series workspace_info, such as team or tenant."
-    )
-    expect: _Expect = _Expect()
-    tls: _Tls = _Tls()
-    proxy_url: Annotated[str | None, _Reads(kinds.ProxyUrl())] = Field(
-        default=None,
-        repr=False,
-        description="The forward proxy to ask through; the usual proxy variables are not heeded.",
-    )
-    apis: Annotated[frozenset[Api], _Reads(kinds.Apis())] = Field(
-        default=frozenset(Api), description="The endpoints that may be asked; all of them, if unset."
-    )
-
-
-class _Single(_Model):
-    """What makes a workspace."""
-
-    url: Annotated[str | None, _Reads(kinds.WorkspaceUrl())] = Field(
-        default=None, repr=False, description="The address that people open Rocket.Chat at."
-    )
-    user_id: Annotated[str | None, _Reads(kinds.Secret())] = Field(
-        default=None, repr=False, description="The id, not the name, of the user whose token it is."
-    )
-    user_id_file: Annotated[str | None, _Reads(kinds.SecretFile())] = Field(
-        default=None, description="A file with that id, in its place."
-    )
-    auth_token: Annotated[str | None, _Reads(kinds.Secret())] = Field(
-        default=None, repr=False, description="The personal access token."
-    )
-    auth_token_file: Annotated[str | None, _Reads(kinds.SecretFile())] = Field(
-        default=None, description="A file with that token, in its place; read again when it changes."
-    )
-
-
-class _Workspace(_Single, _Shared):
-    """An entry of `workspaces`."""
-
-
-class _Process(_Model):
-    """What is not of any workspace."""
-
-    config: _Config = _Config()
-    web: _Web = _Web()
-    log: _Log = _Log()
-
-
-class _Document(_Process, _Single, _Shared, BaseSettings):
-    """The whole YAML document."""
-
-    model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True, validate_default=False)
-
-    workspaces: dict[Annotated[str, _Reads(_WORKSPACE_NAME)], _Workspace] = {}
-
-
-class _LayerSource(PydanticBaseSettingsSource):
-    """Hands a layer to pydantic-settings."""
-
-    def __init__(self, settings_cls: type[BaseSettings], values: Mapping[str, object]) -> None:
-        super().__init__(settings_cls)
-        self._values = dict(values)
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
-        """The value of one field; nothing is left to decode."""
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, object]:
-        return self._values
-
-
-def load(options: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
-    """Put flags (texts by dotted path) over the environment over the YAML file that either names.
-
-    Raises `ConfigurationError` with every mistake: the option, what is wrong with it, where it came from.
+    Raises `ConfigurationError` with every mistake: the option, what is wrong with it, and where it was set.
     """
-    above = (_flag_layer(options), environment.read(environ, OPTIONS))
-    config_file = _named_file(above)
-    file = Layer() if config_file is None else document.read(config_file, OPTIONS)
+    above = (_flag_layer(flags), environment.read(environ))
+    config_file = next((path for one in above if (path := one.values.get(options.CONFIG_FILE.path))), None)
+    file = Layer() if config_file is None else yaml_file.read(str(config_file))
     layers = (*above, file)
+    texts = _Merged(layers=layers).options  # type: ignore[call-arg]  # which the sources take
     origins = {path: origin for one in reversed(layers) for path, origin in one.origins.items()}
     mistakes = [mistake for one in layers for mistake in one.mistakes]
+    if ("config",) in file.origins:
+        mistakes.append(layer.mistake(("config",), "cannot be set in the file itself", file.origins["config",]))
     if file.values or not file.mistakes:
-        mistakes += _Presence(above, file, origins).mistakes()
-    read, wrong = _validate(layers, origins)
-    if read is None or mistakes or wrong:
-        raise ConfigurationError(list(dict.fromkeys([*mistakes, *wrong])))
+        mistakes += _Presence(texts, origins).mistakes()
+    found: dict[Path, object] = {}
+    wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
+    mistakes += [layer.mistake(path, text, _origin(path, origins)) for path, text in wrong]
+    if mistakes:
+        raise ConfigurationError(list(dict.fromkeys(mistakes)))
+    shared, own = _by_workspace(found)
+    process = _Values(shared)
     return Settings(
-        web=Web(listen=read.web.listen_address),
-        log=Log(level=read.log.level, format=read.log.format),
-        workspaces=MappingProxyType(_workspaces(read)),
-        config_file=config_file,
-        origins=MappingProxyType(_told(layers, origins)),
+        web=Web(listen=process[options.LISTEN_ADDRESS]),
+        log=Log(level=process[options.LOG_LEVEL], format=process[options.LOG_FORMAT]),
+        workspaces=MappingProxyType(_workspaces(shared, own)),
+        given=tuple(_given(found, own, origins)),
     )
 
 
-def _flag_layer(options: Mapping[str, str]) -> Layer:
-    values: dict[str, object] = {}
-    origins: dict[Path, str] = {}
-    mistakes = []
-    for written, text in options.items():
-        if (path := DOTTED.read(written, OPTIONS)) is None:
-            mistakes.append(layer.mistake(tuple(written.split(".")), _unknown(tuple(written.split(".")))))
-        else:
-            layer.plant(values, path, text)
-            origins[path] = f"flag {FLAG.write(path)}"
-    return Layer(values=values, origins=origins, mistakes=mistakes)
+def _flag_layer(flags: Mapping[str, str]) -> Layer:
+    found = {DOTTED.read(written) or tuple(written.split(".")): text for written, text in flags.items()}
+    return Layer(values=found, origins={path: f"flag {notation.flag(path)}" for path in found})
 
 
-def _named_file(layers: Sequence[Layer]) -> str | None:
-    groups = (one.values.get(_CONFIG_FILE[0]) for one in layers)
-    return next((str(group[_CONFIG_FILE[1]]) for group in groups if isinstance(group, dict)), None)
-
-
-def _validate(layers: Sequence[Layer], origins: Mapping[Path, str]) -> tuple[_Document | None, Sequence[str]]:
-    """The document that the layers make, first over last, or what is wrong with it."""
-
-    class Layered(_Document):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            *_: PydanticBaseSettingsSource,
-            **__: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return tuple(_LayerSource(settings_cls, one.values) for one in layers)
-
-    try:
-        return Layered(), ()
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)
-        return None, [
-            _in_our_words(tuple(map(str, one["loc"])), one["type"], one.get("ctx", {}), origins) for one in wrong
-        ]
-
-
-def _in_our_words(place: Path, kind: str, context: Mapping[str, object], origins: Mapping[Path, str]) -> str:
-    path = tuple(key for key in place if key != "[key]")
-    match kind:
-        case "value_error":
-            wrong = str(context["error"])
-        case "extra_forbidden":
-            wrong = _unknown(path)
-        case _:
-            wrong = _NO_MAPPING
-    return layer.mistake(path, wrong, _origin(path, origins))
+def _read(path: Path, text: object, found: dict[Path, object]) -> Iterator[tuple[Path, str]]:
+    """Reads the value at a path into `found`, or yields the path of a mistake and what is wrong there."""
+    option = options.option_at(path)
+    wrong_place = next((path[:end] for end in range(1, len(path) + 1) if not options.is_group(path[:end])), None)
+    if option is options.LABEL and not values.LABEL_NAME.accepts(path[-1]):
+        yield path, f"must have {values.LABEL_NAME.allowed}"
+    elif option is not None and (text is not None or option is options.LABEL):
+        try:
+            found[path] = option.value.read(text)
+        except ValueError as error:
+            yield path, str(error)
+    elif option is None and wrong_place is not None:
+        yield wrong_place, values.NOT_ONE_VALUE if options.option_at(wrong_place) else _unknown(wrong_place)
+    elif text not in (None, {}):
+        yield path, "must be a mapping of options"
 
 
 def _unknown(path: Path) -> str:
     written = DOTTED.write(path)
-    meant = DOTTED.suggest(written, OPTIONS) if written == layer.name(path) else None
+    meant = DOTTED.suggest(written) if written == layer.name(path) else None
     return f"no such option; did you mean {meant}?" if meant else "no such option"
 
 
 def _origin(path: Path, origins: Mapping[Path, str]) -> str | None:
-    """Where the option, or else the nearest that holds it, was written."""
+    """Where the option was set, or else the nearest group that holds it."""
     above = (path[:end] for end in range(len(path), 0, -1))
     return next((origins[one] for one in above if one in origins), None)
 
 
 class _Presence:
-    """Finds what is missing, or there once too often, whatever the values are."""
+    """Finds options that are missing or that exclude each other, whatever their values are."""
 
-    def __init__(self, above: Sequence[Layer], file: Layer, origins: Mapping[Path, str]) -> None:
-        self._above = {path for one in above for path in layer.leaves(one.values)}
-        self._in_file = set(layer.leaves(file.values))
-        self._present = self._above | self._in_file
-        self._layers = (*above, file)
-        self._file = file
+    def __init__(self, texts: Mapping[Path, object], origins: Mapping[Path, str]) -> None:
+        self._present = {path for path, text in texts.items() if text not in (None, {})}
+        self._names = sorted({path[1] for path in texts if path[0] == WORKSPACES and len(path) > 1})
         self._origins = origins
 
     def mistakes(self) -> Iterator[str]:
         """A line for each."""
-        yield from self._hidden_groups()
-        if "config" in self._file.values:
-            yield self._line(("config",), "cannot be set in the file itself", self._file.origins.get(("config",)))
-        names = self._names()
-        usable = [name for name in names if _WORKSPACE_NAME.fits(name)]
-        single = [key for key in _Single.model_fields if (key,) in self._present]
-        if names:
-            instead = f"belongs to one workspace; unset it, or set {WORKSPACES}.NAME"
-            yield from (self._line((key,), f"{instead}.{key} in its place") for key in single)
-        for name in usable:
-            yield from self._of_workspace((WORKSPACES, name))
-        if single and not names:
+        single = [one.path for one in OPTIONS if one.group is Group.SINGLE and one.path in self._present]
+        for path in single if self._names else ():
+            yield self._line(path, f"belongs to one workspace; unset it, or set {WORKSPACES}.NAME.{path[0]} instead")
+        for name in self._names:
+            if values.WORKSPACE_NAME.accepts(name):
+                yield from self._of_workspace((WORKSPACES, name))
+            else:
+                yield self._line((WORKSPACES, name), f"must be {values.WORKSPACE_NAME.allowed}")
+        if single and not self._names:
             yield from self._of_workspace(())
-        if not names and not single and (WORKSPACES,) not in self._present:
-            yield f"{WORKSPACES}: there is none; {_HOW_TO_START}"
-
-    def _hidden_groups(self) -> Iterator[str]:
-        """A list or one value where the file should have a mapping, which a layer over it would hide."""
-        groups = {path[:end] for path in self._above for end in range(1, len(path))}
-        for path in sorted(groups & self._in_file):
-            yield self._line(path, _NO_MAPPING, self._file.origins.get(path))
-
-    def _names(self) -> Sequence[str]:
-        groups = [one.values.get(WORKSPACES) for one in self._layers]
-        return sorted({name for group in groups if isinstance(group, Mapping) for name in group})
+        if not self._names and not single and (WORKSPACES,) not in self._present:
+            yield f"{WORKSPACES}: none is configured; {_HOW_TO_START}"
 
     def _of_workspace(self, above: Path) -> Iterator[str]:
-        if (*above, "url") not in self._present:
-            yield self._missing((*above, "url"))
-        for secret in _SECRETS:
-            given = [(*above, key) for key in (secret, f"{secret}_file") if (*above, key) in self._present]
-            if not given:
-                yield self._missing((*above, secret), f" or {DOTTED.write((*above, f'{secret}_file'))}")
-            if len(given) > 1:
-                other = f"is there beside {layer.name(given[0])} ({_origin(given[0], self._origins)}); give one of them"
-                yield self._line(given[1], other)
-        if self._has(above, "key_file") and not self._has(above, "cert_file"):
-            yield self._line((*above, "tls", "key_file"), "needs tls.cert_file, the certificate that it is the key of")
+        if not self._has(above, options.URL):
+            yield self._missing((*above, *options.URL.path))
+        for secret, file in _SECRETS:
+            path, path_of_file = (*above, *secret.path), (*above, *file.path)
+            if not self._has(above, secret) and not self._has(above, file):
+                yield self._missing(path, f" or {DOTTED.write(path_of_file)}")
+            if self._has(above, secret) and self._has(above, file):
+                beside = f"{layer.name(path)} ({_origin(path, self._origins)})"
+                yield self._line(path_of_file, f"is set beside {beside}; set only one of them")
+        key, certificate = (
+            self._has(above, one) or self._has((), one) for one in (options.KEY_FILE, options.CERT_FILE)
+        )
+        if key and not certificate:
+            yield self._line((*above, *options.KEY_FILE.path), "needs tls.cert_file, the certificate of this key")
 
-    def _has(self, above: Path, key: str) -> bool:
-        return not {(*above, "tls", key), ("tls", key)}.isdisjoint(self._present)
+    def _has(self, above: Path, option: Option[object]) -> bool:
+        return (*above, *option.path) in self._present
 
     def _missing(self, path: Path, alternative: str = "") -> str:
         variable = f"{VARIABLE.write(path)}{'[_FILE]' if alternative else ''}"
         return self._line(path, f"is missing; set it{alternative} in the file, or {variable} in the environment")
 
-    def _line(self, path: Path, wrong: str, origin: str | None = None) -> str:
-        return layer.mistake(path, wrong, origin or _origin(path, self._origins))
+    def _line(self, path: Path, wrong: str) -> str:
+        return layer.mistake(path, wrong, _origin(path, self._origins))
 
 
-_NO_MAPPING: Final = "must be a mapping of options"
-_HOW_TO_START: Final = (
-    f"for one server set {VARIABLE.write(('url',))}, {VARIABLE.write(('user_id',))} and "
-    f"{VARIABLE.write(('auth_token',))} (or {VARIABLE.write(('auth_token_file',))}), for several name a YAML file "
-    f"with {WORKSPACES} by {FLAG.write(_CONFIG_FILE)}"
-)
+def _by_workspace(found: Mapping[Path, object]) -> tuple[dict[Path, object], dict[str, dict[Path, object]]]:
+    """The options at the top level, and those of each workspace by its name."""
+    shared: dict[Path, object] = {}
+    own: dict[str, dict[Path, object]] = {}
+    for path, value in found.items():
+        if path[0] == WORKSPACES:
+            own.setdefault(path[1], {})[path[2:]] = value
+        else:
+            shared[path] = value
+    return shared, own
 
-ModelT = TypeVar("ModelT", bound=BaseModel)
 
-
-def _workspaces(read: _Document) -> dict[str, Workspace]:
-    """All workspaces by name, with what the top level sets for all of them."""
-    single = {} if read.url is None else {address.name_of(read.url): _Workspace()}
-    above = () if single else (WORKSPACES,)
-    made = {
-        name: _workspace(name, (*above, name) if above else (), _inherit(own, read))
-        for name, own in (single or read.workspaces).items()
-    }
+def _workspaces(shared: dict[Path, object], own: Mapping[str, dict[Path, object]]) -> dict[str, Workspace]:
+    """All workspaces by name."""
+    if options.URL.path in shared:
+        read = _Values(shared)
+        made = {(name := address.name_of(read[options.URL])): _workspace(name, (), read)}
+    else:
+        made = {name: _workspace(name, (WORKSPACES, name), _Values(each, shared)) for name, each in own.items()}
     _check_tls(made.values())
     return made
 
 
-def _inherit(own: ModelT, shared: BaseModel) -> ModelT:
-    """The workspace's own, and where it has nothing, what all have; groups and labels key by key."""
-    taken: dict[str, object] = {}
-    for key in shared.model_fields_set & type(own).model_fields.keys():
-        theirs, mine = getattr(shared, key), getattr(own, key)
-        if isinstance(mine, BaseModel):
-            taken[key] = _inherit(mine, theirs)
-        elif isinstance(mine, dict):
-            taken[key] = {**theirs, **mine}
-        elif key not in own.model_fields_set:
-            taken[key] = theirs
-    return own.model_copy(update=taken)
-
-
-def _workspace(name: str, above: Path, read: _Workspace) -> Workspace:
-    url = cast(str, read.url)
+def _workspace(name: str, above: Path, read: _Values) -> Workspace:
+    url, proxy_url = read[options.URL], read.get(options.PROXY_URL)
+    user_id, auth_token = (_secret(above, read, *pair) for pair in _SECRETS)
     return Workspace(
         target=_target(name, address.public(url), read),
         url=SecretStr(url),
-        credentials=credentials.Source(
-            user_id=_secret(above, "user_id", read.user_id, read.user_id_file),
-            auth_token=_secret(above, "auth_token", read.auth_token, read.auth_token_file),
+        credentials=credentials.Source(user_id=user_id, auth_token=auth_token),
+        timeout=read[options.TIMEOUT],
+        max_response_bytes=read[options.MAX_RESPONSE_BYTES],
+        tls=Tls(
+            ca_file=read.get(options.CA_FILE),
+            cert_file=read.get(options.CERT_FILE),
+            key_file=read.get(options.KEY_FILE),
+            server_name=read.get(options.SERVER_NAME),
+            verify=read[options.VERIFY],
+            option=DOTTED.write((*above, "tls")),
         ),
-        timeout=read.timeout,
-        max_response_bytes=read.max_response_bytes,
-        tls=Tls(**dict(read.tls), option=DOTTED.write((*above, "tls"))),
-        proxy_url=None if read.proxy_url is None else SecretStr(read.proxy_url),
+        proxy_url=None if proxy_url is None else SecretStr(proxy_url),
     )
 
 
-def _target(name: str, url: str, read: _Workspace) -> Target:
+def _target(name: str, url: str, read: _Values) -> Target:
+    labels = {path[1]: str(value) for path, value in sorted(read.found.items()) if path[0] == options.LABEL.path[0]}
     return Target(
         name=name,
         url=url,
-        labels=MappingProxyType({label: value for label, value in sorted(read.labels.items()) if value}),
-        expect=Expectation(**dict(read.expect)),
-        poll_interval=read.poll_interval,
-        poll_interval_idle=read.poll_interval_idle,
-        stale_after=read.stale_after,
-        apis=read.apis,
+        labels=MappingProxyType({label: value for label, value in labels.items() if value}),
+        expect=Expectation(
+            success_every=read.get(options.SUCCESS_EVERY),
+            importer=read.get(options.IMPORTER) or "",
+            longest_run=read.get(options.LONGEST_RUN),
+            failed_ratio=read.get(options.FAILED_RATIO),
+            min_records=read.get(options.MIN_RECORDS),
+        ),
+        poll_interval=read[options.POLL_INTERVAL],
+        poll_interval_idle=read[options.POLL_INTERVAL_IDLE],
+        stale_after=read.get(options.STALE_AFTER),
+        apis=read.get(options.APIS) or frozenset(Api),
     )
 
 
-def _secret(above: Path, key: str, given: str | None, file: str | None) -> credentials.Given | credentials.File:
-    if file is not None:
-        return credentials.File(option=DOTTED.write((*above, f"{key}_file")), path=file)
-    return credentials.Given(option=DOTTED.write((*above, key)), value=cast(str, given))
+def _secret(above: Path, read: _Values, secret: Option[str], file: Option[str]) -> credentials.Given | credentials.File:
+    if (path := read.get(file)) is not None:
+        return credentials.File(option=DOTTED.write((*above, *file.path)), path=path)
+    return credentials.Given(option=DOTTED.write((*above, *secret.path)), value=read[secret])
 
 
 def _check_tls(workspaces: Iterable[Workspace]) -> None:
-    """Raise for files that do not hold what they should; each set of files is read once."""
+    """Raise for files without the certificates and keys they need; each set of files is read once."""
     mistakes: list[str] = []
     for tls in dict.fromkeys(workspace.tls for workspace in workspaces):
         try:
@@ -502,59 +320,18 @@ def _check_tls(workspaces: Iterable[Workspace]) -> None:
         raise ConfigurationError(mistakes)
 
 
-def _told(layers: Sequence[Layer], origins: Mapping[Path, str]) -> dict[str, str]:
-    present = {path for one in layers for path in layer.leaves(one.values)}
-    return {DOTTED.write(path): origin for path, origin in sorted(origins.items()) if path in present}
-
-
-def _describe(model: type[BaseModel], above: Path, group: Group, *, each: bool) -> Iterator[Option]:
-    """The options of a model, in the order of its fields."""
-    for key, info in model.model_fields.items():
-        path = (*above, key)
-        if key == WORKSPACES:
+def _given(
+    found: Mapping[Path, object], own: Mapping[str, dict[Path, object]], origins: Mapping[Path, str]
+) -> Iterator[Setting]:
+    """Every option that is set, in the order of the paths."""
+    for path, origin in sorted(origins.items()):
+        option = options.option_at(path)
+        if option is None or path not in found:
             continue
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _describe(info.annotation, path, group, each=each)
-        elif key == "labels":
-            yield _option((*path, ANY), info, kinds.LabelValue(), group, each=each)
-        else:
-            reads = next(one for one in info.metadata if isinstance(one, _Reads))
-            yield _option(path, info, reads.kind, group, each=each)
-
-
-def _option(path: Path, info: FieldInfo, kind: Kind[object], group: Group, *, each: bool) -> Option:
-    return Option(
-        path=path,
-        group=group,
-        help=info.description or "",
-        metavar=kind.metavar,
-        allowed=kind.allowed,
-        default=_written(kind, info.default),
-        switch=isinstance(kind, kinds.Boolean),
-        each=each,
-        in_file=path != _CONFIG_FILE,
-        is_file=isinstance(kind, kinds.AnyFile | kinds.PemFile | kinds.SecretFile),
-    )
-
-
-def _written(kind: Kind[object], default: object) -> str:
-    """A default as an operator would write it; empty for none."""
-    match kind, default:
-        case kinds.Duration(), float(seconds):
-            return duration.write(seconds)
-        case kinds.Size(), int(size):
-            return kinds.write_size(size)
-        case kinds.ListenAddress(), Listen(host=host, port=port):
-            return f"{host}:{port}"
-        case kinds.Boolean(), bool(answer):
-            return str(answer).lower()
-        case _:
-            return default if isinstance(default, str) else ""
-
-
-OPTIONS: Final[tuple[Option, ...]] = (
-    *_describe(_Process, (), Group.PROCESS, each=False),
-    *_describe(_Single, (), Group.SINGLE, each=True),
-    *_describe(_Shared, (), Group.SHARED, each=True),
-)
-"""Every option once; one that each workspace may have stands here by its path at the top level."""
+        overridden = option.each and own and all(path in each for each in own.values())
+        yield Setting(
+            option=DOTTED.write(path),
+            value=OVERRIDDEN if overridden else option.value.write(found[path]),
+            origin=origin,
+            workspace=path[1] if path[0] == WORKSPACES else "",
+        )

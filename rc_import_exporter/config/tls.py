@@ -1,4 +1,4 @@
-"""What a workspace's connection trusts and shows. Configured by settings, used where connections are made."""
+"""Which certificates a workspace's connections trust and present."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from rc_import_exporter.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """The `tls` part of a workspace; `server_name` is asked for and verified in place of the URL's host.
+    """The `tls` options of a workspace. `server_name` is requested and verified instead of the URL's host.
 
-    `option` is its name in the configuration; two that differ in nothing else are equal.
+    `option` is their name in the configuration. It is ignored in comparisons.
     """
 
     ca_file: str | None = None
@@ -22,16 +22,16 @@ class Tls:
     option: str = field(default="tls", compare=False)
 
     def context(self) -> ssl.SSLContext:
-        """A client's context: the system's authorities, or those of `ca_file` alone.
+        """A client's context. It trusts the authorities in `ca_file`, or the system's if that is unset.
 
-        Raises `ConfigurationError` where a file does not hold what its option says.
+        Raises `ConfigurationError` if a file does not hold what its option needs.
         """
         context = ssl.create_default_context(cafile=None if self.ca_file is None else self._authorities(self.ca_file))
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.cert_file is not None:
-            self._show(context, self.cert_file)
+            self._present(context, self.cert_file)
         return context
 
     def _authorities(self, path: str) -> str:
@@ -42,13 +42,13 @@ class Tls:
             raise ConfigurationError([wrong]) from None
         return path
 
-    def _show(self, context: ssl.SSLContext, path: str) -> None:
-        # Without a password of ours OpenSSL would ask for one at the terminal.
+    def _present(self, context: ssl.SSLContext, path: str) -> None:
+        # Without a password, OpenSSL would ask for one at the terminal.
         try:
             context.load_cert_chain(path, self.key_file, password=lambda: "")
         except (OSError, ValueError):
             wrong = (
-                f"{self.option}.cert_file: {files.shown(path)} must hold a certificate in PEM form, and key_file, "
-                "or the same file, its private key without a password"
+                f"{self.option}.cert_file: {files.shown(path)} must hold a certificate in PEM form, and key_file "
+                "or the same file must hold its private key without a password"
             )
             raise ConfigurationError([wrong]) from None

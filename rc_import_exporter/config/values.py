@@ -1,14 +1,14 @@
-"""The kinds of values that options take: each reads a text, and says in words what is allowed. Used by settings.
+"""The types of values that options take: how a value is read, shown and described.
 
-A kind's `read` gets what the configuration holds, a `str` wherever it is one value, and raises `ValueError` with what
-it must be; it never shows what it got.
+`Value.read` gets what the configuration holds, a `str` wherever it is one value. It raises `ValueError` with a sentence
+that says what the value must be and never shows the value.
 """
 
-import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from rc_import_exporter.config import address, credentials, duration, files
 from rc_import_exporter.core.domain import Api
@@ -16,325 +16,252 @@ from rc_import_exporter.core.domain import Api
 KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
 GIBIBYTE: Final = 1024 * MEBIBYTE
-_SIZES: Final = {"": 1, "KiB": KIBIBYTE, "MiB": MEBIBYTE, "GiB": GIBIBYTE}
-_SIZE: Final = re.compile(r"([0-9]{1,18}) ?(|KiB|MiB|GiB)")
-_COUNT: Final = re.compile(r"[0-9]{1,18}")
-_RATIO: Final = re.compile(r"[0-9]{0,3}\.?[0-9]{1,18}|[0-9]\.")
+_SIZES: Final = {"GiB": GIBIBYTE, "MiB": MEBIBYTE, "KiB": KIBIBYTE, "": 1}
 _BOOLEANS: Final = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 _LARGEST_PEM: Final = 4 * MEBIBYTE
+_SCHEMA_OF_URLS: Final = {"type": "string", "pattern": r"^https?://[^@\s]+$"}
+"""The Helm chart takes no name and password in a URL, because it writes the URL into a ConfigMap."""
+
+NOT_ONE_VALUE: Final = "must be one value, not a list or a mapping"
 
 RESERVED_LABELS: Final = frozenset(
-    {
-        "job",
-        "instance",
-        "endpoint",
-        "namespace",
-        "pod",
-        "container",
-        "service",
-        "node",
-        "workspace",
-        "url",
-        "le",
-        "quantile",
-    }
+    "job instance endpoint namespace pod container service node workspace url le quantile".split()  # noqa: SIM905 - shorter
 )
-"""What scrape configurations attach, and what the exporter's own series carry."""
+"""Labels that scrape configurations attach, and labels that the exporter's own series have."""
 
-ReadT_co = TypeVar("ReadT_co", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
+ReadT = TypeVar("ReadT")
+NumberT = TypeVar("NumberT", int, float)
 EnumT = TypeVar("EnumT", bound=StrEnum)
 
 
-class Kind(Protocol[ReadT_co]):
-    """How a value is read; `allowed` ends the sentence "must be …", `metavar` stands for the value in help."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value(Generic[T_co]):
+    """A type of value.
 
-    @property
-    def metavar(self) -> str: ...
-    @property
-    def allowed(self) -> str: ...
-    def read(self, value: object) -> ReadT_co:
-        """The value; raises `ValueError`."""
+    `read` makes the value, `write` makes a text of it that may be shown. `allowed` ends the sentence "must be …".
+    `metavar` stands for the value in help texts. `schema` is the value's JSON schema in the Helm chart. `is_file` says
+    that the value is the path of a file.
+    """
+
+    read: Callable[[object], T_co]
+    write: Callable[[T_co], str] = str
+    allowed: str
+    metavar: str
+    schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
+    is_secret: bool = False
+    is_file: bool = False
+
+    def accepts(self, value: object) -> bool:
+        """Whether `read` accepts the value."""
+        try:
+            self.read(value)
+        except ValueError:
+            return False
+        return True
 
 
-def text(value: object) -> str:
-    """One value as text; raises `ValueError` for a list, a mapping, and bytes that are not UTF-8."""
+def one_text(value: object) -> str:
+    """The value as text; raises `ValueError` for a list, a mapping, and bytes that are not UTF-8."""
     if not isinstance(value, str):
-        raise ValueError("must be one value, not a list or a mapping")
+        raise ValueError(NOT_ONE_VALUE)
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise ValueError("must be UTF-8")
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Any text that is not empty and matches a pattern."""
+def _reader(parse: Callable[[str], ReadT], allowed: str) -> Callable[[object], ReadT]:
+    """A `read` that parses a text, and says what is allowed if that fails."""
 
-    pattern: str
-    allowed: str
-    metavar: str = "TEXT"
-
-    def fits(self, given: str) -> bool:
-        """Whether the text is one of these."""
-        return bool(re.fullmatch(self.pattern, given))
-
-    def read(self, value: object) -> str:
-        if not self.fits(given := text(value)):
-            raise ValueError(f"must be {self.allowed}")
-        return given
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """Seconds between two bounds."""
-
-    least: float
-    most: float
-    metavar: ClassVar[str] = "DURATION"
-
-    @property
-    def allowed(self) -> str:
-        return f"a duration from {duration.write(self.least)} to {duration.write(self.most)}"
-
-    def read(self, value: object) -> float:
-        given = text(value)
+    def read(value: object) -> ReadT:
+        given = one_text(value)
         try:
-            seconds = duration.parse(given)
-        except ValueError:
-            seconds = math.nan
-        if not self.least <= seconds <= self.most:
-            raise ValueError(f"must be {self.allowed}, written like 15s, 1m30s or plain seconds")
-        return seconds
+            return parse(given)
+        except (ValueError, KeyError):
+            raise ValueError(f"must be {allowed}") from None
+
+    return read
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Bytes between two bounds."""
-
-    least: int
-    most: int
-    metavar: ClassVar[str] = "BYTES"
-
-    @property
-    def allowed(self) -> str:
-        return f"bytes from {write_size(self.least)} to {write_size(self.most)}"
-
-    def read(self, value: object) -> int:
-        found = _SIZE.fullmatch(text(value))
-        size = int(found[1]) * _SIZES[found[2]] if found else -1
-        if not self.least <= size <= self.most:
-            raise ValueError(f"must be {self.allowed}, written like 8MiB or a plain number")
-        return size
+def _matched(pattern: str, given: str) -> re.Match[str]:
+    if (found := re.fullmatch(pattern, given)) is None:
+        raise ValueError
+    return found
 
 
-def write_size(size: int) -> str:
-    """Bytes in the largest binary unit that comes out even."""
-    unit = next(unit for unit in ("GiB", "MiB", "KiB", "") if size % _SIZES[unit] == 0)
+def _within(least: NumberT, number: NumberT, most: NumberT) -> NumberT:
+    if not least <= number <= most:
+        raise ValueError
+    return number
+
+
+def text(pattern: str, allowed: str, metavar: str = "TEXT") -> Value[str]:
+    """A text that matches a pattern."""
+    return Value(read=_reader(lambda given: _matched(pattern, given)[0], allowed), allowed=allowed, metavar=metavar)
+
+
+def seconds(least: float, most: float) -> Value[float]:
+    """A duration between two bounds, read as seconds."""
+    allowed = f"a duration from {duration.write(least)} to {duration.write(most)}"
+    hint = f"{allowed}, written like 15s, 1m30s or plain seconds"
+    return Value(
+        read=_reader(lambda given: _within(least, duration.parse(given), most), hint),
+        write=duration.write,
+        allowed=allowed,
+        metavar="DURATION",
+        schema={"type": ["string", "number"], "pattern": "^[0-9][0-9.ywdhms]*$"},
+    )
+
+
+def size(least: int, most: int) -> Value[int]:
+    """A number of bytes between two bounds."""
+    allowed = f"bytes from {_write_size(least)} to {_write_size(most)}"
+    return Value(
+        read=_reader(
+            lambda given: _within(least, _read_size(given), most), f"{allowed}, written like 8MiB or a plain number"
+        ),
+        write=_write_size,
+        allowed=allowed,
+        metavar="BYTES",
+        schema={"type": ["string", "integer"], "pattern": "^[0-9]+ ?(KiB|MiB|GiB)?$"},
+    )
+
+
+def _read_size(given: str) -> int:
+    found = _matched("([0-9]{1,18}) ?(|KiB|MiB|GiB)", given)
+    return int(found[1]) * _SIZES[found[2]]
+
+
+def _write_size(size: int) -> str:
+    """Bytes in the largest unit that gives a whole number."""
+    unit = next(unit for unit, bytes in _SIZES.items() if size % bytes == 0)
     return f"{size // _SIZES[unit]}{unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """A whole number from 0 on."""
-
-    most: int
-    metavar: ClassVar[str] = "NUMBER"
-
-    @property
-    def allowed(self) -> str:
-        return f"a whole number from 0 to {self.most}"
-
-    def read(self, value: object) -> int:
-        given = text(value)
-        if not _COUNT.fullmatch(given) or int(given) > self.most:
-            raise ValueError(f"must be {self.allowed}")
-        return int(given)
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """A share of a whole."""
-
-    metavar: ClassVar[str] = "RATIO"
-    allowed: ClassVar[str] = "a number from 0 to 1"
-
-    def read(self, value: object) -> float:
-        given = text(value)
-        if not _RATIO.fullmatch(given) or float(given) > 1:
-            raise ValueError(f"must be {self.allowed}, written like 0.05")
-        return float(given)
-
-
-@dataclass(frozen=True, slots=True)
-class Boolean:
-    """Yes or no, in the words that YAML's readers know."""
-
-    metavar: ClassVar[str] = "BOOLEAN"
-    allowed: ClassVar[str] = "true or false"
-
-    def read(self, value: object) -> bool:
-        answer = _BOOLEANS.get(text(value).lower())
-        if answer is None:
-            raise ValueError(f"must be {self.allowed}")
-        return answer
-
-
-@dataclass(frozen=True, slots=True)
-class Choice(Generic[EnumT]):
-    """One of a closed set of words."""
-
-    words: type[EnumT]
-    metavar: ClassVar[str] = "WORD"
-
-    @property
-    def allowed(self) -> str:
-        return f"one of {', '.join(self.words)}"
-
-    def read(self, value: object) -> EnumT:
-        given = text(value)
-        try:
-            return self.words(given)
-        except ValueError:
-            raise ValueError(f"must be {self.allowed}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Apis:
-    """The endpoints that may be asked: a list, or words between commas."""
-
-    metavar: ClassVar[str] = "API,…"
-    allowed: ClassVar[str] = f"some of {', '.join(Api)}, and not {Api.INFO} alone"
-
-    def read(self, value: object) -> frozenset[Api]:
-        words = [text(word) for word in value] if isinstance(value, list) else text(value).split(",")
-        try:
-            apis = frozenset(Api(word.strip()) for word in words)
-        except ValueError:
-            apis = frozenset()
-        if not apis - {Api.INFO}:
-            raise ValueError(f"must be {self.allowed}")
-        return apis
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Where to listen."""
-
-    metavar: ClassVar[str] = "HOST:PORT"
-    allowed: ClassVar[str] = "HOST:PORT, :PORT for every address, [IPv6]:PORT"
-
-    def read(self, value: object) -> address.Listen:
-        return address.listen(text(value))
-
-
-@dataclass(frozen=True, slots=True)
-class WorkspaceUrl:
-    """A workspace's base URL."""
-
-    metavar: ClassVar[str] = "URL"
-    allowed: ClassVar[str] = "http:// or https://, a host, perhaps a path"
-
-    def read(self, value: object) -> str:
-        return address.workspace_url(text(value))
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyUrl:
-    """A forward proxy's URL."""
-
-    metavar: ClassVar[str] = "URL"
-    allowed: ClassVar[str] = "http:// or https://, perhaps USER:PASSWORD@, a host, a port"
-
-    def read(self, value: object) -> str:
-        return address.proxy_url(text(value))
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A secret in clear."""
-
-    metavar: ClassVar[str] = "SECRET"
-    allowed: ClassVar[str] = "printable ASCII without blanks"
-
-    def read(self, value: object) -> str:
-        return credentials.check(text(value))
-
-
-@dataclass(frozen=True, slots=True)
-class SecretFile:
-    """A file that holds a secret and nothing else; read here to find mistakes, and again by whoever sends it."""
-
-    metavar: ClassVar[str] = "FILE"
-    allowed: ClassVar[str] = "a readable file of one line"
-
-    def read(self, value: object) -> str:
-        credentials.read(path := _path(value))
-        return path
-
-
-@dataclass(frozen=True, slots=True)
-class PemFile:
-    """A file in PEM form; whether it holds what it should is for `tls` to find out."""
-
-    metavar: ClassVar[str] = "FILE"
-    allowed: ClassVar[str] = "a readable file in PEM form"
-
-    def read(self, value: object) -> str:
-        files.read(path := _path(value), _LARGEST_PEM)
-        return path
-
-
-@dataclass(frozen=True, slots=True)
-class AnyFile:
-    """A file's path, read elsewhere."""
-
-    metavar: ClassVar[str] = "FILE"
-    allowed: ClassVar[str] = "a readable file"
-
-    def read(self, value: object) -> str:
-        return _path(value)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelName:
-    """The name of a label that scrape configurations and the exporter itself leave free."""
-
-    metavar: ClassVar[str] = "NAME"
-    allowed: ClassVar[str] = (
-        f"[a-zA-Z_][a-zA-Z0-9_]*, not beginning with __, none of {', '.join(sorted(RESERVED_LABELS))}"
+def count(most: int) -> Value[int]:
+    """A whole number from 0 to `most`."""
+    allowed = f"a whole number from 0 to {most}"
+    return Value(
+        read=_reader(lambda given: _within(0, int(_matched("[0-9]{1,18}", given)[0]), most), allowed),
+        allowed=allowed,
+        metavar="NUMBER",
+        schema={"type": "integer", "minimum": 0},
     )
 
-    def read(self, value: object) -> str:
-        name = text(value)
-        if not re.fullmatch(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", name) or name in RESERVED_LABELS:
-            raise ValueError(f"must have a label's name: {self.allowed}")
-        return name
+
+def choice(words: type[EnumT]) -> Value[EnumT]:
+    """One of a closed set of words."""
+    allowed = f"one of {', '.join(words)}"
+    schema = {"enum": [word.value for word in words]}
+    return Value(read=_reader(words, allowed), allowed=allowed, metavar="WORD", schema=schema)
 
 
-@dataclass(frozen=True, slots=True)
-class LabelValue:
-    """A label's value; an empty one takes a default label away, as Prometheus has it."""
+RATIO: Final = Value(
+    read=_reader(
+        lambda given: _within(0.0, float(_matched(r"[0-9]{0,3}\.?[0-9]{1,18}|[0-9]\.", given)[0]), 1.0),
+        "a number from 0 to 1, written like 0.05",
+    ),
+    allowed="a number from 0 to 1",
+    metavar="RATIO",
+    schema={"type": "number", "minimum": 0, "maximum": 1},
+)
+BOOLEAN: Final = Value(
+    read=_reader(lambda given: _BOOLEANS[given.lower()], "true or false"),
+    write=lambda answer: str(answer).lower(),
+    allowed="true or false",
+    metavar="BOOLEAN",
+    schema={"type": "boolean"},
+)
 
-    metavar: ClassVar[str] = "TEXT"
-    allowed: ClassVar[str] = "any text of one line"
 
-    def read(self, value: object) -> str:
-        given = "" if value is None else text(value)
-        if not given.isprintable():
-            raise ValueError("must be one line without control characters")
-        return given
+def _read_apis(value: object) -> frozenset[Api]:
+    """A list in YAML, or words with commas between them."""
+    words = map(one_text, value) if isinstance(value, list) else one_text(value).split(",")
+    try:
+        apis = frozenset(Api(word.strip()) for word in words)
+    except ValueError:
+        apis = frozenset()
+    if not apis - {Api.INFO}:
+        raise ValueError(f"must be {APIS.allowed}")
+    return apis
 
 
-def _path(value: object) -> str:
-    path = text(value)
-    if not path or "\0" in path:
-        raise ValueError("must be the path of a file")
-    return path
+APIS: Final = Value(
+    read=_read_apis,
+    write=lambda apis: ", ".join(sorted(apis)),
+    allowed=f"some of {', '.join(Api)}, and not {Api.INFO} alone",
+    metavar="API,…",
+    schema={"type": "array", "items": {"enum": [api.value for api in Api]}, "minItems": 1},
+)
+LISTEN_ADDRESS: Final = Value(
+    read=lambda value: address.listen(one_text(value)),
+    allowed="HOST:PORT, :PORT for every address, [IPv6]:PORT",
+    metavar="HOST:PORT",
+)
+WORKSPACE_URL: Final = Value(
+    read=lambda value: address.workspace_url(one_text(value)),
+    write=address.public,
+    allowed="http:// or https://, a host, perhaps a path",
+    metavar="URL",
+    schema=_SCHEMA_OF_URLS,
+)
+PROXY_URL: Final = Value(
+    read=lambda value: address.proxy_url(one_text(value)),
+    write=address.public,
+    allowed="http:// or https://, perhaps USER:PASSWORD@, a host, a port",
+    metavar="URL",
+    schema=_SCHEMA_OF_URLS,
+)
+SECRET: Final = Value(
+    read=lambda value: credentials.check(one_text(value)),
+    write=lambda secret: "********",
+    allowed="printable ASCII without blanks",
+    metavar="SECRET",
+    is_secret=True,
+)
+
+
+def _file(allowed: str, check: Callable[[str], object]) -> Value[str]:
+    """The path of a file; `check` raises `ValueError` if the file cannot be used."""
+
+    def read(value: object) -> str:
+        path = one_text(value)
+        if not path or "\0" in path:
+            raise ValueError("must be the path of a file")
+        check(path)
+        return path
+
+    return Value(read=read, write=files.shown, allowed=allowed, metavar="FILE", is_file=True)
+
+
+ANY_FILE: Final = _file("a readable file", str)
+"""The file is read later."""
+SECRET_FILE: Final = _file("a readable file of one line", credentials.read)
+PEM_FILE: Final = _file("a readable file in PEM form", lambda path: files.read(path, _LARGEST_PEM))
+"""`tls` checks what the file holds."""
+
+
+def _read_label_value(value: object) -> str:
+    """An empty value removes the label, as in Prometheus."""
+    given = "" if value is None else one_text(value)
+    if not given.isprintable():
+        raise ValueError("must be one line without control characters")
+    return given
+
+
+LABEL_VALUE: Final = Value(
+    read=_read_label_value,
+    allowed="any text of one line",
+    metavar="TEXT",
+    schema={"type": ["string", "number", "boolean"]},
+)
+LABEL_NAME: Final = text(
+    f"(?!__)(?!({'|'.join(RESERVED_LABELS)})$)[a-zA-Z_][a-zA-Z0-9_]*",
+    f"a label's name: [a-zA-Z_][a-zA-Z0-9_]*, not beginning with __, none of {', '.join(sorted(RESERVED_LABELS))}",
+)
+IMPORTER: Final = text("[A-Za-z0-9._-]{1,64}", "an importer's key, like api, csv or slack", "KEY")
+HOST: Final = text("[A-Za-z0-9][A-Za-z0-9._-]{0,252}", "a host's name", "HOST")
+WORKSPACE_NAME: Final = text("[a-z0-9][a-z0-9._-]*", "a workspace's name: [a-z0-9][a-z0-9._-]*")

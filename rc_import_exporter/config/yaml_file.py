@@ -1,10 +1,9 @@
-"""Reads options from a YAML file. Used by settings.
+"""Reads options from a YAML file.
 
-Every value stays the text that it is written as, so that `yes`, `0123` and `1e5` mean what they mean in a variable;
-what it means is decided by its option. A key without a value counts as unset. No message quotes the file.
+Every value stays the text that it is written as, so `yes`, `0123` and `1e5` mean the same as in a variable: the option
+decides. A key without a value counts as unset. No message quotes the file.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -12,15 +11,15 @@ import yaml
 
 from rc_import_exporter.config import files
 from rc_import_exporter.config.layer import Layer, mistake
-from rc_import_exporter.config.options import Option, Path, option_at
+from rc_import_exporter.config.options import Path, option_at
 
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes: room for tens of thousands of workspaces."""
 _DEEPEST: Final = 16
 _DEEPEST_COMPOSED: Final = 100
-"""libyaml composes by recursion in C, which ends the process where the stack does."""
+"""libyaml recurses in C. Deeper nesting would overflow the stack and end the process."""
 _SPARE_NODES: Final = 1_000
-"""Values beyond one for each character: aliases let a few lines mean billions."""
+"""Values allowed beyond one for each character. With aliases, a few lines could stand for billions of values."""
 _TEXT: Final = "tag:yaml.org,2002:str"
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _LOADER: Final[type[yaml.CBaseLoader] | type[yaml.BaseLoader]] = (
@@ -28,8 +27,8 @@ _LOADER: Final[type[yaml.CBaseLoader] | type[yaml.BaseLoader]] = (
 )
 
 
-def read(path: str, options: Sequence[Option]) -> Layer:
-    """What the file says. The path of another file in it is relative to the folder that it lies in."""
+def read(path: str) -> Layer:
+    """The options in the file. Paths of other files in it are relative to the file's folder."""
     try:
         text = files.read(path, LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -40,11 +39,11 @@ def read(path: str, options: Sequence[Option]) -> Layer:
         root = _compose(text)
     except (yaml.YAMLError, RecursionError) as error:
         return Layer(mistakes=[f"config.file: {files.shown(path)}{_where(error, text)}"])
-    return _Reader(files.shown(path), FilePath(path).parent, options, len(text) + _SPARE_NODES).layer(root)
+    return _Reader(files.shown(path), FilePath(path).parent, len(text) + _SPARE_NODES).layer(root)
 
 
 def _compose(text: str) -> yaml.Node | None:
-    """The document's root; raises `YAMLError`, and `RecursionError` before anything too deep is composed."""
+    """The document's root; raises `YAMLError`, or `RecursionError` if it is nested too deeply."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -54,61 +53,65 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 class _Reader:
-    """Turns YAML's nodes into a layer; holds what is found on the way."""
+    """Turns YAML's nodes into a layer."""
 
-    def __init__(self, shown: str, folder: FilePath, options: Sequence[Option], most: int) -> None:
+    def __init__(self, shown: str, folder: FilePath, most: int) -> None:
         self._shown = shown
         self._folder = folder
-        self._options = options
+        self._values: dict[Path, object] = {}
         self._origins: dict[Path, str] = {}
         self._mistakes: list[str] = []
         self._nodes_left = most
 
     def layer(self, root: yaml.Node | None) -> Layer:
-        """The whole document; an empty one says nothing."""
-        values = {} if root is None else self._value(root, ())
-        if values is None:
-            values = {}
-        if not isinstance(values, dict):
+        """The whole document. An empty document sets nothing."""
+        if isinstance(root, yaml.MappingNode):
+            self._mapping(root, ())
+        elif root is not None and self._value(root, ()) is not None:
             self._mistakes.append(f"config.file: {self._shown} must hold a mapping of options, not a list or one value")
-            values = {}
-        return Layer(values=values, origins=self._origins, mistakes=self._mistakes)
+        return Layer(values=self._values, origins=self._origins, mistakes=self._mistakes)
 
     def _value(self, node: yaml.Node, path: Path) -> object:
+        """A text, a list, or `None`. The values in a mapping are put at their own paths."""
         self._nodes_left -= 1
         if len(path) > _DEEPEST or self._nodes_left == 0:
-            self._refuse(path, "is nested or repeated beyond measure", node)
+            self._refuse(path, "is nested too deeply or repeated too often", node)
         if len(path) > _DEEPEST or self._nodes_left <= 0:
             return None
         match node:
             case yaml.MappingNode():
-                return self._mapping(node, path)
+                self._mapping(node, path)
+                return None
             case yaml.SequenceNode():
                 return [self._value(item, (*path, str(index))) for index, item in enumerate(node.value)]
             case _:
                 return self._scalar(node, path)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> Mapping[str, object]:
-        values: dict[str, object] = {}
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> None:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._refuse(path, "has a key that is a list or a mapping", key)
-            elif key.value in values:
-                self._refuse((*path, key.value), "is there twice", key)
-            else:
-                self._origins[(*path, key.value)] = self._line(key)
-                values[key.value] = self._value(value, (*path, key.value))
-        return values
+                continue
+            below = (*path, key.value)
+            if below in self._origins:
+                self._refuse(below, "is set twice", key)
+                continue
+            self._origins[below] = self._line(key)
+            found = self._value(value, below)
+            if not isinstance(value, yaml.MappingNode):
+                self._values[below] = found
+            elif not value.value:
+                self._values[below] = {}
 
     def _scalar(self, node: yaml.Node, path: Path) -> str | None:
         if node.tag != _TEXT:
-            self._refuse(path, "has a tag; a value that begins with ! needs quotes", node)
+            self._refuse(path, "has a tag; put a value that begins with ! in quotes", node)
             return None
         text = str(node.value)
         if not getattr(node, "style", None) and text in _NULLS:
             return None
-        option = option_at(path, self._options)
-        return str(self._folder / text) if option is not None and option.is_file and text else text
+        option = option_at(path)
+        return str(self._folder / text) if option is not None and option.value.is_file and text else text
 
     def _refuse(self, path: Path, wrong: str, node: yaml.Node) -> None:
         self._mistakes.append(mistake(path or ("config", "file"), wrong, self._line(node)))
@@ -118,12 +121,12 @@ class _Reader:
 
 
 def _where(error: yaml.YAMLError | RecursionError, text: str) -> str:
-    """What the parser stumbled over, in words of ours: its own quote the file."""
+    """Where the mistake is, in our own words, because the parser's words quote the file."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return " must be YAML without control characters and without endless nesting"
+        return " must be YAML without control characters and without deep nesting"
     mark, lines = error.problem_mark, text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     place = f" line {mark.line + 1}, column {mark.column + 1}: is not YAML"
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        return f"{place}: indent with blanks, not with tabs"
+        return f"{place}: indent with spaces, not with tabs"
     return f"{place}: check the indentation, and quote a value that holds ': ' or ' #' or begins with * & ! % @ or `"

@@ -1,7 +1,6 @@
-"""The words of Rocket.Chat's import API and the facts a poll brings home.
+"""The words of Rocket.Chat's import API, and the data that a poll brings back.
 
-Everything here is immutable data without behaviour beyond reading itself. Every other module imports this one; it
-imports none of them. Instants are Unix seconds, durations are seconds, counts are records.
+Everything here is immutable. Points in time are Unix seconds, durations are seconds, counts are numbers of records.
 """
 
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Final
 
 @unique
 class Api(StrEnum):
-    """The endpoints that are asked, by the last part of their path below `/api/v1/` (`info` lies below `/api/`)."""
+    """The endpoints in use, by the last part of their path below `/api/v1/`, or below `/api/` for `info`."""
 
     STATUS = "import.status"
     LIST = "getLatestImportOperations"
@@ -22,12 +21,12 @@ class Api(StrEnum):
 
 
 FEEDS: Final = (Api.STATUS, Api.LIST)
-"""The two endpoints that name an operation and its validity."""
+"""The two endpoints that give an operation's id and validity."""
 
 
 @unique
 class State(StrEnum):
-    """What `import.status` calls the state; `UNKNOWN` is any word, or none, that this release does not know."""
+    """The state as `import.status` calls it. `UNKNOWN` stands for any other word, and for a missing one."""
 
     NONE = "none"
     NEW = "new"
@@ -42,7 +41,7 @@ class State(StrEnum):
 
 @unique
 class Step(StrEnum):
-    """An operation's `status` without its prefix `importer_`; `NONE` is the absence of an operation."""
+    """An operation's `status` without its prefix `importer_`. `NONE` means that no operation exists."""
 
     NONE = "none"
     NEW = "new"
@@ -97,7 +96,7 @@ LAST_STEPS: Final = frozenset({Step.DONE, Step.IMPORT_FAILED, Step.IMPORT_CANCEL
 
 @unique
 class Outcome(StrEnum):
-    """What an operation has come to: what neither state nor step says. Judged in `verdict`."""
+    """The result of an operation, which neither its state nor its step tells alone. `verdict` judges it."""
 
     NONE = "none"
     WAITING = "waiting"
@@ -129,7 +128,7 @@ FINISHED: Final = (
 
 @unique
 class Reason(StrEnum):
-    """Why a call failed, as the label `reason` has it."""
+    """Why a call failed: the values of the label `reason`."""
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"
@@ -147,12 +146,12 @@ class Reason(StrEnum):
 
 
 REFUSALS: Final = frozenset({Reason.FORBIDDEN, Reason.NOT_FOUND})
-"""The server is there and will not, or cannot, answer this endpoint: the other ways of reading the state stay open."""
+"""The server answered but does not offer this endpoint to this user. Other endpoints may still work."""
 
 
 @unique
 class Kind(StrEnum):
-    """Kinds of records that an operation counts while it loads."""
+    """The kinds of records that an operation counts while it loads."""
 
     USERS = "users"
     CHANNELS = "channels"
@@ -174,13 +173,13 @@ OTHER_IMPORTER: Final = "other"
 
 
 def known_importer(key: str) -> str:
-    """The importer's key where it is one of `KNOWN_IMPORTERS`, else `other`: a label value from a closed set."""
+    """The importer's key if it is one of `KNOWN_IMPORTERS`, else `other`, so that a label has few values."""
     return key if key in KNOWN_IMPORTERS else OTHER_IMPORTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """An operation's `count`, raw. `None` is a key that was not there."""
+    """An operation's `count` as it was sent. `None` means that the key was missing."""
 
     total: int | None = None
     completed: int | None = None
@@ -189,7 +188,7 @@ class Counts:
 
     @property
     def processed(self) -> int:
-        """Records completed or rejected; may exceed the total (users of file imports are counted twice)."""
+        """Records completed or rejected. Can exceed the total: since 7.0, file imports count users twice."""
         return (self.completed or 0) + (self.failed or 0)
 
 
@@ -197,8 +196,8 @@ class Counts:
 class Operation:
     """One import operation as one answer showed it.
 
-    `valid` is `None` only where the endpoint does not tell (`getImportProgress`, which gives no id and no dates
-    either: `id` is then empty). `dated_as_text` says that `ts` was written as text, as servers from 6.3 on do.
+    `getImportProgress` gives no id, no dates and no validity: then `id` is empty and `valid` is `None`. `dated_as_text`
+    says that `ts` was text, as servers since 6.3 write it.
     """
 
     id: str
@@ -213,7 +212,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusAnswer:
-    """`import.status`: the server's word and the operation it is about, if there is one."""
+    """`import.status`: the state, and the newest operation if there is one."""
 
     state: State
     operation: Operation | None
@@ -221,21 +220,21 @@ class StatusAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListAnswer:
-    """`getLatestImportOperations`: up to 20 operations, the one last written to first."""
+    """`getLatestImportOperations`: up to 20 operations, the last written first. That may not be the newest."""
 
     operations: tuple[Operation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressAnswer:
-    """`getImportProgress`: an operation without id, dates and validity; `None` when nothing was ever imported."""
+    """`getImportProgress`: the newest operation without id, dates and validity, `None` if nothing was ever imported."""
 
     operation: Operation | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfoAnswer:
-    """`/api/info`: the server's version, the patch number often cut off."""
+    """`/api/info`: the server's version, often without the patch number."""
 
     version: str
 
@@ -245,10 +244,10 @@ Answer = StatusAnswer | ListAnswer | ProgressAnswer | InfoAnswer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What the rate limiter said of an endpoint.
+    """What the rate limiter said about an endpoint.
 
-    `limit` and `remaining` are calls in the window of 60 s, `reset` the instant it ends by the server's clock, `wait`
-    the seconds until then, measured against the answer's own `Date`.
+    `limit` and `remaining` are calls in its window of 60 s. `reset` is when the window ends, by the server's clock.
+    `wait` is the number of seconds from the answer to that time.
     """
 
     limit: int | None
@@ -259,10 +258,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request and what came back: `code` is the HTTP status, `None` where there was no answer.
+    """One request and what came back.
 
-    `size` is the body's size in bytes after decompression; `skew` is how many seconds the server's clock is ahead of
-    ours, by its `Date` header.
+    `code` is the HTTP status, `None` without an answer. `size` is the number of bytes in the body after decompression.
+    `skew` is how many seconds the server's clock is ahead of ours, by the header `Date`.
     """
 
     api: Api
@@ -275,7 +274,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
-    """A call that brought the right JSON."""
+    """A call that returned the endpoint's JSON."""
 
     exchange: Exchange
     answer: Answer
@@ -285,8 +284,8 @@ class Success:
 class Failure:
     """A call that did not.
 
-    `detail` is one line for people, made by us: nothing of a body or a credential is in it. `by_rocketchat` says that
-    the answer was recognisably Rocket.Chat's own, and not a proxy's.
+    `detail` is one line for people, without any text from a body or a credential. `by_rocketchat` says that the answer
+    came from Rocket.Chat, as far as its form shows, and not from a proxy.
     """
 
     exchange: Exchange
@@ -300,7 +299,7 @@ Result = Success | Failure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
-    """One cycle: what each endpoint that was asked came to, and every request made on the way there."""
+    """The results of one poll: one for each endpoint that was called, and every request that was made for them."""
 
     started: float
     ended: float
@@ -308,18 +307,18 @@ class Poll:
     exchanges: tuple[Exchange, ...]
 
     def of(self, api: Api) -> Result | None:
-        """What this endpoint came to; `None` where it was not asked."""
+        """The result of this endpoint, `None` if it was not called."""
         return next((result for result in self.results if result.exchange.api is api), None)
 
     @property
     def answered(self) -> bool:
-        """Whether either feed answered, so that the state can be told."""
+        """Whether a feed answered, so that the state is known."""
         return any(isinstance(self.of(api), Success) for api in FEEDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What the configuration expects of a workspace's imports; `None` is no expectation. `importer` "" is any."""
+    """What the configuration expects of a workspace's imports. `None` expects nothing; `importer` "" means any."""
 
     importer: str = ""
     success_every: float | None = None
@@ -330,9 +329,9 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A configured workspace as everything but the HTTP client needs it: no secret, no credentials in `url`.
+    """A configured workspace without its secrets: `url` has no user and no password.
 
-    Durations are seconds. `stale_after` is `None` where it follows from the intervals.
+    Durations are seconds. If `stale_after` is `None`, it follows from the intervals.
     """
 
     name: str

@@ -1,12 +1,11 @@
-"""What changed from one record to the next, as entries for a log: transitions, not repetitions.
+"""Compares a workspace's record before and after a poll, and says what to log: changes, never repetitions.
 
-`poller` writes them down; `watch` shows them. An entry never holds more than the page does.
+An entry holds nothing that the page does not show.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum, unique
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from logging import ERROR, INFO, WARNING
 from typing import Final
 
 from rc_import_exporter.core.domain import FINISHED, Outcome, Reason
@@ -14,57 +13,49 @@ from rc_import_exporter.core.snapshot import Feed, Observation, Record, Track
 from rc_import_exporter.core.verdict import sentence
 
 
-@unique
-class Level(StrEnum):
-    """How loud an entry is, by the names of the log's levels."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One line."""
+class LogEntry:
+    """One line of the log. `level` is one of the numbers of Python's `logging`."""
 
-    level: Level
+    level: int
     event: str
-    fields: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fields: Mapping[str, str]
 
 
 _LEVELS: Final = {
-    Outcome.SUCCEEDED: Level.INFO,
-    Outcome.COMPLETED_WITH_ERRORS: Level.WARNING,
-    Outcome.DISCARDED: Level.WARNING,
-    Outcome.CANCELED: Level.WARNING,
-    Outcome.UNCONFIRMED: Level.WARNING,
-    Outcome.INCOMPLETE: Level.ERROR,
-    Outcome.FAILED: Level.ERROR,
-    Outcome.INTERRUPTED: Level.ERROR,
+    Outcome.SUCCEEDED: INFO,
+    Outcome.COMPLETED_WITH_ERRORS: WARNING,
+    Outcome.DISCARDED: WARNING,
+    Outcome.CANCELED: WARNING,
+    Outcome.UNCONFIRMED: WARNING,
+    Outcome.INCOMPLETE: ERROR,
+    Outcome.FAILED: ERROR,
+    Outcome.INTERRUPTED: ERROR,
 }
 
 _CUTS: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE})
 
 
-def entries(before: Record, after: Record) -> Iterator[Entry]:
-    """What the poll between these two records changed: endpoints first, then operations, then the state."""
+def entries(before: Record, after: Record) -> Iterator[LogEntry]:
+    """What the poll changed: endpoints first, then operations, then the state."""
     yield from _failures(before, after)
     yield from _recoveries(before, after)
     yield from _finishes(before, after)
     yield from _state(before.observation, after)
 
 
-def _failures(before: Record, after: Record) -> Iterator[Entry]:
-    """One entry for all endpoints that began to fail alike."""
+def _failures(before: Record, after: Record) -> Iterator[LogEntry]:
+    """One entry for all endpoints that began to fail for the same reason, so that one outage is one line."""
     alike: dict[tuple[Reason, str], list[Feed]] = {}
     for api, feed in after.feeds.items():
         held = before.feeds.get(api)
         if feed.reason is not None and (held is None or held.reason is not feed.reason):
             alike.setdefault((feed.reason, feed.detail), []).append(feed)
     for (reason, detail), feeds in alike.items():
+        # Not a warning if the token simply may not use this endpoint and another one tells the state.
         enough = after.told and all(feed.refused for feed in feeds)
         yield _entry(
-            Level.INFO if enough else Level.WARNING,
+            INFO if enough else WARNING,
             "endpoint refused, another one is enough" if enough else "poll failed",
             api=",".join(feed.api for feed in feeds),
             reason=reason,
@@ -72,17 +63,18 @@ def _failures(before: Record, after: Record) -> Iterator[Entry]:
         )
 
 
-def _recoveries(before: Record, after: Record) -> Iterator[Entry]:
+def _recoveries(before: Record, after: Record) -> Iterator[LogEntry]:
     recovered = [
         api for api, feed in after.feeds.items() if feed.ok and api in before.feeds and not before.feeds[api].ok
     ]
     if recovered:
-        yield _entry(Level.INFO, "poll succeeds again", api=",".join(recovered))
+        yield _entry(INFO, "poll succeeds again", api=",".join(recovered))
 
 
-def _finishes(before: Record, after: Record) -> Iterator[Entry]:
+def _finishes(before: Record, after: Record) -> Iterator[LogEntry]:
     for id, track in after.history.tracks.items():
         held = before.history.tracks.get(id)
+        # What had already finished at the exporter's first look is history and no news.
         known = held is None and track.expected
         # An import that was cut off is told once, and not again when the server writes its last step.
         told = held is not None and (held.outcome is track.outcome or {held.outcome, track.outcome} <= _CUTS)
@@ -90,22 +82,19 @@ def _finishes(before: Record, after: Record) -> Iterator[Entry]:
             yield _entry(_LEVELS[track.outcome], f"import {sentence(track)}", **_names(track))
 
 
-def _state(before: Observation | None, after: Record) -> Iterator[Entry]:
+def _state(before: Observation | None, after: Record) -> Iterator[LogEntry]:
     now = after.observation
     if now is None or (before is not None and before.state is now.state):
         return
     names = {} if now.track is None else _names(now.track)
     was = {} if before is None else {"was": str(before.state)}
-    yield _entry(Level.INFO, "import state", state=now.state, **was, step=now.step, source=now.source, **names)
+    yield _entry(INFO, "import state", state=now.state, **was, step=now.step, source=now.source, **names)
 
 
 def _names(track: Track) -> dict[str, str]:
-    return {
-        "outcome": track.outcome,
-        "importer": track.operation.importer,
-        "operation_id": track.operation.id,
-    }
+    operation = track.operation
+    return {"outcome": track.outcome, "importer": operation.importer, "operation_id": operation.id}
 
 
-def _entry(level: Level, event: str, **fields: str) -> Entry:
-    return Entry(level=level, event=event, fields=MappingProxyType({name: str(text) for name, text in fields.items()}))
+def _entry(level: int, event: str, **fields: str) -> LogEntry:
+    return LogEntry(level=level, event=event, fields={name: str(text) for name, text in fields.items()})

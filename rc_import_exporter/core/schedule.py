@@ -1,7 +1,7 @@
-"""When a workspace is polled next, and which of its endpoints are asked then: the pure answer for `poller`.
+"""Decides when a workspace is polled next and which of its endpoints are called.
 
-An endpoint that failed or that has used up its budget rests; the others go on at the workspace's interval. Polls keep
-to the ticks of that interval, and only when every feed rests does the next one wait for the first to come back.
+Polls come at the workspace's interval. An endpoint that failed, or whose rate limit is used up, rests for some time
+while the others go on. If all of them rest, the next poll waits for the first to be ready.
 """
 
 from collections.abc import Iterable
@@ -12,40 +12,43 @@ from rc_import_exporter.core.domain import FEEDS, Api, Reason
 from rc_import_exporter.core.snapshot import LARGE_LIST, LARGE_LIST_INTERVAL, Feed, Plan, Record
 
 REFUSED_REST: Final = 300.0
-"""Seconds between tries of an endpoint that is forbidden or missing."""
+"""Seconds until an endpoint that is forbidden or missing is tried again."""
 SOON: Final = 60.0
-"""The longest wait after a failure that a restart of the server brings with it."""
+"""The longest wait, in seconds, after a failure that can end by itself, such as a restart of the server."""
 LATER: Final = 300.0
-"""The longest wait after a failure that someone has to mend."""
+"""The longest wait, in seconds, after a failure that someone has to repair."""
 INFO_INTERVAL: Final = 3600.0
+"""Seconds between two readings of the server's version."""
 SPREAD: Final = 0.1
-"""The share by which a wait is shortened, by the workspace's name, so that a thousand do not come back at once."""
+"""A wait is up to this share shorter, by the workspace's name, so that a thousand of them do not return at once."""
 FIRST_POLL_SPACING: Final = 0.015
-"""Seconds from one workspace's first poll to the next one's."""
+"""Seconds from the first poll of one workspace to that of the next."""
 EARLY: Final = 0.01
-"""Seconds by which a timer may fire before the wall clock reaches its instant."""
+"""Seconds. A timer can fire this much before the clock shows the planned time."""
 
 
 def first_poll(name: str, workspaces: int, interval: float) -> float:
-    """Seconds after the start of the exporter at which this workspace is first polled."""
+    """Seconds from the start of the exporter to the first poll of this workspace."""
     return _share(name) * min(interval, FIRST_POLL_SPACING * workspaces)
 
 
 def due(record: Record, now: float) -> frozenset[Api]:
-    """The endpoints to ask now; empty where every way of reading the state rests."""
+    """The endpoints to call now. Empty if every endpoint that could tell the state rests."""
     ways = frozenset(api for api in _ways(record) if _is_due(record, api, now))
+    # The version is never worth a poll of its own.
     if ways and Api.INFO in record.target.apis and _is_due(record, Api.INFO, now):
         return ways | {Api.INFO}
     return ways
 
 
 def fallback_due(record: Record, now: float) -> bool:
-    """Whether `getImportProgress` is to be asked after this poll of the feeds, which could not tell the state."""
+    """Whether to call `getImportProgress` as well. The record already holds this poll's failures of the two feeds."""
     return not record.told and Api.PROGRESS in _ways(record) and _is_due(record, Api.PROGRESS, now)
 
 
 def plan(record: Record, started: float, now: float) -> Plan:
-    """The next poll after one that started at `started` and has been folded into the record."""
+    """The next poll. The record already holds the last one, which started at `started`."""
+    # The interval counts from the start of the last poll, so slow answers do not make polls rarer.
     tick = max(now, started + record.interval)
     wakes = [_wakes(record, api) for api in _ways(record)]
     next_poll = max(tick, min(wakes, default=tick))
@@ -53,18 +56,19 @@ def plan(record: Record, started: float, now: float) -> Plan:
 
 
 def _ways(record: Record) -> Iterable[Api]:
-    """The endpoints that can tell the state: the feeds, and the fallback where neither of them is open."""
+    """The endpoints that can tell the state: the two feeds, and `getImportProgress` if the server refuses both."""
     ways = (*FEEDS, Api.PROGRESS) if record.refused_everywhere else FEEDS
     return [api for api in ways if api in record.target.apis]
 
 
 def _is_due(record: Record, api: Api, now: float) -> bool:
     feed = record.feeds.get(api)
+    # A last call in the future means that the clock was set back. Call at once instead of waiting for that time again.
     return feed is None or now >= _wakes(record, api) - EARLY or now < feed.at
 
 
 def _wakes(record: Record, api: Api) -> float:
-    """The instant from which on this endpoint may be asked; a clock that was set back voids it, see `_is_due`."""
+    """When this endpoint may be called again."""
     feed = record.feeds.get(api)
     if feed is None:
         return float("-inf")
@@ -79,8 +83,11 @@ def _rest_after_success(record: Record, feed: Feed) -> float:
 
 
 def _may_rest(record: Record, listing: Feed) -> bool:
-    """Whether a large list may be left alone: nothing new in it, and the state is read elsewhere or from it alone."""
+    """Whether the list is too large to read at each poll, and can wait."""
     status = record.feeds.get(Api.STATUS)
+    # It cannot wait while `import.status` fails, because then only the list tells the state. But if the server always
+    # refuses `import.status`, the list is all there is, and it must not be read every few seconds. It cannot wait
+    # either if a new operation has started since it was read.
     elsewhere = status is None or status.ok or status.refused
     return listing.size > LARGE_LIST and elsewhere and record.history.current == record.history.listed_for
 
@@ -88,16 +95,23 @@ def _may_rest(record: Record, listing: Feed) -> bool:
 def _rest_after(record: Record, feed: Feed, reason: Reason) -> float:
     match reason:
         case Reason.RATE_LIMITED:
-            return 0.0
+            return 0.0  # `blocked_until` holds the wait that the server asked for
         case Reason.FORBIDDEN:
             return REFUSED_REST
         case Reason.NOT_FOUND:
+            # If nothing else of this server answered, a proxy may send the 404 while the server restarts.
             return _backoff(record, feed, SOON) if feed.alone else REFUSED_REST
         case Reason.UNAUTHORIZED | Reason.REDIRECTED | Reason.TOO_LARGE:
             return _backoff(record, feed, LATER)
-        case Reason.TIMEOUT | Reason.CONNECTION | Reason.TLS | Reason.SERVER | Reason.PROXY | Reason.INVALID:
-            return _backoff(record, feed, SOON)
-        case Reason.INTERNAL:
+        case (
+            Reason.TIMEOUT
+            | Reason.CONNECTION
+            | Reason.TLS
+            | Reason.SERVER
+            | Reason.PROXY
+            | Reason.INVALID
+            | Reason.INTERNAL
+        ):
             return _backoff(record, feed, SOON)
     assert_never(reason)
 
@@ -107,10 +121,11 @@ def _backoff(record: Record, feed: Feed, longest: float) -> float:
     interval = record.interval
     if feed.failures <= 1:
         return interval
+    # 2**16 intervals are longer than any limit; without a bound a float overflows after a thousand failures.
     doubled = interval * 2.0 ** min(feed.failures - 1, 16)
     return max(interval, min(doubled, longest) * (1 - SPREAD * _share(record.target.name)))
 
 
 def _share(name: str) -> float:
-    """A number from 0 to 1 that is the workspace's own."""
+    """A number from 0 to 1, always the same for a name and different from name to name."""
     return crc32(name.encode()) / 2**32

@@ -1,7 +1,7 @@
-"""Everything that is published, as data: a family's name, kind, help, labels, and the pure function that reads it.
+"""All metrics, one row for each: name, type, help text, labels, and the function that reads its values.
 
-`exposition` renders it, `metrics` prints it, the README's table is generated from it, and tests hold dashboards, rules
-and runbook to it. Values are as of the last poll; only `operation_age_seconds` is evaluated at the scrape.
+To add a metric, add a row. The pages, the command `metrics` and the tables in the documents all follow from it. Values
+are as of the last poll; only `operation_age_seconds` is calculated at the scrape.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,7 +35,7 @@ Samples = Iterable[tuple[Labels, float]]
 
 @unique
 class MetricKind(StrEnum):
-    """Types of the Prometheus formats that are used here."""
+    """The types of metrics in use, by their names in the Prometheus formats."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -44,7 +44,7 @@ class MetricKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """A label and, where they are known beforehand, all its values; `values` is `None` for an open set."""
+    """A label. `values` holds every possible value, or is `None` if any text is possible. `means` is for documents."""
 
     name: str
     values: tuple[str, ...] | None = None
@@ -53,14 +53,15 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What every family has. `name` is the sample's name, with `_total` where it is a counter.
+    """What every metric has.
 
-    `beside` is empty where a panel or a rule shows the metric, and else tells why it is published all the same.
-    `never` names closed label values that no scenario can bring forth, with the reason.
+    `name` has no prefix, and ends with `_total` if the metric is a counter. `beside` says why the metric exists if no
+    dashboard and no rule uses it, and is empty otherwise. `never` names label values that no test scenario can produce,
+    each with the reason.
     """
 
     name: str
-    kind: MetricKind
+    kind: MetricKind = MetricKind.GAUGE
     help: str
     labels: tuple[Label, ...] = ()
     beside: str = ""
@@ -68,13 +69,13 @@ class Metric:
 
     @property
     def full_name(self) -> str:
-        """The name with the exporter's prefix."""
+        """The name with the prefix that all metrics share."""
         return PREFIX + self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceMetric(Metric):
-    """A family with series for each workspace; `live` ones move between polls and are read at each scrape."""
+    """A metric of each workspace. `live` says that its value changes between polls, so each scrape reads it again."""
 
     read: Callable[[Record, float], Samples]
     live: bool = False
@@ -82,17 +83,21 @@ class WorkspaceMetric(Metric):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessMetric(Metric):
-    """A family about the exporter as a whole."""
+    """A metric of the exporter as a whole."""
 
     read: Callable[[Snapshot], Samples]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistogramMetric(Metric):
-    """A histogram over all workspaces; `read` gives one for each set of labels, with the bounds `buckets`."""
+    """A histogram over all workspaces. `buckets` are the upper bounds; `read` gives one for each set of labels."""
 
     buckets: tuple[float, ...]
     read: Callable[[Snapshot], Iterable[tuple[Labels, Histogram]]]
+
+
+# Each function from `_value` to `_budget` turns a simpler function into a metric's `read`. Where that gives `None`, the
+# metric has no sample.
 
 
 def _one(value: float | None) -> Samples:
@@ -104,6 +109,8 @@ def _value(read: Callable[[Record], float | None]) -> Callable[[Record, float], 
 
 
 def _held(read: Callable[[Observation], Samples]) -> Callable[[Record, float], Samples]:
+    """No sample once the last answer is too old: nothing is published that may no longer be true."""
+
     def samples(record: Record, now: float) -> Samples:
         observation = record.held(now)
         return () if observation is None else read(observation)
@@ -233,274 +240,237 @@ _API = Label(name="api", values=tuple(Api))
 _REASON = Label(name="reason", values=tuple(Reason))
 _KNOWN_IMPORTER = Label(name="importer", values=(*KNOWN_IMPORTERS, OTHER_IMPORTER))
 _EXPECTED_IMPORTER = Label(name="importer", means='as configured; "" for any')
-_UNLIMITED: Final = {"info": "the server limits no calls to it"}
-_GAUGE, _COUNTER, _HISTOGRAM = MetricKind.GAUGE, MetricKind.COUNTER, MetricKind.HISTOGRAM
+_UNLIMITED: Final = {"info": "the server does not limit calls to it"}
+_COUNTER: Final = MetricKind.COUNTER
 
 WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="up",
-        kind=_GAUGE,
-        help="Whether the last poll could tell the state of the workspace's import and that is not stale.",
+        help="1 if the last poll read the import's state and that is not too old, else 0.",
         read=lambda record, now: _one(float(record.up(now))),
     ),
     WorkspaceMetric(
         name="api_up",
-        kind=_GAUGE,
-        help="Whether the last call to this endpoint succeeded; absent where it was never called.",
+        help="1 if the last call to this endpoint succeeded, else 0. Absent before the first call.",
         labels=(_API,),
         read=_feeds(lambda feed: float(feed.ok)),
     ),
     WorkspaceMetric(
         name="failing",
-        kind=_GAUGE,
-        help="1 while the last call to this endpoint failed, for this reason.",
+        help="1 if the last call to this endpoint failed, by the reason. Absent if it succeeded.",
         labels=(_API, _REASON),
         read=_failing,
-        never={"internal": "a fault of the exporter itself"},
+        never={"internal": "only a bug in the exporter gives this reason"},
     ),
     WorkspaceMetric(
         name="last_poll_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the workspace was last polled, whatever came of it.",
+        help="Unix time of the last poll, successful or not. Absent before the first.",
         read=_value(lambda record: record.last_poll),
     ),
     WorkspaceMetric(
         name="last_successful_poll_timestamp_seconds",
-        kind=_GAUGE,
-        help="When a poll could last tell the state.",
+        help="Unix time of the last poll that read the import's state. Absent before the first.",
         read=_value(lambda record: record.last_success),
     ),
     WorkspaceMetric(
         name="state",
-        kind=_GAUGE,
-        help="State of the newest import by the server's word, as of the last poll: 1 for the one, 0 for the others.",
+        help="State of the newest import: 1 for the current one, else 0. Absent if the last answer is too old.",
         labels=(_STATE,),
         read=_held(lambda seen: _closed("state", State, seen.state)),
     ),
     WorkspaceMetric(
         name="step",
-        kind=_GAUGE,
-        help="Step of the newest import, as of the last poll: 1 for the one, 0 for the others.",
+        help="Step of the newest import: 1 for the current one, else 0. Absent if the last answer is too old.",
         labels=(_STEP,),
         read=_held(lambda seen: _closed("step", Step, seen.step)),
     ),
     WorkspaceMetric(
         name="outcome",
-        kind=_GAUGE,
-        help="What the newest import has come to, judged by what was seen of it: 1 for the one, 0 for the others.",
+        help="Outcome of the newest import: 1 for the current one, else 0. Absent if the last answer is too old.",
         labels=(_OUTCOME,),
         read=_held(lambda seen: _closed("outcome", Outcome, seen.outcome)),
     ),
     WorkspaceMetric(
         name="workspace_info",
-        kind=_GAUGE,
-        help="The workspace's address and its configured labels.",
+        help="Always 1. The workspace's URL and its configured labels.",
         labels=(Label(name="url"), Label(name="…", means="the workspace's configured labels")),
         read=_info,
     ),
     WorkspaceMetric(
         name="server_info",
-        kind=_GAUGE,
-        help="Version of the Rocket.Chat server, asked hourly; strangers are told no patch number.",
+        help="Always 1. The version of Rocket.Chat. The patch number is missing if the user may not see it.",
         labels=(Label(name="version"),),
         read=lambda record, now: () if record.version is None else (((("version", record.version),), 1.0),),
     ),
     WorkspaceMetric(
         name="operation_info",
-        kind=_GAUGE,
-        help="The newest import operation, and the endpoint that its state was read from.",
+        help="Always 1. The newest operation and the endpoint that tells its state. Absent if there is none.",
         labels=(Label(name="importer"), Label(name="operation_id"), Label(name="source", values=tuple(Api)[:3])),
         read=_held(_operation_info),
     ),
     WorkspaceMetric(
         name="operation_valid",
-        kind=_GAUGE,
-        help="Whether the server still holds the operation for valid; any later restart makes it 0.",
+        help="1 if the server marks the newest operation as valid, else 0. Any later restart sets it to 0.",
         read=_operation(lambda operation: None if operation.valid is None else float(operation.valid)),
     ),
     WorkspaceMetric(
         name="operation_records",
-        kind=_GAUGE,
-        help="Records that the operation counted to import (count.total); grows while loading.",
+        help="Records in the newest operation (count.total). Grows while it loads. Absent before any is counted.",
         read=_operation(lambda operation: None if operation.counts is None else operation.counts.total),
     ),
     WorkspaceMetric(
         name="operation_records_completed",
-        kind=_GAUGE,
-        help="Records that the operation completed (count.completed); can exceed the total, and lags by up to 499.",
+        help="Records that the newest operation completed (count.completed). Can exceed the total; up to 499 late.",
         read=_operation(lambda operation: None if operation.counts is None else operation.counts.completed or 0),
     ),
     WorkspaceMetric(
         name="operation_records_failed",
-        kind=_GAUGE,
-        help="Records that the operation rejected (count.error); a lower bound, and for API imports also who existed.",
+        help="Records that the newest operation rejected (count.error), or more. API imports add users who exist.",
         read=_operation(lambda operation: None if operation.counts is None else operation.counts.failed or 0),
     ),
     WorkspaceMetric(
         name="operation_staged_records",
-        kind=_GAUGE,
-        help="Records that the operation counted to import, by kind.",
+        help="Records that the newest operation found to import, by kind. Absent for a kind that was not counted.",
         labels=(Label(name="kind", values=tuple(Kind)),),
         read=_held(_staged),
     ),
     WorkspaceMetric(
         name="operation_created_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the operation was created (ts).",
+        help="Unix time at which the newest operation was created (ts).",
         read=_operation(lambda operation: operation.created),
     ),
     WorkspaceMetric(
         name="operation_updated_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the server last wrote to the operation (_updatedAt); any restart may rewrite it.",
+        help="Unix time of the server's last write to the newest operation (_updatedAt). A restart can change it.",
         read=_operation(lambda operation: operation.updated),
-        beside="raw; a restart of the server moves it, so the progress timestamp is what panels and rules read",
+        beside="the raw value; a restart of the server changes it, so panels and rules use the progress timestamp",
     ),
     WorkspaceMetric(
         name="operation_age_seconds",
-        kind=_GAUGE,
-        help="Seconds since the operation was created, by the server's clock, evaluated at the scrape.",
+        help="Seconds since the newest operation was created, by the server's clock. Calculated at each scrape.",
         read=_age,
         live=True,
     ),
     WorkspaceMetric(
         name="operation_step_started_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the operation entered its step; absent if that was not seen.",
+        help="Unix time at which the newest operation entered its step. Absent if the exporter did not see it.",
         read=_track(lambda track: track.step_started),
     ),
     WorkspaceMetric(
         name="operation_run_started_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the operation began to import; absent if that was not seen.",
+        help="Unix time at which the newest operation began to import. Absent if the exporter did not see it.",
         read=_track(lambda track: track.run_started),
     ),
     WorkspaceMetric(
         name="operation_progress_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the operation last moved: its step, its counts, anything but its validity; absent if that was not seen.",
+        help="Unix time of the newest operation's last progress: all changes but its validity. Absent if not seen.",
         read=_track(lambda track: track.progressed),
     ),
     WorkspaceMetric(
         name="operation_finished_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the operation ended; absent while it runs, and if its end was not seen.",
+        help="Unix time at which the newest operation ended. Absent while it runs, and if its end was not seen.",
         read=_track(lambda track: track.finished),
     ),
     WorkspaceMetric(
         name="last_finished_timestamp_seconds",
-        kind=_GAUGE,
-        help="When an operation last finished so, over all operations known.",
+        help="Unix time at which an import last finished, by importer and outcome. Absent if none was seen.",
         labels=(_KNOWN_IMPORTER, _FINISHED),
         read=_last_finished,
     ),
     WorkspaceMetric(
         name="last_finished_duration_seconds",
-        kind=_GAUGE,
-        help="Seconds from the creation of the last finished operation to its end; absent where a restart hid the end.",
+        help="Seconds from the last finished import's creation to its end. Absent if a restart hid the end.",
         labels=(_KNOWN_IMPORTER,),
         read=_last_duration,
     ),
     WorkspaceMetric(
         name="last_finished_records",
-        kind=_GAUGE,
-        help="Records to import of the newest finished operation of each importer; one that was discarded does not count.",
+        help="Records in each importer's newest finished operation that was not discarded. Absent if not counted.",
         labels=(_KNOWN_IMPORTER,),
         read=_last_result(lambda counts: counts.total),
     ),
     WorkspaceMetric(
         name="last_finished_records_completed",
-        kind=_GAUGE,
-        help="Records completed of the newest finished operation of each importer; can exceed its records.",
+        help="Records that each importer's newest finished operation completed. Can exceed its records.",
         labels=(_KNOWN_IMPORTER,),
         read=_last_result(lambda counts: counts.completed or 0),
     ),
     WorkspaceMetric(
         name="last_finished_records_failed",
-        kind=_GAUGE,
-        help="Records rejected of the newest finished operation of each importer, at least.",
+        help="Records that each importer's newest finished operation rejected, or more.",
         labels=(_KNOWN_IMPORTER,),
         read=_last_result(lambda counts: counts.failed or 0),
     ),
     WorkspaceMetric(
         name="last_finished_failed_ratio",
-        kind=_GAUGE,
-        help="Share of the records, or of the people if they were counted, that the newest finished operation of each "
-        "importer rejected, 0 to 1.",
+        help="Share that each importer's newest finished operation rejected, 0 to 1. Of people, if they were counted.",
         labels=(_KNOWN_IMPORTER,),
         read=_last_result(failed_ratio),
     ),
     WorkspaceMetric(
         name="server_clock_offset_seconds",
-        kind=_GAUGE,
-        help="Seconds that Rocket.Chat's clock is ahead of the exporter's, by its Date header; 0 within 2 s, absent before "
-        "the first answer.",
+        help="Seconds that Rocket.Chat's clock is ahead (Date header). 0 within 2 s. Absent before the first answer.",
         read=_value(lambda record: record.clock_offset),
     ),
     WorkspaceMetric(
         name="recent_operations",
-        kind=_GAUGE,
-        help="Operations in the server's list of the latest 20, by what they came to.",
+        help="Operations in the server's list of the latest 20, by outcome. Absent without access to the list.",
         labels=(Label(name="outcome", values=RECENT_OUTCOMES),),
         read=_recent,
     ),
     WorkspaceMetric(
         name="expected_success_interval_seconds",
-        kind=_GAUGE,
-        help="Within how many seconds of the last success another one is expected (expect.success_every).",
+        help="Longest expected time from one success to the next, seconds (expect.success_every). Absent if not set.",
         labels=(_EXPECTED_IMPORTER,),
         read=_expected(lambda record: record.target.expect.success_every),
     ),
     WorkspaceMetric(
         name="expected_run_seconds",
-        kind=_GAUGE,
-        help="How many seconds an import is expected to run at the most (expect.longest_run).",
+        help="Longest expected run of an import, seconds (expect.longest_run). Absent if not set.",
         labels=(_EXPECTED_IMPORTER,),
         read=_expected(lambda record: record.target.expect.longest_run),
     ),
     WorkspaceMetric(
         name="expected_failed_ratio",
-        kind=_GAUGE,
-        help="Which share of the records is expected to be rejected at the most (expect.failed_ratio).",
+        help="Largest expected share of rejected records, 0 to 1 (expect.failed_ratio). Absent if not set.",
         labels=(_EXPECTED_IMPORTER,),
         read=_expected(lambda record: record.target.expect.failed_ratio),
     ),
     WorkspaceMetric(
         name="expected_records",
-        kind=_GAUGE,
-        help="How many records an import is expected to process at the least (expect.min_records).",
+        help="Smallest expected number of records in an import (expect.min_records). Absent if not set.",
         labels=(_EXPECTED_IMPORTER,),
         read=_expected(lambda record: record.target.expect.min_records),
     ),
     WorkspaceMetric(
         name="records_completed_total",
         kind=_COUNTER,
-        help="Records seen to be completed, over all operations.",
+        help="Records that the exporter saw completed, over all operations.",
         read=_value(lambda record: record.history.completed),
     ),
     WorkspaceMetric(
         name="records_failed_total",
         kind=_COUNTER,
-        help="Records seen to be rejected, over all operations.",
+        help="Records that the exporter saw rejected, over all operations.",
         read=_value(lambda record: record.history.failed),
     ),
     WorkspaceMetric(
         name="operations_started_total",
         kind=_COUNTER,
-        help="Operations that were created since this exporter first saw the workspace.",
+        help="Operations created since the exporter first read the workspace.",
         read=_value(lambda record: record.history.started),
     ),
     WorkspaceMetric(
         name="operations_finished_total",
         kind=_COUNTER,
-        help="Operations that finished since this exporter first saw the workspace, by what they came to.",
+        help="Operations finished since the exporter first read the workspace, by outcome.",
         labels=(_FINISHED,),
         read=_finished,
     ),
     WorkspaceMetric(
         name="state_transitions_total",
         kind=_COUNTER,
-        help="Changes of the state that were seen, by the state entered.",
+        help="Changes of the import's state that the exporter saw, by the new state.",
         labels=(_STATE,),
         read=_transitions,
     ),
@@ -513,58 +483,52 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="exporter_poll_failures_total",
         kind=_COUNTER,
-        help="Calls that failed, by endpoint and reason; a refusal counts once where another endpoint is enough.",
+        help="Failed calls, by endpoint and reason. A refusal counts once if another endpoint tells the state.",
         labels=(_API, _REASON),
         read=_poll_failures,
-        never={"internal": "a fault of the exporter itself"},
+        never={"internal": "only a bug in the exporter gives this reason"},
     ),
     WorkspaceMetric(
         name="exporter_requests_total",
         kind=_COUNTER,
-        help="Requests to the workspace, by endpoint and HTTP status (none where there was no answer).",
+        help="HTTP requests to the workspace, by endpoint and status code. The code is none without an answer.",
         labels=(_API, Label(name="code")),
         read=_requests,
     ),
     WorkspaceMetric(
         name="exporter_poll_interval_seconds",
-        kind=_GAUGE,
-        help="Seconds from the start of the last poll to the next one; grows while polls fail.",
+        help="Seconds from the start of the last poll to the next one. Grows while polls fail.",
         read=_value(lambda record: None if record.plan is None else record.plan.interval),
     ),
     WorkspaceMetric(
         name="exporter_next_poll_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the workspace is polled next.",
+        help="Unix time of the next poll.",
         read=_value(lambda record: None if record.plan is None else record.plan.next_poll),
     ),
     WorkspaceMetric(
         name="exporter_rate_limit",
-        kind=_GAUGE,
-        help="Calls that the server's rate limiter allows to this endpoint in its window of 60 s.",
+        help="Calls to this endpoint that the server allows in 60 s. Absent if it does not limit this user.",
         labels=(_API,),
         never=_UNLIMITED,
         read=_budget(lambda budget: budget.limit),
     ),
     WorkspaceMetric(
         name="exporter_rate_limit_remaining",
-        kind=_GAUGE,
-        help="Calls that are left in the window, as of the last answer.",
+        help="Calls that the last answer left in the 60 s. Absent if the server does not limit this user.",
         labels=(_API,),
         never=_UNLIMITED,
         read=_budget(lambda budget: budget.remaining),
     ),
     WorkspaceMetric(
         name="exporter_rate_limit_reset_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the rate limiter's window ends, by the server's clock.",
+        help="Unix time, by the server's clock, at which the 60 s end. Absent if it does not limit this user.",
         labels=(_API,),
         never=_UNLIMITED,
         read=_budget(lambda budget: budget.reset),
     ),
     WorkspaceMetric(
         name="exporter_credentials_last_load_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the workspace's user id and token were last read from their source.",
+        help="Unix time at which the exporter last read the workspace's user id and token.",
         read=_value(lambda record: record.credentials_loaded),
     ),
 )
@@ -572,31 +536,28 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
 PROCESS_METRICS: Final[tuple[ProcessMetric | HistogramMetric, ...]] = (
     ProcessMetric(
         name="exporter_build_info",
-        kind=_GAUGE,
-        help="Version and revision of this exporter and the Python that runs it.",
+        help="Always 1. Version and revision of this exporter, and the version of Python that runs it.",
         labels=(Label(name="version"), Label(name="revision"), Label(name="pythonversion")),
         read=_build_info,
     ),
     HistogramMetric(
         name="exporter_request_duration_seconds",
-        kind=_HISTOGRAM,
-        help="Seconds that requests to the workspaces took, body included, by endpoint.",
+        kind=MetricKind.HISTOGRAM,
+        help="Seconds that a request to a workspace took, including the body, by endpoint.",
         labels=(_API,),
         buckets=DURATION_BUCKETS,
         read=lambda snapshot: [((("api", api),), histogram) for api, histogram in snapshot.durations.items()],
     ),
     ProcessMetric(
         name="exporter_config_last_reload_successful",
-        kind=_GAUGE,
-        help="Whether the configuration was last read without a mistake.",
+        help="1 if the last attempt to read the configuration succeeded, else 0.",
         read=lambda snapshot: _one(float(snapshot.configured_well)),
     ),
     ProcessMetric(
         name="exporter_config_last_reload_success_timestamp_seconds",
-        kind=_GAUGE,
-        help="When the configuration was last read without a mistake.",
+        help="Unix time at which the configuration was last read successfully.",
         read=lambda snapshot: _one(snapshot.configured_at),
-        beside="the time beside the flag that the alert reads, as every Prometheus component has it",
+        beside="every Prometheus component has this time beside the flag that the alert reads",
     ),
 )
 

@@ -1,17 +1,18 @@
-"""The catalogue's families as pages of bytes; `web` serves them, `once` writes them to a file.
+"""Renders the catalogue as pages of bytes, in the Prometheus text format and in OpenMetrics.
 
-Bytes are made once per change: a workspace's lines until its record changes or goes stale, a page's body until the
-snapshot changes or something in it goes stale. What moves in between is a short tail, made at each scrape. Sample lines
-are the same in both formats, only the lines that describe a family differ.
+Sample lines are the same in both formats; only the HELP and TYPE lines differ. Bytes are kept until they change:
+the lines of a workspace until its record changes or becomes stale, the body of a page until the snapshot changes or
+something in it becomes stale. Only a short tail is made at each scrape.
 """
 
 import zlib
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from rc_import_exporter.core.snapshot import Histogram, Record, Snapshot
 from rc_import_exporter.metrics.catalogue import (
@@ -20,7 +21,6 @@ from rc_import_exporter.metrics.catalogue import (
     HistogramMetric,
     Labels,
     Metric,
-    MetricKind,
     ProcessMetric,
     Samples,
     WorkspaceMetric,
@@ -28,9 +28,9 @@ from rc_import_exporter.metrics.catalogue import (
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 
 COMPRESSION_LEVEL: Final = 1
-"""Measured on the page of four workspaces: 6 saves a seventh of the bytes and takes five times as long."""
+"""On a page of four workspaces, level 6 saves a seventh of the bytes and takes five times as long."""
 PROCESS_INTERVAL: Final = 1.0
-"""Seconds for which the lines about the process are kept: reading /proc costs more than all the rest of a page."""
+"""Seconds for which the lines about the process are kept: to read /proc takes longer than all the rest of a page."""
 
 _GZIP_WINDOW: Final = 31
 _EXACT_INTEGERS: Final = 2.0**53
@@ -38,122 +38,94 @@ _IN_VALUE: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\"", "\0": "\
 _IN_TEXT_HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n", "\0": "\ufffd"})
 _NO_NUMBERS: Final = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 _END: Final = {Format.TEXT: b"", Format.OPENMETRICS: b"# EOF\n"}
+_RENDER_REGISTRY: Final[dict[Format, Callable[[CollectorRegistry], bytes]]] = {
+    Format.TEXT: generate_latest,
+    Format.OPENMETRICS: openmetrics.generate_latest,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Lines:
-    """A workspace's sample lines by family, and what they were made from."""
+class _WorkspaceLines:
+    """The sample lines of a workspace, one block for each metric, and the state that they were made from."""
 
     record: Record
-    held: bool
+    is_stale: bool
     blocks: tuple[bytes, ...]
 
 
-@dataclass(slots=True, kw_only=True)
 class _Body:
-    """The part of a page that stays until something changes, and its gzip form once someone asked for it."""
+    """The part of a page that stays the same from scrape to scrape, and its compressed form once a client wants it.
 
-    plain: bytes
-    packed: "_Packed | None" = None
+    It is current for one snapshot, from `since` until something in it becomes stale.
+    """
 
+    def __init__(self, plain: bytes, snapshot: Snapshot, since: float) -> None:
+        self._plain = plain
+        self._snapshot = snapshot
+        self._since = since
+        self._until = snapshot.stale_next(since)
+        self._start = b""
+        self._compressor: zlib._Compress | None = None
 
-@dataclass(slots=True, kw_only=True)
-class _Kept:
-    """The bodies of a snapshot, by format, good from `since` up to `until`, when something in it goes stale."""
+    def is_current(self, snapshot: Snapshot, now: float) -> bool:
+        return snapshot is self._snapshot and self._since <= now and (self._until is None or now < self._until)
 
-    snapshot: Snapshot
-    since: float
-    until: float | None
-    bodies: dict[Format, _Body] = field(default_factory=dict)
-
-    def good_for(self, snapshot: Snapshot, now: float) -> bool:
-        return snapshot is self.snapshot and self.since <= now and (self.until is None or now < self.until)
-
-
-class _Packed:
-    """A body as the beginning of a gzip member that any number of tails can be put behind."""
-
-    def __init__(self, body: bytes) -> None:
-        self._compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-        self._start = self._compressor.compress(body) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
-
-    def followed_by(self, tail: bytes) -> bytes:
-        """The whole page, one gzip member: curl and browsers stop at the end of the first."""
+    def followed_by(self, tail: bytes, encoding: Encoding) -> bytes:
+        """The whole page. Its gzip form is a single member, because curl and browsers read no second one."""
+        if encoding is Encoding.IDENTITY:
+            return self._plain + tail
+        if self._compressor is None:
+            self._compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+            self._start = self._compressor.compress(self._plain) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+        # A copy goes on from the end of the body, so that only the tail is compressed at each scrape.
         compressor = self._compressor.copy()
         return b"".join((self._start, compressor.compress(tail), compressor.flush()))
 
 
-class _Family:
-    """A family's describing lines in either format, around its sample lines."""
-
-    def __init__(self, name: str, kind: str, meaning: str) -> None:
-        told, told_openmetrics = meaning.translate(_IN_TEXT_HELP), meaning.translate(_IN_VALUE)
-        base = name.removesuffix("_total") if kind == MetricKind.COUNTER else name
-        self.heads = {
-            Format.TEXT: _bytes(f"# HELP {name} {told}\n# TYPE {name} {kind}\n"),
-            Format.OPENMETRICS: _bytes(f"# HELP {base} {told_openmetrics}\n# TYPE {base} {kind}\n"),
-        }
-
-    def around(self, blocks: Iterable[bytes], form: Format) -> bytes:
-        """The blocks under the family's head; nothing at all without a sample."""
-        lines = b"".join(blocks)
-        return self.heads[form] + lines if lines else b""
-
-
-class _Process:
-    """prometheus-client's `process_*` and `python_*`, read at most once in `PROCESS_INTERVAL`."""
+class _ProcessLines:
+    """prometheus-client's metrics `process_*` and `python_*`, read at most once in `PROCESS_INTERVAL`."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._read_at: float | None = None
-        self._pages: dict[Format, bytes] = {}
+        self._kept: dict[Format, tuple[float, bytes]] = {}
 
-    def lines(self, form: Format, now: float) -> bytes:
-        if self._read_at is None or not self._read_at <= now < self._read_at + PROCESS_INTERVAL:
-            self._read_at = now
-            self._pages = self._read()
-        return self._pages[form]
-
-    def _read(self) -> dict[Format, bytes]:
-        pages = dict.fromkeys(Format, b"")
-        for metric in self._registry.collect():
-            name = metric.name + "_total" if metric.type == MetricKind.COUNTER else metric.name
-            lines = [_lines(each.name, [(tuple(each.labels.items()), each.value)]) for each in metric.samples]
-            family = _Family(name, metric.type, metric.documentation)
-            for form in Format:
-                pages[form] += family.around(lines, form)
-        return pages
+    def read(self, form: Format, now: float) -> bytes:
+        kept = self._kept.get(form)
+        if kept is None or not kept[0] <= now < kept[0] + PROCESS_INTERVAL:
+            lines = _RENDER_REGISTRY[form](self._registry).removesuffix(_END[form])
+            kept = self._kept[form] = (now, lines)
+        return kept[1]
 
 
 class Exposition:
-    """Pages of the given metrics, with lines about the process itself where `process` says so.
+    """Pages of these metrics, with lines about the process itself if `process` is set.
 
-    It keeps what it made: use one for as long as the program runs. Instants are Unix seconds.
+    It keeps what it renders: use one for the life of the program. Instants are Unix seconds.
     """
 
     def __init__(self, metrics: Sequence[Metric] = METRICS, *, process: bool = True) -> None:
         of_workspaces = [metric for metric in metrics if isinstance(metric, WorkspaceMetric)]
         self._kept_metrics = [metric for metric in of_workspaces if not metric.live]
         self._live_metrics = [metric for metric in of_workspaces if metric.live]
-        self._whole_metrics = [metric for metric in metrics if isinstance(metric, ProcessMetric | HistogramMetric)]
-        self._families = {metric.name: _Family(metric.full_name, metric.kind, metric.help) for metric in metrics}
-        self._process = _Process() if process else None
-        self._lines: dict[str, _Lines] = {}
-        self._kept: _Kept | None = None
+        self._process_metrics = [metric for metric in metrics if isinstance(metric, ProcessMetric | HistogramMetric)]
+        self._heads = {(metric.name, form): _head(metric, form) for metric in metrics for form in Format}
+        self._process = _ProcessLines() if process else None
+        self._lines: dict[str, _WorkspaceLines] = {}
+        self._bodies: dict[Format, _Body] = {}
 
     def page(
         self, snapshot: Snapshot, now: float, form: Format = Format.TEXT, encoding: Encoding = Encoding.IDENTITY
     ) -> bytes:
-        """Everything; what did not change since the last call is not made again."""
-        body = self._body(snapshot, now, form)
-        tail = self._tail(snapshot.records.values(), now, form, whole=True)
-        if encoding is Encoding.IDENTITY:
-            return body.plain + tail
-        if body.packed is None:
-            body.packed = _Packed(body.plain)
-        return body.packed.followed_by(tail)
+        """All series. What did not change since the last call is not rendered again."""
+        body = self._bodies.get(form)
+        if body is None or not body.is_current(snapshot, now):
+            # A workspace that left the configuration leaves the memory.
+            self._lines = {name: self._lines[name] for name in snapshot.records if name in self._lines}
+            plain = self._render_body(snapshot, snapshot.records.values(), now, form, whole=True)
+            body = self._bodies[form] = _Body(plain, snapshot, now)
+        return body.followed_by(self._render_tail(snapshot.records.values(), now, form, whole=True), encoding)
 
     def selection(
         self,
@@ -165,60 +137,71 @@ class Exposition:
         *,
         whole: bool = True,
     ) -> bytes:
-        """These workspaces' series only, and those of the exporter as a whole where `whole` says so.
+        """The series of these workspaces, and those of the exporter as a whole if `whole` is set.
 
-        It is joined from the same lines as `page` and not kept. Raises `KeyError` for an unknown workspace.
+        The page is not kept. Raises `KeyError` for an unknown workspace.
         """
         records = [snapshot.records[name] for name in dict.fromkeys(names)]
-        plain = self._joined(snapshot, records, now, form, whole=whole) + self._tail(records, now, form, whole=whole)
-        return plain if encoding is Encoding.IDENTITY else _Packed(plain).followed_by(b"")
+        body = self._render_body(snapshot, records, now, form, whole=whole)
+        return _Body(body, snapshot, now).followed_by(self._render_tail(records, now, form, whole=whole), encoding)
 
-    def _body(self, snapshot: Snapshot, now: float, form: Format) -> _Body:
-        kept = self._kept
-        if kept is None or not kept.good_for(snapshot, now):
-            self._lines = {name: self._lines[name] for name in snapshot.records if name in self._lines}
-            kept = self._kept = _Kept(snapshot=snapshot, since=now, until=snapshot.stale_next(now))
-        if form not in kept.bodies:
-            kept.bodies[form] = _Body(plain=self._joined(snapshot, snapshot.records.values(), now, form, whole=True))
-        return kept.bodies[form]
+    def _render_body(
+        self, snapshot: Snapshot, records: Iterable[Record], now: float, form: Format, *, whole: bool
+    ) -> bytes:
+        rows = [self._workspace_blocks(record, now) for record in records]
+        families = [
+            self._family(metric, form, (row[index] for row in rows)) for index, metric in enumerate(self._kept_metrics)
+        ]
+        if whole:
+            families += [
+                self._family(metric, form, [_process_lines(metric, snapshot)]) for metric in self._process_metrics
+            ]
+        return b"".join(families)
 
-    def _joined(self, snapshot: Snapshot, records: Iterable[Record], now: float, form: Format, *, whole: bool) -> bytes:
-        rows = [self._blocks(record, now) for record in records]
-        columns = [(metric, [row[index] for row in rows]) for index, metric in enumerate(self._kept_metrics)]
-        wholes = [(metric, [_whole_lines(metric, snapshot)]) for metric in self._whole_metrics] if whole else []
-        return b"".join(self._families[metric.name].around(blocks, form) for metric, blocks in (*columns, *wholes))
-
-    def _blocks(self, record: Record, now: float) -> tuple[bytes, ...]:
-        held = record.held(now) is not None
-        known = self._lines.get(record.target.name)
-        if known is None or known.record is not record or known.held is not held:
+    def _workspace_blocks(self, record: Record, now: float) -> tuple[bytes, ...]:
+        is_stale = record.held(now) is None
+        kept = self._lines.get(record.target.name)
+        if kept is None or kept.record is not record or kept.is_stale is not is_stale:
             blocks = tuple(_workspace_lines(metric, record, now) for metric in self._kept_metrics)
-            known = self._lines[record.target.name] = _Lines(record=record, held=held, blocks=blocks)
-        return known.blocks
+            kept = self._lines[record.target.name] = _WorkspaceLines(record=record, is_stale=is_stale, blocks=blocks)
+        return kept.blocks
 
-    def _tail(self, records: Collection[Record], now: float, form: Format, *, whole: bool) -> bytes:
-        parts = [
-            self._families[metric.name].around([_workspace_lines(metric, record, now) for record in records], form)
+    def _render_tail(self, records: Collection[Record], now: float, form: Format, *, whole: bool) -> bytes:
+        families = [
+            self._family(metric, form, (_workspace_lines(metric, record, now) for record in records))
             for metric in self._live_metrics
         ]
         if whole and self._process is not None:
-            parts.append(self._process.lines(form, now))
-        parts.append(_END[form])
-        return b"".join(parts)
+            families.append(self._process.read(form, now))
+        return b"".join((*families, _END[form]))
+
+    def _family(self, metric: Metric, form: Format, blocks: Iterable[bytes]) -> bytes:
+        """The blocks below the lines that describe the metric; nothing at all without a sample."""
+        lines = b"".join(blocks)
+        return self._heads[metric.name, form] + lines if lines else b""
+
+
+def _head(metric: Metric, form: Format) -> bytes:
+    name = metric.full_name
+    if form is Format.OPENMETRICS:
+        name = name.removesuffix("_total")
+    text = metric.help.translate(_IN_TEXT_HELP if form is Format.TEXT else _IN_VALUE)
+    return _bytes(f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n")
 
 
 def _workspace_lines(metric: WorkspaceMetric, record: Record, now: float) -> bytes:
     return _lines(metric.full_name, metric.read(record, now), _pair(WORKSPACE, record.target.name))
 
 
-def _whole_lines(metric: ProcessMetric | HistogramMetric, snapshot: Snapshot) -> bytes:
+def _process_lines(metric: ProcessMetric | HistogramMetric, snapshot: Snapshot) -> bytes:
     if isinstance(metric, ProcessMetric):
         return _lines(metric.full_name, metric.read(snapshot))
     return b"".join(_histogram_lines(metric, labels, histogram) for labels, histogram in metric.read(snapshot))
 
 
 def _histogram_lines(metric: HistogramMetric, labels: Labels, histogram: Histogram) -> bytes:
-    bounds = [*map(_bound, metric.buckets), _bound(float("inf"))]
+    # OpenMetrics wants a bound with a fraction, and the text format allows it.
+    bounds = [*(repr(float(bound)) for bound in metric.buckets), "+Inf"]
     counts = list(accumulate(histogram.counts))
     buckets = [((*labels, ("le", bound)), count) for bound, count in zip(bounds, counts, strict=True)]
     return (
@@ -229,13 +212,12 @@ def _histogram_lines(metric: HistogramMetric, labels: Labels, histogram: Histogr
 
 
 def _lines(name: str, samples: Samples, first: str = "") -> bytes:
-    """Sample lines of a name; `first` is a label already written, that each of them begins with."""
+    """Sample lines of one name. `first` is a label that stands in front of each line's own, already written."""
     lines = []
     for labels, value in samples:
-        pairs = ",".join(
-            [first, *[_pair(*label) for label in labels]] if first else [_pair(*label) for label in labels]
-        )
-        lines.append(f"{name}{{{pairs}}} {_number(value)}\n" if pairs else f"{name} {_number(value)}\n")
+        pairs = [_pair(*label) for label in labels]
+        text = ",".join([first, *pairs] if first else pairs)
+        lines.append(f"{name}{{{text}}} {_number(value)}\n" if text else f"{name} {_number(value)}\n")
     return _bytes("".join(lines))
 
 
@@ -244,18 +226,13 @@ def _pair(label: str, text: str) -> str:
 
 
 def _number(value: float) -> str:
-    """A value as both formats read it: whole numbers without a fraction, the others as exactly as they are held."""
+    """The value with all its digits. Whole numbers have no fraction."""
     if isinstance(value, int) or (value.is_integer() and abs(value) < _EXACT_INTEGERS):
         return str(int(value))
     text = repr(value)
     return _NO_NUMBERS.get(text, text)
 
 
-def _bound(bound: float) -> str:
-    """A bucket's bound; OpenMetrics wants it with a fraction, and the text format does not mind."""
-    return "+Inf" if bound == float("inf") else repr(float(bound))
-
-
 def _bytes(text: str) -> bytes:
-    """UTF-8; half a surrogate pair, which JSON can carry and UTF-8 cannot, becomes a question mark."""
+    """The text in UTF-8. Half a surrogate pair, which JSON can hold and UTF-8 cannot, becomes a question mark."""
     return text.encode(errors="replace")

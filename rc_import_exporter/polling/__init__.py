@@ -1,4 +1,4 @@
-"""Decides when to ask each workspace, asks, and puts the result into the store. One poller for each workspace.
+"""Polls each workspace at the right time and puts the results into the store. Each workspace has its own poller.
 
 Imports `rocketchat`, `config` and `core`.
 """

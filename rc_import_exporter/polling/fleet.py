@@ -1,6 +1,4 @@
-"""The pollers of all configured workspaces, over one HTTP session and one store. `app` runs them for as long as it
-runs; `check` and `once` poll once, `watch` until an import has ended.
-"""
+"""The pollers of all configured workspaces. They share one HTTP session and one store."""
 
 import asyncio
 import ssl
@@ -26,14 +24,14 @@ from rc_import_exporter.rocketchat.client import Access, Client, open_session
 from rc_import_exporter.rocketchat.resolver import Resolver
 
 AT_ONCE: Final = 32
-"""Workspaces that are polled side by side where all of them are polled once."""
+"""Workspaces that `poll_once` polls at the same time."""
 
 
 class Fleet:
-    """One poller for each workspace of the settings.
+    """One poller for each workspace in the settings.
 
-    `now` gives Unix seconds; `store` makes the cell that they write to. Construction reads credentials and TLS files,
-    and raises `CredentialsError` or `ConfigurationError` where they cannot be used.
+    `now` gives Unix seconds, and `store` makes the store that the pollers write to. The constructor reads credentials
+    and TLS files. It raises `CredentialsError` or `ConfigurationError` if they cannot be used.
     """
 
     def __init__(
@@ -53,13 +51,15 @@ class Fleet:
         self._tasks: list[asyncio.Task[NoReturn]] = []
 
     async def start(self, *, spread: bool = True) -> None:
-        """Begins to poll: at once, or, with `spread`, one workspace soon after the other."""
+        """Starts polling: all workspaces at once or, with `spread`, each a little after the other."""
+        workspaces = self._settings.workspaces
         for name, poller in self._pollers().items():
-            delay = self._first_poll(name) if spread else 0.0
+            interval = workspaces[name].target.poll_interval
+            delay = schedule.first_poll(name, len(workspaces), interval) if spread else 0.0
             self._tasks.append(asyncio.create_task(poller.run(delay), name=f"poller {name}"))
 
     async def poll_once(self) -> None:
-        """Polls every workspace once, and ends."""
+        """Polls every workspace once, then closes the connections."""
         places = asyncio.Semaphore(AT_ONCE)
 
         async def attempt(poller: Poller) -> None:
@@ -72,7 +72,7 @@ class Fleet:
             await self.stop()
 
     async def stop(self) -> None:
-        """Ends polls under way, then connections."""
+        """Cancels running polls, then closes the connections."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -80,6 +80,7 @@ class Fleet:
             await self._session.close()
 
     def _pollers(self) -> dict[str, Poller]:
+        # Idle connections are kept only if the process may open enough files for all of them.
         share = limits.share()
         places = asyncio.Semaphore(share)
         self._session = session = open_session(Resolver(), keep=len(self._accesses) * len(Api) <= share)
@@ -95,15 +96,11 @@ class Fleet:
         }
         return Snapshot(build=build.current(), records=MappingProxyType(records), configured_at=self._now())
 
-    def _first_poll(self, name: str) -> float:
-        interval = self._settings.workspaces[name].target.poll_interval
-        return schedule.first_poll(name, len(self._settings.workspaces), interval)
-
 
 def chosen(settings: Settings, names: Sequence[str]) -> Settings:
-    """The settings with these workspaces alone, or as they are where none is named.
+    """The settings with these workspaces only, or with all of them if there is no name.
 
-    Raises `ConfigurationError` for names that are not configured.
+    Raises `ConfigurationError` for a workspace that is not configured.
     """
     unknown = [name for name in dict.fromkeys(names) if name not in settings.workspaces]
     if unknown:
@@ -115,7 +112,7 @@ def chosen(settings: Settings, names: Sequence[str]) -> Settings:
 
 
 def _shown(name: str) -> str:
-    """The word as it may be repeated: a stray one could be a secret, and no workspace's name has capital letters."""
+    """The name as it is safe to print. A word with capital letters is no workspace's name and could be a secret."""
     return layer.name((name if name == name.lower() else "…",))
 
 

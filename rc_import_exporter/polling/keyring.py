@@ -1,7 +1,7 @@
-"""A workspace's credentials as they were last read, renewed while the exporter runs. `poller` asks it before each call.
+"""Holds a workspace's credentials and reads them again when they change.
 
-A rotated token takes effect at the next poll: its file is read again when it changed, and whenever the server answers
-401. A file that has gone missing is told once, and what was read last stays in force.
+A new token counts from the next poll on: its file is read again if it changed, and each time the server answers 401. If
+a file is missing, that is logged once, and the credentials that were read last stay in use.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from rc_import_exporter.errors import CredentialsError
 
 
 class Keyring:
-    """One workspace's; reads them when it is made, and raises `CredentialsError` where they cannot be read."""
+    """The credentials of one workspace. Raises `CredentialsError` if they cannot be read at the start."""
 
     def __init__(self, source: Source, now: Callable[[], float], name: str) -> None:
         self._source = source
@@ -23,18 +23,18 @@ class Keyring:
         self.loaded_at = now()
 
     def refresh(self) -> None:
-        """Reads the source again where a file of it changed."""
+        """Reads the credentials again if one of their files changed."""
         if self._source.changed_since(self.current):
             self.reload()
 
     def reload(self) -> bool:
-        """Reads the source again; says whether what it holds is new."""
+        """Reads the credentials again. Returns whether they are new."""
         before = self.current
         try:
             self.current, self.loaded_at = self._source.load(), self._now()
         except CredentialsError as error:
             if not self._failed:
-                self._log.warning("credentials cannot be read, the last ones stay in force", detail=str(error))
+                self._log.warning("credentials cannot be read, the last ones stay in use", detail=str(error))
             self._failed = True
             return False
         if self._failed or self.current != before:

@@ -1,7 +1,7 @@
-"""Polls one workspace for as long as the exporter runs: asks, folds, plans, sleeps. `app` starts one for each.
+"""Polls one workspace again and again: calls its endpoints, folds the results into the record, logs changes, sleeps.
 
-It decides nothing: what is asked and when is `schedule`'s, what it means is `store`'s, what is worth a line is
-`journal`'s. What dies of a fault of ours is logged, counted and started again, so that no workspace blinds another.
+`schedule` decides what to call and when, `store` what the answers mean, and `journal` what to log. If a poll fails by a
+bug, that is logged and counted, and the next poll runs, so that a bug in one workspace's poll does not stop the others.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from rc_import_exporter.rocketchat.client import Client
 
 
 class Poller:
-    """One workspace's poller; `now` gives Unix seconds."""
+    """The poller of one workspace. `now` gives Unix seconds."""
 
     def __init__(self, name: str, client: Client, keyring: Keyring, store: Store, now: Callable[[], float]) -> None:
         self._name = name
@@ -31,23 +31,23 @@ class Poller:
         self._log = logs.logger(workspace=name)
 
     async def run(self, delay: float) -> NoReturn:
-        """Polls from `delay` seconds on until it is cancelled."""
+        """Polls until it is cancelled, for the first time after `delay` seconds."""
         await asyncio.sleep(delay)
         while True:
             pause = await self.attempt()
             await asyncio.sleep(pause)
 
     async def attempt(self) -> float:
-        """Polls once whatever goes wrong in it, and gives the seconds until the next time."""
+        """Polls once and survives any bug. Returns the seconds until the next poll."""
         try:
             return await self.poll()
-        except Exception:  # noqa: BLE001 - the supervisor: whatever it is, the other workspaces go on
+        except Exception:  # noqa: BLE001 - any bug at all must not stop this poller or the others
             self._log.exception("a fault of the exporter itself: this poll is lost")
             self._store.put(note_fault(self._record, self._now()))
             return self._record.interval
 
     async def poll(self) -> float:
-        """Polls once, and gives the seconds until the next time."""
+        """Polls once. Returns the seconds until the next poll."""
         started = self._now()
         before = self._record
         poll = await self._ask(before, started)
@@ -56,7 +56,8 @@ class Poller:
         after = replace(after, plan=plan, credentials_loaded=self._keyring.loaded_at)
         self._store.put(after, () if poll is None else poll.exchanges)
         for entry in journal.entries(before, after):
-            self._log.log(_LOG_LEVELS[entry.level], entry.event, **entry.fields)
+            self._log.log(entry.level, entry.event, **entry.fields)
+        # Never longer than the interval: if the machine's clock is set back, the planned time can be hours away.
         return min(max(0.0, plan.next_poll - self._now()), plan.interval)
 
     @property
@@ -64,12 +65,13 @@ class Poller:
         return self._store.snapshot.records[self._name]
 
     async def _ask(self, record: Record, started: float) -> Poll | None:
-        """Asks what is due, and the fallback where that tells nothing; `None` where nothing is due."""
+        """Calls the endpoints that are due, and `getImportProgress` if they fail. `None` if no endpoint is due."""
         apis = schedule.due(record, started)
         if not apis:
             return None
         self._keyring.refresh()
         poll = await self._ask_all(apis, started)
+        # Folded only to ask `schedule` what is left after these results. `poll` folds all of them once more, together.
         if not poll.answered and Api.PROGRESS not in apis and schedule.fallback_due(fold(record, poll), started):
             further = await self._ask_all([Api.PROGRESS], started)
             poll = replace(
@@ -78,10 +80,11 @@ class Poller:
         return poll
 
     async def _ask_all(self, apis: Iterable[Api], started: float) -> Poll:
-        """Asks these endpoints side by side, and once more what was not let in, if the credentials have changed."""
+        """Calls these endpoints at the same time. Repeats those that answer 401 if the credentials are new."""
         results = await self._ask_each(sorted(apis), self._keyring.current)
         exchanges = [result.exchange for result in results]
         refused = [result.exchange.api for result in results if _is_unauthorized(result)]
+        # A 401 can mean that the token was rotated between the last look at its file and this call.
         if refused and self._keyring.reload():
             again = await self._ask_each(refused, self._keyring.current)
             exchanges += [result.exchange for result in again]
@@ -94,6 +97,3 @@ class Poller:
 
 def _is_unauthorized(result: Result) -> bool:
     return isinstance(result, Failure) and result.reason is Reason.UNAUTHORIZED
-
-
-_LOG_LEVELS = {journal.Level.INFO: 20, journal.Level.WARNING: 30, journal.Level.ERROR: 40}

@@ -1,4 +1,4 @@
-"""HTTP to Rocket.Chat: one request in, one result out. Reads the answers and says why a call failed.
+"""Sends requests to Rocket.Chat, reads the answers, and says why a call failed.
 
 Imports `config` (credentials) and `core`. Nothing else in the project sends requests to Rocket.Chat.
 """

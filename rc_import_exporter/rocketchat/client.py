@@ -1,7 +1,7 @@
-"""Speaks HTTP to one workspace: one request in, one `Success` or `Failure` out. The only module that does.
+"""Sends requests to one workspace. Each request gives one `Success` or one `Failure`, whatever the server does.
 
-Whatever a server sends, `ask` returns: foreign exceptions end here, and `diagnosis` says what an answer means. Nothing
-of a body, and no credential, goes further than that.
+Exceptions of aiohttp, OpenSSL and the operating system end here: each becomes a `Failure` with a reason. No credential
+and no text of a body leaves this package.
 """
 
 import asyncio
@@ -30,19 +30,20 @@ from rc_import_exporter.rocketchat.diagnosis import Response
 USER_AGENT: Final = f"rc-import-exporter/{__version__}"
 CHUNK: Final = 64 * 1024
 EITHER_ZLIB_OR_GZIP: Final = 47
-"""zlib's `wbits` for a stream that says itself which of the two it is."""
+"""zlib's `wbits` for a stream whose header says which of the two it is."""
 MOST_INTERIM: Final = 8
-"""Answers of the kind of 103 Early Hints before the one; a proxy sends one or two."""
+"""Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
 UNREADABLE: Final = b"\x00"
-"""Stands for a body that cannot be decompressed: it is no endpoint's JSON."""
+"""Replaces a body that cannot be decompressed. It is not JSON, so the call fails as `invalid`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How a workspace is reached.
+    """How to reach a workspace.
 
-    `url` may hold the user and password of a proxy in front, and is never shown. `timeout` is in seconds and covers a
-    whole exchange, `max_bytes` bounds a body after decompression. `tls` is `None` for the system's own trust.
+    `url` can hold the user and password of a proxy in front of it, so it is never shown. `timeout`, in seconds, is for
+    the request and the whole answer. `max_bytes` limits a body after decompression. If `tls` is `None`, the system's
+    certificate authorities are trusted.
     """
 
     url: str
@@ -57,9 +58,9 @@ class Access:
 
 
 class Client:
-    """Asks one workspace; `now` gives Unix seconds.
+    """Calls the endpoints of one workspace. `now` gives Unix seconds.
 
-    `places` are those of all clients together: without one nobody connects. Without `places` there is no end of them.
+    All clients share `places`, which limits how many requests run at once. `None` means no limit.
     """
 
     def __init__(
@@ -76,19 +77,17 @@ class Client:
         self._places = nullcontext() if places is None else places
 
     async def ask(self, api: Api, credentials: Credentials) -> Result:
-        """Asks one endpoint, once, and says what it came to; raises nothing but cancellation.
-
-        The time of the exchange begins once there is a place: a queue of ours is no slowness of the server's.
-        """
+        """Calls one endpoint once. Raises nothing except `CancelledError`."""
         async with self._places:
-            return await self._exchanged(api, credentials)
+            # The clock starts here: to wait for a place in our own queue does not make the server slow.
+            return await self._timed(api, credentials)
 
-    async def _exchanged(self, api: Api, credentials: Credentials) -> Result:
+    async def _timed(self, api: Api, credentials: Credentials) -> Result:
         begun = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._access.timeout):
                 response = await self._get(api, credentials)
-        except Exception as error:  # noqa: BLE001 - the edge where exceptions end: every failure is a value
+        except Exception as error:  # noqa: BLE001 - exceptions end here: every failure is a value
             reason, detail = _explain(error, self._access.timeout)
             return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail)
         return diagnosis.read(self._exchange(api, response, begun), response)
@@ -103,7 +102,7 @@ class Client:
             ssl=self._access.tls if self._access.tls is not None else True,
             server_hostname=self._access.server_name,
         ) as response:
-            return await _bounded(response, self._access.max_bytes)
+            return await _read(response, self._access.max_bytes)
 
     def _exchange(self, api: Api, response: Response | None, begun: float) -> Exchange:
         seconds = asyncio.get_running_loop().time() - begun
@@ -121,32 +120,36 @@ class Client:
 
 
 def open_session(resolver: aiohttp.abc.AbstractResolver | None = None, *, keep: bool = True) -> aiohttp.ClientSession:
-    """A session for all workspaces: no cookies, no environment's proxies, no decompression behind our back.
+    """A session for all workspaces, without cookies and without proxies from the environment.
 
-    How many connections are busy is limited by the clients' places. `keep` says whether idle ones are kept for a
-    while; they are in nobody's place, so it asks for descriptors enough for every connection of every workspace.
+    `keep` keeps idle connections open for the next poll. The clients' places do not count idle connections, so set it
+    only if the process may open one file descriptor for each endpoint of each workspace.
     """
     return aiohttp.ClientSession(
+        # The clients' places limit the connections; aiohttp's own limit would count waiting as the server's time.
         connector=_Connector(limit=0, resolver=resolver, force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=False,
+        # aiohttp would decompress without a limit; `_read_body` stops at `max_bytes`.
         auto_decompress=False,
     )
 
 
 class _Protocol(ResponseHandler):
-    """aiohttp's side of a connection, except that it waits for an answer through a few interim ones and no more.
+    """aiohttp's connection, which closes after too many interim answers in a row.
 
-    They come without a pause for anything else where a server sends them as fast as it can.
+    aiohttp reads interim answers without end. A server that sends nothing else would keep the whole program busy.
     """
 
     _interim = 0
 
     def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
-        """Take an answer's head, unless the connection is done for."""
-        self._interim = self._interim + 1 if data[0].code < HTTPStatus.OK else 0
+        """Takes the status line and headers of an answer."""
+        # Beyond the limit the number stays: a final answer that has already arrived must not count any more.
+        if self._interim <= MOST_INTERIM:
+            self._interim = self._interim + 1 if data[0].code < HTTPStatus.OK else 0
         if self._interim <= MOST_INTERIM:
             super().feed_data(data, size)
         elif self.transport is not None and not self.is_eof():
@@ -155,17 +158,17 @@ class _Protocol(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Connections of the kind above; aiohttp has no option for that."""
+    """Makes connections of class `_Protocol`. aiohttp has no option for this, so it sets a private attribute."""
 
     def __init__(self, *, limit: int, resolver: aiohttp.abc.AbstractResolver | None, force_close: bool) -> None:
         super().__init__(limit=limit, resolver=resolver, force_close=force_close)
         self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
 
 
-async def _bounded(response: aiohttp.ClientResponse, most: int) -> Response:
+async def _read(response: aiohttp.ClientResponse, most: int) -> Response:
     body, too_large = b"", False
     try:
-        body = await _body(response, most)
+        body = await _read_body(response, most)
     except OverflowError:
         too_large = True
     except zlib.error:
@@ -173,11 +176,12 @@ async def _bounded(response: aiohttp.ClientResponse, most: int) -> Response:
     return Response(status=response.status, headers=response.headers, body=body, too_large=too_large)
 
 
-async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body, decompressed; raises `OverflowError` over `most` bytes, `zlib.error` where that cannot be."""
+async def _read_body(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body, decompressed. Raises `OverflowError` beyond `most` bytes, `zlib.error` if it cannot be decompressed."""
     inflate = _inflater(response.headers.get("Content-Encoding", "identity"))
     body = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK):
+        # One byte more than allowed is enough to know, so a small body that inflates to gigabytes costs no memory.
         body += chunk if inflate is None else _inflated(inflate, chunk, most + 1 - len(body))
         if len(body) > most:
             raise OverflowError
@@ -187,8 +191,9 @@ async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 def _inflated(inflate: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
-    """At most so many bytes more; raises `zlib.error` for what follows the end, which zlib would keep for ever."""
+    """The next bytes, `most` at most. Raises `zlib.error` if data follows the end of the stream."""
     piece = inflate.decompress(chunk, most)
+    # zlib keeps in memory whatever follows the end, and a server can send that without end.
     if inflate.unused_data:
         raise zlib.error
     return piece
@@ -209,7 +214,7 @@ def _explain(error: Exception, timeout: float) -> tuple[Reason, str]:
         return Reason.TLS, f"TLS failed: {_plain(insecure)}"
     match error:
         case TimeoutError():
-            return Reason.TIMEOUT, f"no whole answer within {timeout:g} s"
+            return Reason.TIMEOUT, f"no complete answer within {timeout:g} s"
         case aiohttp.ClientConnectorDNSError():
             return Reason.CONNECTION, f"the host {error.host} does not resolve"
         case aiohttp.ClientHttpProxyError():
@@ -217,15 +222,15 @@ def _explain(error: Exception, timeout: float) -> tuple[Reason, str]:
         case aiohttp.ClientConnectorError():
             return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {_plain(error.os_error)}"
         case aiohttp.ClientResponseError():
-            return Reason.INVALID, "what answers there does not speak HTTP"
+            return Reason.INVALID, "the answer is not HTTP"
         case aiohttp.ClientError() | OSError():
-            return Reason.CONNECTION, "the connection was cut"
+            return Reason.CONNECTION, "the connection was closed before the answer was complete"
         case _:
-            return Reason.INTERNAL, f"a fault of the exporter: {type(error).__name__}"
+            return Reason.INTERNAL, f"a bug in the exporter: {type(error).__name__}"
 
 
 def _tls_error(error: BaseException | None) -> BaseException | None:
-    """OpenSSL's own error, or else aiohttp's; a server that wants a certificate says so after the handshake."""
+    """The TLS error behind this error, or `None`. OpenSSL's own says more than aiohttp's."""
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             cause: OSError = error.os_error
@@ -233,17 +238,18 @@ def _tls_error(error: BaseException | None) -> BaseException | None:
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return error
         case aiohttp.ClientConnectionError():
+            # With TLS 1.3 a server refuses a certificate after the handshake, so aiohttp sees a closed connection.
             return _tls_error(error.__cause__)
         case _:
             return None
 
 
 def _plain(error: BaseException) -> str:
-    """What the operating system or OpenSSL says, without the names of our classes and files."""
+    """The message of the operating system or of OpenSSL, without names of classes and files."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-        return "the port does not speak TLS: http, perhaps"
+        return "the port does not use TLS; try http:// instead of https://"
     if isinstance(error, ssl.SSLError):
         return (error.reason or "no secure connection").lower().replace("_", " ")
     if isinstance(error, OSError) and error.errno is not None:

@@ -1,9 +1,10 @@
-"""What an answer means: the endpoint's JSON, or why not. `client` asks it about everything that came back over HTTP.
+"""Says what an HTTP answer means: the endpoint's data, or the reason why the call failed.
 
-The reasons are a table, read from the top. Go by the status first: what stands in bodies differs from release to
-release, and a 200 is worth nothing before its body has parsed as the right JSON.
+The reasons are a table, and the first row that applies counts. The status comes before the body, because bodies differ
+from release to release. A status of 200 alone proves nothing: old servers and proxies send pages with it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -16,21 +17,21 @@ from rc_import_exporter.errors import BodyError
 from rc_import_exporter.rocketchat import wire
 
 LONGEST_WAIT: Final = 600.0
-LONGEST_NUMBER: Final = 15
-"""Digits of a header's number: an instant in milliseconds has 13."""
+"""Seconds. A longer wait in the headers makes no sense."""
 PERMISSION_ERRORS: Final = frozenset({"error-action-not-allowed", "not_authorized"})
-"""`errorType` of a 400 by which servers up to 5.0 say that a permission is missing."""
+"""With these in `errorType`, a 400 from servers up to 5.0 says that a permission is missing."""
 NOTHING_IMPORTED: Final = "error-operation-not-found"
-"""`errorType` of the 400 by which `getImportProgress` says that nothing was ever imported."""
+"""With this in `errorType`, a 400 from `getImportProgress` says that nothing was ever imported."""
 PLAIN_ERROR: Final = b"Internal Server Error"
+"""The whole body of Rocket.Chat's own 500, which has no JSON."""
+SERVER_ERRORS: Final = 500
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
+"""A number in a header. A time in milliseconds has 13 digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An answer over HTTP: `body` is decompressed, and empty where it was larger than allowed.
-
-    `headers` finds a name in any case.
-    """
+    """An HTTP answer. `body` is decompressed, and empty if it was too large. `headers` ignores upper and lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,24 +40,23 @@ class Response:
 
     @property
     def is_html(self) -> bool:
-        """Whether it is a page for people, as older servers and proxies send where there is no endpoint."""
+        """Whether it is a web page. Older servers and proxies send one if the endpoint does not exist."""
         return "html" in self.headers.get("Content-Type", "").lower() or self.body[:256].lstrip().startswith(b"<")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refusal:
-    """An answer, and what Rocket.Chat says in it as an error: read once, for a body may be megabytes."""
+    """An answer and the `errorType` in its body: "" without one, `None` if the body is not from Rocket.Chat.
+
+    The type is read once for all rows, because a body can have megabytes.
+    """
 
     response: Response
-    error: Mapping[str, str] | None
+    error_type: str | None
 
     @property
     def status(self) -> int:
         return self.response.status
-
-    @property
-    def error_type(self) -> str:
-        return (self.error or {}).get("errorType", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,31 +66,28 @@ class _Row:
     detail: str
 
 
-def _is_a_strangers(refusal: _Refusal) -> bool:
+def _is_from_a_proxy(refusal: _Refusal) -> bool:
+    # A firewall's 401 says nothing about the token, and a proxy's 502 nothing about the database.
     guarded = refusal.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or refusal.status >= SERVER_ERRORS
-    return guarded and refusal.error is None and refusal.response.body.strip() != PLAIN_ERROR
+    return guarded and refusal.error_type is None and refusal.response.body.strip() != PLAIN_ERROR
 
 
 def _is_forbidden(refusal: _Refusal) -> bool:
-    if refusal.status == HTTPStatus.BAD_REQUEST:
+    if refusal.status == HTTPStatus.BAD_REQUEST:  # servers up to 5.0
         return refusal.error_type in PERMISSION_ERRORS
     return refusal.status == HTTPStatus.FORBIDDEN
 
 
 def _is_missing(refusal: _Refusal) -> bool:
+    # Older servers answer an unknown path with the start page of the web client.
     return refusal.status == HTTPStatus.NOT_FOUND or (refusal.status == HTTPStatus.OK and refusal.response.is_html)
 
 
-def _says_that_nothing_was_imported(refusal: _Refusal) -> bool:
-    return refusal.status == HTTPStatus.BAD_REQUEST and refusal.error_type == NOTHING_IMPORTED
-
-
-SERVER_ERRORS: Final = 500
 _ROWS: Final = (
     _Row(
         reason=Reason.REDIRECTED,
         applies=lambda refusal: HTTPStatus.MULTIPLE_CHOICES <= refusal.status < HTTPStatus.BAD_REQUEST,
-        detail="redirected: a login page, or another address",
+        detail="redirected to another address, perhaps to a login page",
     ),
     _Row(
         reason=Reason.RATE_LIMITED,
@@ -99,8 +96,8 @@ _ROWS: Final = (
     ),
     _Row(
         reason=Reason.PROXY,
-        applies=_is_a_strangers,
-        detail="not Rocket.Chat's own answer: a proxy or firewall in front of it",
+        applies=_is_from_a_proxy,
+        detail="the answer is not from Rocket.Chat but from a proxy or firewall in front of it",
     ),
     _Row(
         reason=Reason.UNAUTHORIZED,
@@ -108,11 +105,11 @@ _ROWS: Final = (
         detail="the user id or the token is wrong or revoked, or the user is deactivated",
     ),
     _Row(reason=Reason.FORBIDDEN, applies=_is_forbidden, detail="the user lacks the permission for this endpoint"),
-    _Row(reason=Reason.NOT_FOUND, applies=_is_missing, detail="there is no such endpoint at this address"),
+    _Row(reason=Reason.NOT_FOUND, applies=_is_missing, detail="this address has no such endpoint"),
     _Row(
         reason=Reason.SERVER,
         applies=lambda refusal: refusal.status >= HTTPStatus.BAD_REQUEST,
-        detail="the server or its database is in trouble",
+        detail="the server or its database has a problem",
     ),
     _Row(
         reason=Reason.TOO_LARGE,
@@ -122,20 +119,21 @@ _ROWS: Final = (
     _Row(
         reason=Reason.INVALID,
         applies=lambda refusal: refusal.status != HTTPStatus.OK,
-        detail="an answer that Rocket.Chat does not give",
+        detail="Rocket.Chat's import API does not answer with this status",
     ),
 )
 
 
 def read(exchange: Exchange, response: Response) -> Result:
-    """The endpoint's answer, or the first reason in the table why there is none."""
-    welcome = response.status == HTTPStatus.OK
-    refusal = _Refusal(response=response, error=None if welcome else wire.error_of(response.body))
-    if exchange.api is Api.PROGRESS and _says_that_nothing_was_imported(refusal):
+    """The endpoint's data, or the first reason in the table that applies."""
+    # The body of a 200 is parsed once, below, as the endpoint's own JSON.
+    error_type = None if response.status == HTTPStatus.OK else wire.error_of(response.body)
+    if (exchange.api, response.status, error_type) == (Api.PROGRESS, HTTPStatus.BAD_REQUEST, NOTHING_IMPORTED):
         return Success(exchange=exchange, answer=ProgressAnswer(operation=None))
+    refusal = _Refusal(response=response, error_type=error_type)
     for row in _ROWS:
         if row.applies(refusal):
-            return _failure(exchange, row.reason, row.detail, refusal.error)
+            return _failure(exchange, row.reason, row.detail, error_type)
     try:
         return Success(exchange=exchange, answer=wire.parse(exchange.api, response.body))
     except BodyError as error:
@@ -143,21 +141,19 @@ def read(exchange: Exchange, response: Response) -> Result:
         return _failure(exchange, Reason.INVALID, detail, wire.error_of(response.body))
 
 
-def _failure(exchange: Exchange, reason: Reason, detail: str, error: Mapping[str, str] | None) -> Failure:
+def _failure(exchange: Exchange, reason: Reason, detail: str, error_type: str | None) -> Failure:
     told = f"HTTP {exchange.code}: {detail}"
-    return Failure(exchange=exchange, reason=reason, detail=told, by_rocketchat=error is not None)
+    return Failure(exchange=exchange, reason=reason, detail=told, by_rocketchat=error_type is not None)
 
 
 def budget_of(response: Response) -> Budget | None:
-    """What the rate limiter says; `None` for a caller that is exempt, who gets no such headers.
-
-    The wait is measured against the answer's own `Date`, since the server's clock need not be ours.
-    """
+    """What the rate limiter's headers say. `None` without them: the limiter does not count this user."""
     limit, remaining, reset = (
         _number(response.headers.get(f"X-RateLimit-{what}")) for what in ("Limit", "Remaining", "Reset")
     )
     if limit is None and remaining is None and reset is None:
         return None
+    # Compared with the answer's own `Date`, because the server's clock can differ from ours.
     at, date = None if reset is None else reset / 1000, date_of(response)
     wait = RATE_LIMIT_WINDOW if at is None or date is None else at - date
     return Budget(
@@ -174,5 +170,4 @@ def date_of(response: Response) -> float | None:
 
 
 def _number(text: str | None) -> int | None:
-    plain = text is not None and text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
-    return int(text) if plain and text is not None else None
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else None

@@ -1,7 +1,7 @@
-"""Looks host names up without holding up the end of the process. `app` gives it to the HTTP session.
+"""Looks up host names in threads that the process does not wait for when it ends.
 
-asyncio's own way runs each look-up in a pool whose threads are waited for at exit; a name server that hangs would make
-Ctrl-C hang with it. Threads that are daemons are left behind.
+asyncio's own look-ups run in a pool, and Python waits for its threads at exit. If a name server does not answer, Ctrl-C
+would have to wait as well. Python does not wait for daemon threads.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The host's addresses; raises `OSError` where it has none."""
+        """The host's addresses. Raises `OSError` if it has none."""
         found = await _in_daemon(lambda: _look_up(host, port, family))
         return [
             ResolveResult(
@@ -36,7 +36,7 @@ class Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 def _look_up(host: str, port: int, family: socket.AddressFamily) -> Addresses:
@@ -48,7 +48,7 @@ async def _in_daemon(work: Callable[[], Addresses]) -> Addresses:
     future: asyncio.Future[Addresses] = loop.create_future()
 
     def settle(result: Addresses, error: Exception | None) -> None:
-        if future.done():
+        if future.done():  # cancelled meanwhile
             return
         if error is None:
             future.set_result(result)
@@ -60,12 +60,12 @@ async def _in_daemon(work: Callable[[], Addresses]) -> Addresses:
         failure: Exception | None = None
         try:
             result = work()
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever waits
+        except Exception as error:  # noqa: BLE001 - it goes to the caller, on the other thread
             failure = error
         try:
             loop.call_soon_threadsafe(settle, result, failure)
         except RuntimeError:
-            return  # the loop has ended: nobody waits any more
+            return  # the event loop has ended, and the caller with it
 
     Thread(target=run, name="resolver", daemon=True).start()
     return await future

@@ -1,13 +1,11 @@
-"""Bytes of Rocket.Chat's import API into domain values: the one place that knows what the JSON looks like.
+"""Reads the JSON of Rocket.Chat's import API. No other module knows what it looks like.
 
-`client` calls it with every 200, and with the bodies of errors to learn who wrote them. A body that is not its
-endpoint's JSON raises `BodyError`. Within a body that is, a field of the wrong kind or size is as good as absent:
-servers from 1.0 to 8 write these documents, and nothing odd in one of them may reach a page.
+A body that is not the endpoint's JSON raises `BodyError`. In a valid body, a field of the wrong type or size counts as
+absent: servers from 1.0 to 8 wrote these documents, and one odd field must not hide the rest or reach a page.
 """
 
 import math
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar, assert_never
@@ -30,15 +28,16 @@ from rc_import_exporter.core.domain import (
 from rc_import_exporter.errors import BodyError
 
 LONGEST_TEXT: Final = 64
-"""Characters of an id, an importer's key or a version; the server's own have 24 at most."""
+"""Characters of an id, an importer's key or a version. The server's own have 24 at most."""
 GREATEST_COUNT: Final = 2**53
-"""The greatest whole number that JavaScript, which writes these bodies, counts to."""
+"""The greatest whole number that JavaScript, which writes these bodies, holds exactly."""
 GREATEST_INSTANT: Final = 253402300800.0
-"""The year 10000, Unix seconds: the first one that ISO 8601's four digits cannot write."""
+"""The year 10000 in Unix seconds. ISO 8601 has four digits for a year."""
 UNKNOWN_IMPORTER: Final = "unknown"
 LONGEST_LIST: Final = 1000
-"""The server sends 20 operations; what sends thousands is not the server."""
+"""The server sends 20 operations. A list of thousands is from something else."""
 
+# Half of a character outside of Unicode's first 65,536, as JSON writes it.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _WORD = re.compile(r"[\w-]{1,64}")
 _VERSION = re.compile(r"\d+(\.\d+){0,3}([-+.][0-9A-Za-z.-]+)?", re.ASCII)
@@ -64,7 +63,10 @@ def _count(value: object) -> int | None:
 
 
 def _instant(value: object) -> float | None:
-    """Unix seconds of a date written as ISO 8601 or as epoch milliseconds, those as a number or as digits."""
+    """Unix seconds of a date in ISO 8601 or in epoch milliseconds.
+
+    Servers write ISO 8601 since 6.3 and wrote a number before. One list can hold both, and digits can be in a string.
+    """
     if isinstance(value, str) and not _EPOCH_DIGITS.fullmatch(value):
         instant = _from_iso(value)
     elif isinstance(value, int | float | str) and not isinstance(value, bool):
@@ -75,7 +77,7 @@ def _instant(value: object) -> float | None:
 
 
 def _from_milliseconds(value: float) -> float | None:
-    # A whole number of JSON may have hundreds of digits, which no division by a fraction survives.
+    # A JSON number can have hundreds of digits, and Python cannot divide an integer that large by 1000.
     return value / 1000 if -GREATEST_COUNT < value < GREATEST_COUNT else None
 
 
@@ -100,11 +102,13 @@ def _success(value: object) -> bool:
 _Success = Annotated[bool, BeforeValidator(_success)]
 
 
-class _Document(BaseModel):
+class _Json(BaseModel):
+    """A JSON object. Only the fields that are named here are read."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-class _Counts(_Document):
+class _Counts(_Json):
     total: Annotated[int | None, BeforeValidator(_count)] = None
     completed: Annotated[int | None, BeforeValidator(_count)] = None
     error: Annotated[int | None, BeforeValidator(_count)] = None
@@ -118,18 +122,18 @@ class _Counts(_Document):
         return Counts(total=self.total, completed=self.completed, failed=self.error, staged=MappingProxyType(staged))
 
 
-def _counts(value: object) -> object:
+def _object(value: object) -> object:
     return value if isinstance(value, dict) else None
 
 
-class _Operation(_Document):
+class _Operation(_Json):
     id: Annotated[str, Field(alias="_id", min_length=1, max_length=LONGEST_TEXT, pattern=r"^[0-9A-Za-z_-]+$")]
     importer: Annotated[str | None, BeforeValidator(_text), Field(alias="importerKey")] = None
     status: Annotated[str | None, BeforeValidator(_text)] = None
     valid: Annotated[bool, BeforeValidator(_flag)] = False
-    ts: object = None
+    ts: object = None  # read twice: its value, and whether it was text
     updated: Annotated[float | None, BeforeValidator(_instant), Field(alias="_updatedAt")] = None
-    count: Annotated[_Counts | None, BeforeValidator(_counts)] = None
+    count: Annotated[_Counts | None, BeforeValidator(_object)] = None
 
     def value(self) -> Operation:
         return Operation(
@@ -144,13 +148,13 @@ class _Operation(_Document):
         )
 
 
-class _Status(_Document):
+class _Status(_Json):
     success: _Success
     state: Annotated[str | None, BeforeValidator(_text)] = None
     operation: _Operation | None = None
 
 
-class _Wrapped(_Document):
+class _Wrapped(_Json):
     success: _Success
     operations: Annotated[list[_Operation], Field(max_length=LONGEST_LIST)]
 
@@ -159,23 +163,23 @@ class _Bare(RootModel[Annotated[list[_Operation], Field(max_length=LONGEST_LIST)
     pass
 
 
-class _Progress(_Document):
+class _Progress(_Json):
     success: _Success
     key: Annotated[str | None, BeforeValidator(_text)] = None
     step: Annotated[str, Field(max_length=LONGEST_TEXT)]
-    count: Annotated[_Counts | None, BeforeValidator(_counts)] = None
+    count: Annotated[_Counts | None, BeforeValidator(_object)] = None
 
 
-class _Release(_Document):
+class _Release(_Json):
     version: Annotated[str | None, BeforeValidator(_text)] = None
 
 
 class _Info(_Release):
     success: _Success
-    info: Annotated[_Release | None, BeforeValidator(_counts)] = None
+    info: Annotated[_Release | None, BeforeValidator(_object)] = None
 
 
-class _Error(_Document):
+class _Error(_Json):
     success: object = None
     status: object = None
     message: object = None
@@ -183,20 +187,20 @@ class _Error(_Document):
 
 
 def parse_status(body: bytes) -> StatusAnswer:
-    """The answer of `import.status`.
+    """The answer of `import.status`. The state is unknown if its word is, or if the server leaves the key out.
 
-    A word that this release does not know, and the missing `state` of an unknown step, are `State.UNKNOWN`.
+    The server leaves the key out for a step that it does not know itself.
     """
     status = _validated(_Status, body)
     if status.state == State.NONE:
         return StatusAnswer(state=State.NONE, operation=None)
     if status.operation is None:
-        raise BodyError("it names neither an operation nor the state none")
+        raise BodyError("it has no operation, and its state is not none")
     return StatusAnswer(state=_state(status.state), operation=status.operation.value())
 
 
 def parse_list(body: bytes) -> ListAnswer:
-    """The answer of `getLatestImportOperations`: a bare array, or the object of one 8.3 snapshot, nothing else."""
+    """The answer of `getLatestImportOperations`: an array, or the object that one snapshot of 8.3 sent around it."""
     if body.lstrip().startswith(b"{"):
         operations = _validated(_Wrapped, body).operations
     else:
@@ -205,9 +209,10 @@ def parse_list(body: bytes) -> ListAnswer:
 
 
 def parse_progress(body: bytes) -> ProgressAnswer:
-    """The answer of `getImportProgress`; counts that are 0 of 0 are none, since servers before 6.3 always say so."""
+    """The answer of `getImportProgress`. It has no id, no dates and no validity."""
     progress = _validated(_Progress, body)
     counts = None if progress.count is None else progress.count.value()
+    # Servers before 6.3 always say 0 of 0, whatever they have counted.
     if counts is not None and not counts.total and not counts.processed:
         counts = None
     operation = Operation(
@@ -217,16 +222,16 @@ def parse_progress(body: bytes) -> ProgressAnswer:
 
 
 def parse_info(body: bytes) -> InfoAnswer:
-    """The answer of `/api/info`; with the right permission the version stands in `info.version`, whole."""
+    """The answer of `/api/info`. Only with the right permission it holds the whole version, in `info.version`."""
     info = _validated(_Info, body)
     for version in (info.info.version if info.info is not None else None, info.version):
         if version is not None and _VERSION.fullmatch(version):
             return InfoAnswer(version=version)
-    raise BodyError("it names no version")
+    raise BodyError("it has no version")
 
 
 def parse(api: Api, body: bytes) -> Answer:
-    """The answer of an endpoint; raises `BodyError` where the body is not that endpoint's JSON."""
+    """The answer of an endpoint. Raises `BodyError` if the body is not that endpoint's JSON."""
     match api:
         case Api.STATUS:
             return parse_status(body)
@@ -239,11 +244,11 @@ def parse(api: Api, body: bytes) -> Answer:
     assert_never(api)
 
 
-def error_of(body: bytes) -> Mapping[str, str] | None:
-    """What Rocket.Chat says in the body of an error, `{}` if nothing more; `None` where the body is not its own.
+def error_of(body: bytes) -> str | None:
+    """`errorType` from the body of an error, "" without one. `None` if the body is not from Rocket.Chat.
 
-    Its own are `{"success": false, …}` and, up to about 7.2, `{"status": "error", "message": …}`. Of the keys only
-    `errorType` is given, and only where it is a plain word.
+    Rocket.Chat writes `{"success": false, …}` and, up to about 7.2, `{"status": "error", "message": …}`. All other text
+    is left out, because it can hold anything.
     """
     try:
         said = _validated(_Error, body)
@@ -251,15 +256,12 @@ def error_of(body: bytes) -> Mapping[str, str] | None:
         return None
     if said.success is not False and not (said.status == "error" and "message" in said.model_fields_set):
         return None
-    kind = said.kind
-    return {"errorType": kind} if isinstance(kind, str) and _WORD.fullmatch(kind) else {}
+    return said.kind if isinstance(said.kind, str) and _WORD.fullmatch(said.kind) else ""
 
 
 def _validated(model: type[_Model], body: bytes) -> _Model:
-    """The body as this model; of what the model does not name no object is made, for it may be megabytes.
-
-    Names that were cut within an emoji leave half a surrogate pair in `fileData`, which strict parsers refuse.
-    """
+    """The body as this model. pydantic skips all other fields without building them; they can be megabytes."""
+    # Old `fileData` holds names that were cut in the middle of an emoji. The half that is left is no JSON for pydantic.
     try:
         return model.model_validate_json(_SURROGATE.sub(rb"\\ufffd", body))
     except ValidationError as error:
@@ -271,7 +273,7 @@ def _where(error: ValidationError) -> str:
     if first["type"] == "json_invalid":
         return "it is not JSON"
     path = ".".join(str(part) for part in first["loc"]) or "the body"
-    return f"{path} is not what this endpoint sends"
+    return f"{path} has the wrong form"
 
 
 def _state(word: str | None) -> State:

@@ -1,6 +1,6 @@
-"""A Rocket.Chat import API that plays a timeline: for the demo and for tests. The exporter never imports it.
+"""A Rocket.Chat import API that plays a timeline, for the demo and for tests. Imports only `core.domain`.
 
-A story is a function that tells a `Stage` what happens, line by line; the stage keeps the time:
+A story is a function that tells a `Stage` what happens, step by step. The stage keeps the time:
 
 ```
 def upload_and_give_up(stage: Stage) -> None:
@@ -14,7 +14,7 @@ server = SimulatedServer(Story(upload_and_give_up, repeat=True))
 base_url = await server.start()
 ```
 
-`script` says what an answer is, `importer` how imports behave, `answers` how the API tells them, `faults` what goes
-wrong on the wire, `scenario` how a story is told, `stories` which stories there are, `recording` plays what a real
-server answered, and `server` puts all of it on a socket. Only `server` knows about asyncio.
+`script` defines requests and answers, `importer` how imports behave, `answers` how the API reports them, `faults` what
+can go wrong with an answer, `scenario` how to write a story, and `stories` holds the stories. `recording` plays what a
+real server answered. `server` puts all of it on a socket, and is the only module that uses asyncio.
 """

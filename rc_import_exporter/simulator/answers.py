@@ -1,4 +1,4 @@
-"""How the API tells what the import service holds: bodies, statuses and who may ask. `scenario` calls `answer`."""
+"""How the API reports imports: bodies, status codes and permissions."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from rc_import_exporter.simulator.importer import (
 from rc_import_exporter.simulator.script import Answer, Call, Outage, Reply
 
 Fault = Callable[[Reply], Answer]
-"""What becomes of a good reply on its way."""
+"""Turns a good reply into a bad answer."""
 
 JSON_HEADERS: Final = MappingProxyType({"Content-Type": "application/json", "Cache-Control": "no-store"})
 HTML_HEADERS: Final = MappingProxyType({"Content-Type": "text/html; charset=utf-8"})
@@ -27,7 +27,7 @@ TEXT_HEADERS: Final = MappingProxyType({"Content-Type": "text/plain; charset=UTF
 
 START_PAGE: Final = b"<!DOCTYPE html>\n<html><head><title>Rocket.Chat</title></head><body></body></html>\n"
 OLD_REFUSAL_DELAY: Final = 0.5
-"""Seconds that servers up to about 7.2 take to refuse a token."""
+"""Seconds that servers up to about 7.2 take to reject a token."""
 
 RUN_IMPORT: Final = "run-import"
 VIEW_OPERATIONS: Final = "view-import-operations"
@@ -38,7 +38,7 @@ _SINCE: Final = MappingProxyType({Api.STATUS: (6, 3), Api.LIST: (1, 0), Api.PROG
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything that an answer depends on, at one instant."""
+    """Everything that an answer depends on, at one moment."""
 
     documents: tuple[Document, ...] = ()
     version: Version = (8, 6, 1)
@@ -51,7 +51,7 @@ class World:
 
 
 def answer(world: World, call: Call) -> Answer:
-    """What a server in this state of the world answers."""
+    """The answer of a server in this world."""
     if world.outage is not None:
         return world.outage
     reply = _info(world, call) if call.endpoint == Api.INFO else _reply(world, call)
@@ -66,7 +66,7 @@ def json_reply(body: object, status: int = 200, *, limited: bool = False, delay:
 
 
 def forbidden(version: Version, endpoint: str) -> Reply:
-    """The refusal for want of a permission: a 403 since 5.1, a 400 before."""
+    """The answer if a permission is missing: a 403 since 5.1, a 400 before."""
     if version >= (5, 1):
         error = "User does not have the permissions required for this action [error-unauthorized]"
         return json_reply({"success": False, "error": error}, 403)
@@ -75,7 +75,7 @@ def forbidden(version: Version, endpoint: str) -> Reply:
 
 
 def unauthorized(version: Version) -> Reply:
-    """The refusal of a token, or of none: older servers take their time and do not say `success`."""
+    """The answer to a wrong or missing token. Older servers answer late and without `success`."""
     message = "You must be logged in to do this."
     if version < (7, 3):
         return json_reply({"status": "error", "message": message}, 401, delay=OLD_REFUSAL_DELAY)
@@ -83,14 +83,14 @@ def unauthorized(version: Version) -> Reply:
 
 
 def too_many_requests(seconds: int) -> Reply:
-    """The rate limiter's refusal; it sends no `Retry-After`."""
+    """The rate limiter's answer, which has no `Retry-After`."""
     wait = f"You must wait {seconds} seconds before trying this endpoint again."
     error = f"Error, too many requests. Please slow down. {wait} [error-too-many-requests]"
     return json_reply({"success": False, "error": error}, 429)
 
 
 def not_found(version: Version) -> Reply:
-    """The answer to a path that this server does not know: older ones send the page of the web client."""
+    """The answer to an unknown path. Older servers send the page of the web client."""
     if version >= (8, 0):
         return Reply(status=404, body=b"404 Not Found", headers=TEXT_HEADERS)
     return Reply(status=200, body=START_PAGE, headers=HTML_HEADERS)

@@ -1,6 +1,6 @@
-"""What goes wrong between a good answer and the client, for `Stage.fault`: each takes the good reply and spoils it.
+"""What can go wrong with an answer, for `Stage.fault`. Each fault takes the good reply and returns a bad answer.
 
-Those that need a number are made by a function: `stage.fault(slow(30))`, `stage.fault(page(502))`.
+Some faults need a number and are made by a function: `stage.fault(slow(30))`, `stage.fault(page(502))`.
 """
 
 import gzip
@@ -63,17 +63,17 @@ def start_page(reply: Reply) -> Answer:
 
 
 def login_redirect(reply: Reply) -> Answer:
-    """A proxy sends everybody to its login page."""
+    """A proxy redirects every request to its login page."""
     return Reply(status=302, body=b"", headers={"Location": "https://login.example.org/?next=rocketchat"})
 
 
 def internal_server_error(reply: Reply) -> Answer:
-    """The check of the token met a database that is down."""
+    """The database is down, and the server fails when it checks the token."""
     return Reply(status=500, body=b"Internal Server Error", headers=TEXT_HEADERS)
 
 
 def database_down(reply: Reply) -> Answer:
-    """The endpoint's own query met a database that is down: any exception in a handler is a 400."""
+    """The database is down, and the endpoint itself fails: any exception in a handler is a 400."""
     return json_reply({"success": False, "error": "MongoServerSelectionError: connection timed out"}, 400)
 
 
@@ -83,17 +83,17 @@ def missing(reply: Reply) -> Answer:
 
 
 def refused_permission(reply: Reply) -> Answer:
-    """The caller's role has not the permission, as servers since 5.1 say it."""
+    """The user lacks the permission, in the words of servers since 5.1."""
     return forbidden((8, 6, 1), "")
 
 
 def old_refused_permission(endpoint: str) -> Fault:
-    """The caller's role has not the permission, as servers up to 5.0 say it of this endpoint."""
+    """The user lacks the permission, in the words of servers up to 5.0."""
     return lambda reply: forbidden((5, 0), endpoint)
 
 
 def rate_limited(reply: Reply) -> Answer:
-    """Some other client behind the same proxy has used up the calls."""
+    """Another client behind the same proxy has used all calls."""
     return too_many_requests(60)
 
 
@@ -109,17 +109,17 @@ def with_status(status: int) -> Fault:
 
 
 def with_type(content_type: str) -> Fault:
-    """The answer calls itself something else; its body is untouched."""
+    """The answer has this Content-Type and its own body."""
     return lambda reply: replace(reply, headers={**reply.headers, "Content-Type": content_type})
 
 
 def with_json(change: Callable[[object], object]) -> Fault:
-    """The answer's JSON value is replaced by what this makes of it."""
+    """The answer has this change made to its JSON."""
     return lambda reply: json_reply(change(json.loads(reply.body)), reply.status, limited=reply.limited)
 
 
 def unknown_state(reply: Reply) -> Answer:
-    """`import.status` says a word that no release read so far says."""
+    """`import.status` returns a state that no known release has."""
 
     def change(value: object) -> object:
         return value | {"state": "dreaming"} if isinstance(value, dict) and "state" in value else value
@@ -133,17 +133,17 @@ def wrapped_list(reply: Reply) -> Answer:
 
 
 def not_a_number(reply: Reply) -> Answer:
-    """The body holds `NaN`, which is no JSON although Python writes and reads it."""
+    """The body holds `NaN`, which is not valid JSON although Python accepts it."""
     return with_json(lambda value: {"state": float("nan"), "operation": value, "success": True})(reply)
 
 
 def nested(depth: int = 100_000) -> Fault:
-    """An array in an array in an array: valid JSON that exhausts a parser's stack."""
+    """Arrays inside arrays, so deep that a parser's stack can overflow. It is valid JSON."""
     return with_body("[" * depth + "]" * depth)
 
 
 def padded(size: int = 16 * MEBIBYTE) -> Fault:
-    """The same JSON with so much white space behind it that the body has `size` bytes."""
+    """The same JSON followed by spaces, so that the body has `size` bytes."""
     return lambda reply: replace(reply, body=reply.body.ljust(size))
 
 
@@ -198,4 +198,4 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "no content": with_status(204),
     }
 )
-"""One of each by name, for tests that try everything."""
+"""All faults by name."""

@@ -1,7 +1,7 @@
-"""How Rocket.Chat's import service behaves: its documents, its counts, its states. No time passes in here.
+"""How Rocket.Chat's import service behaves: its documents, counts and states.
 
-`scenario` asks for the writes that loading and running an import consist of and plays them at their instants.
-Instants are seconds since the story began, negative before it; an instant becomes a date when a document is rendered.
+Loading and running an import is a series of writes, each at a share of the whole time. All times are seconds since the
+story began, negative before it. They become dates when a document is rendered.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ Version = tuple[int, ...]
 
 NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 ABSENT: Final = object()
-"""As a value in `Document.amended`: leave that field out."""
+"""A value in `Document.amended` that removes the field."""
 
 IMPORTERS: Final = MappingProxyType(
     {
@@ -31,11 +31,11 @@ IMPORTERS: Final = MappingProxyType(
 )
 FILE_FETCHERS: Final = frozenset({"pending-files", "pending-avatars"})
 LISTED: Final = 20
-"""How many operations `getLatestImportOperations` gives."""
+"""Operations that `getLatestImportOperations` returns."""
 
 KINDS: Final = ("users", "channels", "messages", "contacts")
 FILES: Final = "files"
-"""Counted in the total alone: no server writes a number of files."""
+"""Counted only in the total: no server writes a number of files."""
 
 _STATES: Final = MappingProxyType(
     {"new": "new", "user_selection": "ready", "done": "done", "import_failed": "error", "import_cancelled": "canceled"}
@@ -50,8 +50,8 @@ _STATES: Final = MappingProxyType(
 class Document:
     """One operation as the database holds it.
 
-    `number` counts a workspace's operations. `old` documents were created before 6.3: their `ts` is a number. `counts`
-    holds the keys that were written so far. `amended` are fields that the document shows instead of its own.
+    `number` counts a workspace's operations. An `old` document was created before 6.3, so its `ts` is a number.
+    `counts` holds the keys that were written so far. The fields in `amended` replace the document's own.
     """
 
     number: int
@@ -72,56 +72,56 @@ class Document:
 
     @property
     def importing(self) -> bool:
-        """Whether its step is one of the importing group."""
+        """Whether its step is one of those that import."""
         return _STATES.get(self.step) == "importing"
 
     def count(self, key: str) -> int:
-        """A number of `count`, 0 where it was not written."""
+        """A number in `count`, 0 if it was never written."""
         return (self.counts or {}).get(key, 0)
 
     def id(self, started: float) -> str:
-        """Made like MongoDB's since 6.3: the second of creation, then digits of its own. 17 characters before."""
+        """Since 6.3 like MongoDB's: the second of creation, then other digits. Before, 17 characters."""
         digest = sha256(f"{self.importer} {self.number} {started:.3f}".encode()).hexdigest()
         return digest[:17] if self.old else f"{int(started + self.created):08x}{digest[:16]}"
 
 
 def invalidated(document: Document, now: float) -> Document:
-    """The document after valid ones were made invalid: one that was invalid already is not written, nor stamped."""
+    """The document after it was made invalid. The server does not write documents that are already invalid."""
     return replace(document, valid=False, updated=now) if document.valid else document
 
 
 def restarted(documents: tuple[Document, ...], now: float) -> tuple[Document, ...]:
-    """What a starting server leaves: the newest import stays valid if it waits for its start, nothing else does."""
+    """The documents after a server started. Only the newest import stays valid, and only if it waits for its start."""
     newest = newest_of(documents)
     kept = newest if newest is not None and newest.valid and newest.step == "user_selection" else None
     return tuple(document if document is kept else invalidated(document, now) for document in documents)
 
 
 def newest_of(documents: tuple[Document, ...]) -> Document | None:
-    """The operation with the greatest `ts`: the one that `import.status` is about."""
+    """The operation with the greatest `ts`, which `import.status` reports."""
     return max(documents, key=lambda document: document.created, default=None)
 
 
 def listed_of(documents: tuple[Document, ...]) -> tuple[Document, ...]:
-    """The operations last written to, the latest first; those of one instant stay in the order of their creation."""
+    """The operations last written to, the latest first. Those of the same moment are in the order of creation."""
     return tuple(sorted(documents, key=lambda document: document.updated, reverse=True)[:LISTED])
 
 
 def state_of(document: Document) -> str | None:
-    """What `import.status` calls it; `None` where it leaves the key out, for a step that it does not know."""
+    """The state in `import.status`. `None` for a step that it does not know: then it leaves the key out."""
     if not document.valid and document.step != "done":
         return "error"
     return _STATES.get(document.step)
 
 
 def iso_date(instant: float) -> str:
-    """Unix seconds as the server writes a date: with milliseconds and `Z`."""
+    """Unix seconds as a date like the server's, with milliseconds and `Z`."""
     written = datetime.fromtimestamp(round(instant, 3), UTC).isoformat(timespec="milliseconds")
     return written.replace("+00:00", "Z")
 
 
 def rendered(document: Document, started: float) -> dict[str, object]:
-    """The document as both feeds send it, for a story that began at `started`, Unix seconds."""
+    """The document as both feeds send it. `started` is when the story began, in Unix seconds."""
     created = started + document.created
     shown: dict[str, object] = {
         "_id": document.id(started),
@@ -142,7 +142,7 @@ def rendered(document: Document, started: float) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One write to an operation's document: when, as a share of the whole (0 to 1), and what it then holds."""
+    """One write to an operation's document. `share` says when, from 0 for the start to 1 for the end."""
 
     share: float
     step: str
@@ -151,7 +151,7 @@ class Write:
 
 
 def loading(importer: str, staged: Mapping[str, int], *, batches: int, from_url: bool) -> Iterator[Write]:
-    """The writes from an upload, or from the first call of an API import, until the import is ready."""
+    """The writes from the upload, or from the first call of an API import, until the import is ready."""
     total = sum(staged.values())
     if importer == "api":
         for batch in range(1, batches + 1):
@@ -183,10 +183,10 @@ def _staged(kind: str, number: int, loaded: Mapping[str, int]) -> dict[str, int]
 def running(
     document: Document, *, version: Version, rejected: int = 0, selected: float = 1.0, last_write: bool = True
 ) -> Iterator[Write]:
-    """The writes from the start of an import to its end, by the rules of the API's counts.
+    """The writes from the start of an import to its end, with counts as the server makes them.
 
-    `rejected` users are refused, evenly spread; of every kind the share `selected` was ticked. Without `last_write`
-    a phase's end goes unwritten, as it can on a real server.
+    `rejected` users are refused, evenly spread. `selected` is the share of each kind that was selected. Without
+    `last_write` the last counts of a phase are not written, as can happen on a real server.
     """
     counts = dict(document.counts or {})
     phases = _phases(document.importer, version)
@@ -205,14 +205,14 @@ def running(
 
 @dataclass(slots=True)
 class _Tally:
-    """What the server has counted in its memory; only some of it is ever written."""
+    """What the server has counted in memory. It writes only some of it."""
 
     completed: int = 0
     failed: int = 0
 
 
 def _due(tally: _Tally, results: list[tuple[int, int]], *, every: int, last_write: bool) -> Iterator[float]:
-    """Count a phase's records, and stop wherever the server writes: at which share of the phase that is."""
+    """Counts a phase's records. Yields the share of the phase at each point where the server writes."""
     for position, (success, failure) in enumerate(results, start=1):
         tally.completed += success
         tally.failed += failure
@@ -229,7 +229,7 @@ def _phases(importer: str, version: Version) -> tuple[str, ...]:
 
 
 def _weights(records: Mapping[str, int]) -> dict[str, float]:
-    """How an import's time is shared: by records, but no phase is too short to be seen."""
+    """Each phase's share of the time: by its records, but never too short to be seen."""
     total = sum(records.values()) or 1
     raw = {step: (10 + 80 * number / total) if number else 2.0 for step, number in records.items()}
     whole = sum(raw.values())
@@ -239,7 +239,7 @@ def _weights(records: Mapping[str, int]) -> dict[str, float]:
 def _results(
     document: Document, step: str, version: Version, rejected: int, selected: float
 ) -> Iterator[tuple[int, int]]:
-    """For each record of a phase what it adds to `completed` and to `error`."""
+    """What each record of a phase adds to `completed` and to `error`."""
     kind = step.removeprefix("importing_")
     staged = document.count("total") if kind == FILES else document.count(kind)
     number = round(staged * selected) if kind in (*KINDS, FILES) else 0

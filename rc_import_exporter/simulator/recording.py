@@ -1,6 +1,6 @@
-"""Plays what a real server answered, second by second, with its dates moved to now. Used by tests.
+"""Plays what a real server answered, second by second, with its dates moved to now.
 
-`tests/recordings` says what a recording holds. The newest answer of an endpoint counts until the next one.
+`tests/recordings` says what a recording holds. An answer of an endpoint is repeated until the next one in the file.
 """
 
 import json
@@ -20,7 +20,7 @@ from rc_import_exporter.simulator.importer import iso_date
 from rc_import_exporter.simulator.script import Answer, Call, Outage, Reply
 
 NEAR: Final = 86_400.0
-"""Seconds before the recording within which a date moves with it; older ones are history and stay."""
+"""Seconds before the recording. A date in this time moves to now with the recording; an older one stays as it is."""
 SERVER: Final = (8, 6, 1)
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -28,7 +28,7 @@ _DATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One answer of the recording, from `at` seconds on; `status` 0 is a refused connection."""
+    """One answer of the recording, given from `at` seconds on. A `status` of 0 is a refused connection."""
 
     at: float
     status: int
@@ -37,10 +37,10 @@ class Answered:
 
 
 class Recording:
-    """A script that plays a recording `speed` times as fast, once or, with `repeat`, again and again.
+    """A script that plays a recording `speed` times as fast: once, or again and again with `repeat`.
 
-    `forbidden` endpoints answer as if their permission had been taken away. In each repetition the operations that
-    are not history get new ids.
+    The `forbidden` endpoints answer as if the permission were missing. In each repetition, operations whose dates move
+    get new ids.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class Recording:
 
     @property
     def length(self) -> float:
-        """Seconds that one play takes."""
+        """Duration of the recording at this speed, seconds."""
         return self._length / self._speed
 
     def instants(self, endpoint: str) -> tuple[float, ...]:
-        """The seconds of the first play at which this endpoint's answer changes."""
+        """The times at which this endpoint's answer changes, in seconds from the start of the first play."""
         return tuple(answered.at / self._speed for answered in self._answers.get(endpoint, ()))
 
     def limit(self, _at: float, /) -> int | None:
-        """Never one of ours: the headers and refusals of a rate limiter are part of the recording."""
+        """No limit: the rate limiter's headers and answers are part of the recording."""
         return None
 
     def answer(self, call: Call) -> Answer:
-        """What the real server answered that long after the recording began."""
+        """The real server's answer at this time of the recording."""
         if call.endpoint == Api.INFO:
             return json_reply({"version": f"{SERVER[0]}.{SERVER[1]}", "success": True})
         if not call.authenticated:
@@ -99,7 +99,7 @@ class Recording:
 
 
 def _redated(value: object, moved: Callable[[float], float], play: int) -> object:
-    """The value with the dates of its operations moved, and, in a repetition, with other ids for those that moved."""
+    """The value with its operations' dates moved. In a repetition, operations that moved get other ids."""
     if isinstance(value, list):
         return [_redated(item, moved, play) for item in value]
     if not isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""How a story is told: a `Stage` keeps the time and the state of the world, a `Story` is what was played on it.
+"""How to write a story. A `Stage` keeps the time and the state of the world; a `Story` plays what happened on it.
 
-A story is a function that is handed a stage and calls its verbs in order. Nothing here reads a clock: all instants are
-seconds since the story began, so the same story answers the same at the same instant, whoever asks how often.
+A story is a function that gets a stage and calls its methods in order. No clock is read here: all times are seconds
+since the story began, so a story always gives the same answer at the same time.
 """
 
 from bisect import bisect_right
@@ -26,7 +26,7 @@ Change = Callable[[Document], Document]
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class _Later:
-    """Something that a running import will do to its document, unless it is stopped before."""
+    """A write that a running import will make to its document, unless something stops it first."""
 
     at: float
     turn: int
@@ -35,9 +35,9 @@ class _Later:
 
 
 class Stage:
-    """The world of a story while it is told: each verb changes it at the present instant, `now`.
+    """The world of a story. Each method changes it at the current time, `now`.
 
-    `wait`, `load`, `run` and `crash` let time pass; a running import goes on meanwhile.
+    `wait`, `load`, `run` and `crash` let time pass, and a running import goes on meanwhile.
     """
 
     def __init__(self, *, world: World, now: float = 0.0, created: int = 0) -> None:
@@ -54,14 +54,14 @@ class Stage:
 
     @property
     def current(self) -> Document:
-        """The newest operation; raises `LookupError` before there is one."""
+        """The newest operation. Raises `LookupError` if none exists yet."""
         newest = newest_of(self.world.documents)
         if newest is None:
             raise LookupError("no operation was created yet")
         return newest
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Lets time pass."""
         until = self.now + seconds
         while self._agenda and self._agenda[-1].at <= until:
             later = self._agenda.pop()
@@ -70,7 +70,7 @@ class Stage:
         self.now = until
 
     def create(self, importer: str = "csv") -> None:
-        """Someone starts a new import: every earlier one is made invalid, a running one aborts soon after."""
+        """Someone creates a new import. The others become invalid, and a running one aborts soon after."""
         self._invalidate_all()
         old = self.world.version < (6, 3)
         new = Document(
@@ -80,21 +80,21 @@ class Stage:
         self._enter(replace(self.world, documents=(*self.world.documents, new)))
 
     def load(self, *, seconds: float, batches: int = 3, from_url: bool = False, **records: int) -> None:
-        """Upload records, by kind (`users=`, `channels=`, `messages=`, `contacts=`, `files=`), until all are ready.
+        """Uploads records, by kind (`users=`, `channels=`, `messages=`, `contacts=`, `files=`), until all are ready.
 
-        An API import is ready from its first batch of users on; a file import loads, prepares, and is ready then.
+        An API import is ready after its first batch of users. A file import loads and prepares before it is ready.
         """
         writes = service.loading(self.current.importer, records, batches=batches, from_url=from_url)
         self._schedule(writes, seconds)
         self.wait(seconds)
 
     def run(self, *, seconds: float, rejected: int = 0, selected: float = 1.0, last_write: bool = True) -> None:
-        """Import what was loaded, to the end. `rejected` users are refused, the share `selected` was ticked."""
+        """Imports what was loaded, to the end. `rejected` users are refused; the share `selected` was selected."""
         self.begin_run(seconds=seconds, rejected=rejected, selected=selected, last_write=last_write)
         self.wait(seconds)
 
     def begin_run(self, *, seconds: float, rejected: int = 0, selected: float = 1.0, last_write: bool = True) -> None:
-        """Start importing and return at once: the import goes on while the story waits, unless something stops it."""
+        """Starts to import and returns at once. The import goes on while the story waits, unless something stops it."""
         version = self.world.version
         writes = service.running(
             self.current, version=version, rejected=rejected, selected=selected, last_write=last_write
@@ -108,40 +108,40 @@ class Stage:
         self._rewrite(self.current.number, lambda document: replace(document, status="importer_import_failed"))
 
     def freeze(self) -> None:
-        """The running import stops moving, and nothing says so."""
+        """The running import makes no more progress, and nothing reports it."""
         self._stop(self.current.number)
 
     def start_other_instance(self, *, aborts_after: float = ABORT_DELAY) -> None:
-        """Another server of the cluster starts: it makes valid imports invalid, and a running one aborts soon after."""
+        """Another server of the cluster starts. Imports become invalid, and a running one aborts soon after."""
         self._doom(aborts_after)
         self._enter(replace(self.world, documents=service.restarted(self.world.documents, self.now)))
 
     def clear(self, *, aborts_after: float = ABORT_DELAY) -> None:
-        """An administrator clears the import: the same, and one that waits for its start is gone as well."""
+        """An administrator clears the import. All imports become invalid, also one that waits for its start."""
         self._invalidate_all(aborts_after)
 
     def crash(self, seconds: float) -> None:
-        """The only server goes away and comes back: whatever ran is dead."""
+        """The only server stops and comes back. A running import ends."""
         self.go_down()
         self.wait(seconds)
         self.come_up()
 
     def go_down(self, outage: Outage = Outage.REFUSED) -> None:
-        """Nothing answers any more; a running import dies."""
+        """Nothing answers any more, and a running import ends."""
         self._agenda.clear()
         self._enter(replace(self.world, outage=outage))
 
     def come_up(self) -> None:
-        """The server starts: it makes valid imports invalid, but the newest if that waits for its start."""
+        """The server starts. Imports become invalid, except the newest if it waits for its start."""
         self._enter(replace(self.world, outage=None, documents=service.restarted(self.world.documents, self.now)))
 
     def restart(self) -> None:
-        """The server restarts too fast for anybody to notice."""
+        """The server restarts so fast that no poll sees it."""
         self.go_down()
         self.come_up()
 
     def remember(self, importer: str, *, age: float, step: str = "done", valid: bool = False, **counts: int) -> None:
-        """Put an operation of `age` seconds ago into the history, with its `count` by key."""
+        """Adds an operation that ended `age` seconds ago, with its `count` by key."""
         then = self.now - age
         status = step if step.startswith("download_") else f"importer_{step}"
         past = Document(
@@ -158,53 +158,53 @@ class Stage:
         self._enter(replace(self.world, documents=(*self.world.documents, past)))
 
     def set_step(self, step: str) -> None:
-        """The newest operation's step becomes this word, known or not."""
+        """Sets the newest operation's step to any word."""
         self._rewrite(self.current.number, lambda document: replace(document, status=f"importer_{step}"))
 
     def amend(self, **fields: object) -> None:
-        """The newest operation shows these fields instead of its own; `importer.ABSENT` leaves one out."""
+        """Replaces these fields of the newest operation; `importer.ABSENT` removes one."""
         self._rewrite(self.current.number, lambda document: replace(document, amended={**document.amended, **fields}))
 
     def forbid(self, permission: str = RUN_IMPORT) -> None:
-        """Take a permission away from the caller's role."""
+        """Takes a permission away from the user."""
         self._enter(replace(self.world, permissions=self.world.permissions - {permission}))
 
     def permit(self, permission: str = RUN_IMPORT) -> None:
-        """Give a permission to the caller's role."""
+        """Gives a permission to the user."""
         self._enter(replace(self.world, permissions=self.world.permissions | {permission}))
 
     def read_only(self) -> None:
-        """The caller may look at operations and do nothing else: the least privilege."""
+        """The user has only the permission to read operations."""
         self._enter(replace(self.world, permissions=frozenset({VIEW_OPERATIONS})))
 
     def revoke_token(self) -> None:
-        """The caller's token is not accepted any more."""
+        """The server no longer accepts the token."""
         self._enter(replace(self.world, token_accepted=False))
 
     def accept_token(self) -> None:
-        """The caller's token is accepted again."""
+        """The server accepts the token again."""
         self._enter(replace(self.world, token_accepted=True))
 
     def limit_rate(self, calls: int | None = 10) -> None:
-        """The rate limiter counts the caller: so many calls in 60 s; `None` exempts it."""
+        """The rate limiter allows this many calls in 60 s; `None` means no limit."""
         self._enter(replace(self.world, limit=calls))
 
     def remove_importer(self, key: str) -> None:
-        """The server has no such importer any more."""
+        """The server no longer has this importer."""
         self._enter(replace(self.world, removed_importers=self.world.removed_importers | {key}))
 
     def upgrade(self, *version: int) -> None:
-        """The server is another release from now on; restarts it."""
+        """The server is upgraded to this version and restarts."""
         self._enter(replace(self.world, version=version))
         self.restart()
 
     def fault(self, fault: Fault, *apis: str) -> None:
-        """Something goes wrong with the answers of these endpoints, of all where none is named; see `faults`."""
+        """Gives these endpoints a fault, or all endpoints if there is no name."""
         named = dict.fromkeys(apis or tuple(Api), fault)
         self._enter(replace(self.world, faults=MappingProxyType({**self.world.faults, **named})))
 
     def mend(self) -> None:
-        """Every fault is gone."""
+        """Removes all faults."""
         self._enter(replace(self.world, faults=MappingProxyType({})))
 
     def _enter(self, world: World) -> None:
@@ -225,7 +225,7 @@ class Stage:
         )
 
     def _plan(self, more: Iterable[_Later]) -> None:
-        """The agenda is kept with what comes next at its end."""
+        """Adds to the agenda, whose next write is at its end."""
         self._agenda = sorted([*self._agenda, *more], reverse=True)
 
     def _stop(self, number: int, since: float = 0.0) -> None:
@@ -237,7 +237,7 @@ class Stage:
         self._enter(replace(self.world, documents=documents))
 
     def _doom(self, aborts_after: float) -> None:
-        """What imports now goes on for a moment and then ends as done, wherever it is; what loads just stops."""
+        """An import that runs goes on for a moment and then ends as done. One that loads just stops."""
         at = self.now + aborts_after
         moving = {later.number for later in self._agenda}
         for document in self.world.documents:
@@ -260,10 +260,10 @@ def _aborted(document: Document) -> Document:
 
 
 class Story:
-    """A script that a function tells on a stage; with `repeat` it begins again after its end, over and over.
+    """A script made from a function that writes a story. With `repeat` it starts again after its end.
 
-    Each round is told anew, after the rounds before: their operations stay in the list, those of the new round have
-    later dates and ids of their own. Faults, permissions and the like begin as at first.
+    Earlier rounds stay in the list of operations. A new round has later dates and new ids, and starts without the
+    earlier round's faults, permissions and other settings.
     """
 
     def __init__(self, tell: Callable[[Stage], None], *, repeat: bool = False, version: Version = LATEST) -> None:
@@ -277,24 +277,24 @@ class Story:
             raise ValueError("a story that takes no time cannot be repeated")
 
     def answer(self, call: Call) -> Answer:
-        """What the simulated server answers at that instant."""
+        """What the simulated server answers at that time."""
         return answer(self.world(call.at), call)
 
     def limit(self, at: float, /) -> int | None:
-        """Calls in 60 s that the rate limiter allows then."""
+        """Calls in 60 s that the rate limiter allows at that time."""
         return self.world(at).limit
 
     def world(self, at: float) -> World:
-        """The whole truth at that instant."""
+        """The world at that time."""
         frames = self._round_of(at).frames
         return frames[max(0, bisect_right(frames, at, key=_instant) - 1)][1]
 
     def operations(self, at: float) -> tuple[Document, ...]:
-        """The operations that there are at that instant, in the order of their creation."""
+        """The operations at that time, in the order of their creation."""
         return self.world(at).documents
 
     def newest(self, at: float) -> Document | None:
-        """The operation that the server's state is about at that instant."""
+        """The newest operation at that time."""
         return newest_of(self.operations(at))
 
     def _round_of(self, at: float) -> Stage:
@@ -316,7 +316,7 @@ def _instant(frame: tuple[float, World]) -> float:
 
 
 def _remembered(documents: tuple[Document, ...]) -> tuple[Document, ...]:
-    """What any endpoint can still show of earlier rounds, so that a story may repeat for weeks."""
+    """The operations that an endpoint can still show. The rest is dropped, so that a story can repeat for weeks."""
     shown = {document.number for document in listed_of(documents)}
     newest = newest_of(documents)
     return tuple(document for document in documents if document.number in shown or document is newest)

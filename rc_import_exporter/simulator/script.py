@@ -1,4 +1,4 @@
-"""What a simulated server is asked and what it answers, as values. Every other part of the simulator imports this."""
+"""The requests to a simulated server and its answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request, as far as an answer depends on it.
+    """The part of a request that an answer depends on.
 
-    `endpoint` is the last part of the path below `/api/v1/`, or `info`. `at` is seconds since the script began,
-    `started` the Unix seconds at which it did. `authenticated` says that the user id and the token were the right ones.
+    `endpoint` is the last part of the path below `/api/v1/`, or `info`. `at` is the seconds since the script began, and
+    `started` is when it began, in Unix seconds. `authenticated` says that the user id and the token were right.
     """
 
     endpoint: str
@@ -28,8 +28,8 @@ class Call:
 class Reply:
     """An HTTP response.
 
-    It begins after `delay` seconds; its body takes `drip` seconds to arrive and, if `cut` is set, the connection is
-    dropped after half of it. `limited` says that the rate limiter counts this answer.
+    It begins after `delay` seconds, and its body takes `drip` seconds to arrive. If `cut` is set, the connection ends
+    after half of the body. `limited` says that the rate limiter counts this answer.
     """
 
     status: int
@@ -46,7 +46,7 @@ class Outage(StrEnum):
     """No response at all."""
 
     REFUSED = "refused"
-    """Nothing listens: the connection ends before a byte is answered."""
+    """Nothing listens: the connection ends without an answer."""
     RESET = "reset"
     """The connection is accepted and then reset."""
     HANG = "hang"
@@ -57,10 +57,10 @@ Answer = Reply | Outage
 
 
 class Script(Protocol):
-    """Whatever can stand behind a simulated server: the same call gets the same answer, however often it is asked."""
+    """Decides what a simulated server answers. The same call always gets the same answer."""
 
     def answer(self, call: Call) -> Answer:
-        """What the server answers to this call."""
+        """The answer to this call."""
 
     def limit(self, at: float, /) -> int | None:
-        """Calls in 60 s that the rate limiter allows `at` seconds into the script; `None` for an exempt caller."""
+        """Calls in 60 s that the rate limiter allows, `at` seconds into the script. `None` means no limit."""

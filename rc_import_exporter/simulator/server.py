@@ -1,7 +1,7 @@
-"""Simulated Rocket.Chat servers on a real socket: scripts in, HTTP out. The demo starts them, and so do tests.
+"""Simulated Rocket.Chat servers on a real socket.
 
-Scripts decide what is answered; this module adds what needs a connection or a memory of earlier requests: credentials,
-the rate limiter, delays, and connections that end badly. Time is `clock`'s, so that virtual time can drive it.
+Scripts decide the answers. This module adds credentials, the rate limiter, delays and broken connections. It reads the
+time from `clock`, so that tests can use virtual time.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from rc_import_exporter.simulator.script import Answer, Call, Outage, Reply, Scr
 USER_ID: Final = "simulatedUser0001"
 AUTH_TOKEN: Final = "simulated-auth-token"
 WINDOW: Final = 60.0
-"""Seconds in which the rate limiter counts, from the first call on."""
+"""Seconds for which the rate limiter counts, from the first call on."""
 REMEMBERED: Final = 10_000
 DRIPS: Final = 20
 """Pieces in which a slow body is sent."""
@@ -36,7 +36,7 @@ _CLOSE_WITH_RESET: Final = struct.pack("ii", 1, 0)
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """Gives the time."""
 
     def now(self) -> float:
         """Unix seconds."""
@@ -55,18 +55,18 @@ class WallClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopClock:
-    """The running event loop's clock, virtual or not; its zero is the Unix instant `zero`."""
+    """The running event loop's clock, real or virtual. `zero` is the Unix time at its zero."""
 
     zero: float = 1_800_000_000.0
 
     def now(self) -> float:
-        """Unix seconds; to be called while a loop runs."""
+        """Unix seconds. Needs a running event loop."""
         return self.zero + asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A request that was made: at which Unix second, for what, and the status; `None` where it got no answer."""
+    """A request that was made. `at` is in Unix seconds; `status` is `None` if it got no answer."""
 
     at: float
     endpoint: str
@@ -75,10 +75,10 @@ class Seen:
 
 
 @dataclass(slots=True, kw_only=True)
-class Workspace:
-    """One script on the air, who may ask it, and what was asked.
+class SimulatedWorkspace:
+    """A running script, its credentials, and the requests that it got.
 
-    `started` is the Unix second at which the script began.
+    `started` is when the script began, in Unix seconds.
     """
 
     script: Script
@@ -89,7 +89,7 @@ class Workspace:
     _windows: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
 
     def answer(self, request: web.BaseRequest, endpoint: str, now: float) -> Answer:
-        """What the script answers, with the rate limiter's say."""
+        """The script's answer, or the rate limiter's."""
         call = Call(
             endpoint=endpoint,
             at=now - self.started,
@@ -123,7 +123,7 @@ class Workspace:
 
 
 class SimulatedServers:
-    """Many workspaces behind one socket, each below a path of its own name: `http://127.0.0.1:1234/acme`."""
+    """Many workspaces on one socket, each below its own path: `http://127.0.0.1:1234/acme`."""
 
     def __init__(
         self,
@@ -136,17 +136,17 @@ class SimulatedServers:
         self.clock: Clock = clock or WallClock()
         self.user_id = user_id
         self.auth_token = auth_token
-        self.workspaces: dict[str, Workspace] = {}
+        self.workspaces: dict[str, SimulatedWorkspace] = {}
         self.base_url = ""
-        """Of the server as a whole, without a slash at its end; empty until it is started."""
+        """The URL of the server as a whole, without a slash at the end. Empty before the start."""
         self._scripts = dict(scripts)
         self._stopping = asyncio.Event()
         self._runner: web.ServerRunner | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> str:
-        """Listen, begin every script now, and return the base URL; port 0 takes any that is free.
+        """Listens, starts every script, and returns the base URL. Port 0 means any free port.
 
-        Raises `OSError` where it cannot listen.
+        Raises `OSError` if it cannot listen.
         """
         self._stopping.clear()
         server = web.Server(self._handle, handler_cancellation=True, access_log=None)
@@ -160,7 +160,7 @@ class SimulatedServers:
         return self.base_url
 
     async def stop(self) -> None:
-        """Stop at once, whatever hangs."""
+        """Stops at once, even if a request hangs."""
         self._stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -174,8 +174,8 @@ class SimulatedServers:
         await self.stop()
 
     def begin(self, name: str, script: Script | None = None) -> None:
-        """Begin this workspace's script now, or another one in its place, which may also be a new workspace."""
-        self.workspaces[name] = Workspace(
+        """Starts this workspace's script now, or another one in its place. The workspace can be new."""
+        self.workspaces[name] = SimulatedWorkspace(
             script=script or self._scripts[name],
             started=self.clock.now(),
             user_id=self.user_id,
@@ -183,7 +183,7 @@ class SimulatedServers:
         )
 
     def url(self, name: str) -> str:
-        """A workspace's base URL, once the server listens."""
+        """A workspace's base URL. The server must have been started."""
         return f"{self.base_url}/{name}" if name else self.base_url
 
     def elapsed(self, name: str) -> float:
@@ -204,7 +204,7 @@ class SimulatedServers:
         return await self._send(request, answer)
 
     async def _no_answer(self, request: web.BaseRequest, outage: Outage) -> web.StreamResponse:
-        """End the connection: a socket that many workspaces share cannot stop listening for one of them."""
+        """Ends the connection. Many workspaces share the socket, so it cannot stop listening for one of them."""
         if outage is Outage.HANG:
             await self._stopping.wait()
         _drop(request)
@@ -236,7 +236,7 @@ class SimulatedServers:
         return web.Response(status=reply.status, body=reply.body, headers={**reply.headers, "Date": date})
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, unless the server stops."""
+        """Sleeps until the time is over or the server stops."""
         if seconds > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -244,7 +244,7 @@ class SimulatedServers:
 
 
 class SimulatedServer(SimulatedServers):
-    """One workspace alone behind its socket, at the root."""
+    """One workspace on its own socket, at the root."""
 
     def __init__(
         self,
@@ -258,7 +258,7 @@ class SimulatedServer(SimulatedServers):
 
     @property
     def requests(self) -> deque[Seen]:
-        """The requests that were made, the latest last."""
+        """The requests so far, the latest last."""
         return self.workspaces[""].requests
 
     @property
@@ -268,7 +268,7 @@ class SimulatedServer(SimulatedServers):
 
 
 def _split(path: str) -> tuple[str, str | None]:
-    """A path's workspace and its endpoint; `None` for a path that is none."""
+    """A path's workspace and endpoint. The endpoint is `None` for a path outside of the API."""
     prefix, below_api, endpoint = path.partition("/api/")
     if not below_api:
         return prefix, None
@@ -279,7 +279,7 @@ def _split(path: str) -> tuple[str, str | None]:
 
 
 def _drop(request: web.BaseRequest) -> None:
-    """End the connection with a reset, so that nobody takes it for an answer."""
+    """Ends the connection with a reset, so that a client cannot take it for an answer."""
     transport = request.transport
     if transport is None:
         return

@@ -1,4 +1,4 @@
-"""The stories that simulated servers tell: the demo's four, and more for tests, which give them real-life durations."""
+"""The stories: four for the demo, and more for tests, which use realistic durations."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +14,7 @@ Telling = Callable[[Stage], None]
 
 
 def demo() -> dict[str, Story]:
-    """The demo's workspaces by name: each shows every phase within 55 s and begins again."""
+    """The demo's workspaces by name. Each shows every phase within 55 s and starts again."""
     tellings: dict[str, Telling] = {
         "nightly-sync": nightly_sync(),
         "csv-migration": csv_migration(),
@@ -25,7 +25,7 @@ def demo() -> dict[str, Story]:
 
 
 def nightly_sync(*, users: int = 420, existing: int = 0, waiting: float = 4, running: float = 20) -> Telling:
-    """An import through the API that ends well: of `users`, those who exist already are told as errors."""
+    """An API import that ends well. The server counts the `existing` ones among the `users` as errors."""
 
     def tell(stage: Stage) -> None:
         stage.wait(waiting)
@@ -55,7 +55,7 @@ def csv_migration(
 def rolling_deploy(
     *, users: int = 20, messages: int = 5000, waiting: float = 4, running: float = 40, killed_after: float = 14
 ) -> Telling:
-    """A file import that ends when a second server of the cluster starts: importing, error, done short of its total."""
+    """A file import that a second server of the cluster ends by starting: importing, error, done before its total."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, users, messages, waiting)
@@ -68,7 +68,7 @@ def rolling_deploy(
 
 
 def crash(*, waiting: float = 4, running: float = 40, killed_after: float = 14, away: float = 8) -> Telling:
-    """A file import whose only server goes away and comes back: refused connections, then error for ever."""
+    """A file import whose only server stops and comes back: refused connections, then error for ever."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, 20, 5000, waiting)
@@ -81,7 +81,7 @@ def crash(*, waiting: float = 4, running: float = 40, killed_after: float = 14, 
 
 
 def phase_throws(*, waiting: float = 4, running: float = 40) -> Telling:
-    """A file import in which the messages' phase throws."""
+    """A file import that fails with an exception while it imports messages."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, 30, 400, waiting)
@@ -94,7 +94,7 @@ def phase_throws(*, waiting: float = 4, running: float = 40) -> Telling:
 
 
 def cleared_by_admin(*, waiting: float = 4, running: float = 40) -> Telling:
-    """A running import that an administrator clears, and then another one that is cleared before it ran."""
+    """A running import that an administrator clears, then another one that is cleared before it runs."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, 20, 5000, waiting)
@@ -110,7 +110,7 @@ def cleared_by_admin(*, waiting: float = 4, running: float = 40) -> Telling:
 
 
 def superseded(*, waiting: float = 4, running: float = 40) -> Telling:
-    """A running import that ends because someone creates the next one, which then goes well."""
+    """A running import that ends because someone creates the next one, which succeeds."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, 20, 5000, waiting)
@@ -122,7 +122,7 @@ def superseded(*, waiting: float = 4, running: float = 40) -> Telling:
 
 
 def waits_for_start(*, hours: float = 8) -> Telling:
-    """A file import that is ready and that nobody starts."""
+    """A file import that is ready and not started."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, 20, 5000, 4)
@@ -132,7 +132,7 @@ def waits_for_start(*, hours: float = 8) -> Telling:
 
 
 def stalls(*, running: float = HOUR, stuck_for: float = 2 * HOUR) -> Telling:
-    """An import that stops moving at a third of its way; its server answers as if nothing had happened."""
+    """An import that makes no more progress after a third, while its server answers as usual."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, 200, 50_000, 4)
@@ -145,7 +145,7 @@ def stalls(*, running: float = HOUR, stuck_for: float = 2 * HOUR) -> Telling:
 
 
 def idle(*, seconds: float = HOUR) -> Telling:
-    """A workspace that never imported anything."""
+    """A workspace without any import."""
 
     def tell(stage: Stage) -> None:
         stage.wait(seconds)
@@ -154,7 +154,7 @@ def idle(*, seconds: float = HOUR) -> Telling:
 
 
 def read_only(telling: Telling) -> Telling:
-    """Another story, seen with a token that has the read-only permission alone."""
+    """Another story, seen with a token that has only the read-only permission."""
 
     def tell(stage: Stage) -> None:
         stage.read_only()
@@ -164,7 +164,7 @@ def read_only(telling: Telling) -> Telling:
 
 
 def faulty(fault: Fault, *apis: str, waiting: float = MINUTE, broken_for: float = 5 * MINUTE) -> Telling:
-    """An import that goes well while something is wrong for a time with the answers of these endpoints, or of all."""
+    """A successful import during which these endpoints, or all, have a fault for some time."""
 
     def tell(stage: Stage) -> None:
         stage.create("api")
@@ -180,7 +180,7 @@ def faulty(fault: Fault, *apis: str, waiting: float = MINUTE, broken_for: float 
 
 
 def odd_words(*, waiting: float = MINUTE) -> Telling:
-    """An import in steps that no release knows, then in a state that none writes any more: canceled."""
+    """An import in a step that no release knows, then canceled, a state that no current release writes."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, 20, 500, waiting)
@@ -192,7 +192,7 @@ def odd_words(*, waiting: float = MINUTE) -> Telling:
 
 
 def deselected(*, waiting: float = 4, running: float = 20) -> Telling:
-    """A file import of which nearly everything was deselected: it ends well, at 2 %."""
+    """A file import with nearly everything deselected. It succeeds at 2 %."""
 
     def tell(stage: Stage) -> None:
         _upload(stage, 100, 10_000, waiting)
@@ -203,7 +203,7 @@ def deselected(*, waiting: float = 4, running: float = 20) -> Telling:
 
 
 def old_failure_restamped(*, age: float = 21 * DAY, seconds: float = HOUR) -> Telling:
-    """An import that failed long ago, still valid until the server restarts and stamps it again."""
+    """An import that failed long ago and stays valid until the server restarts and writes to it again."""
 
     def tell(stage: Stage) -> None:
         stage.remember("slack", age=age, step="import_failed", valid=True, total=500, users=500, completed=100, error=0)
@@ -217,9 +217,9 @@ def old_failure_restamped(*, age: float = 21 * DAY, seconds: float = HOUR) -> Te
 def nights(
     number: int, *, users: int = 8000, new: int = 5, running: float = HOUR, unless: dict[int, Telling] | None = None
 ) -> Telling:
-    """So many nights of a synchronisation, one a day; `unless` tells other nights (from 1) in its own way.
+    """This many nights of a synchronisation. `unless` holds other stories for some nights, counted from 1.
 
-    A night's telling should end within the day: the next one begins a day after it began.
+    The story of a night should last less than a day: the next one begins a day after it began.
     """
 
     def tell(stage: Stage) -> None:
@@ -233,7 +233,7 @@ def nights(
 
 
 def _upload(stage: Stage, users: int, messages: int, waiting: float) -> None:
-    """A file import from its creation until it is ready, and a while in each state."""
+    """A file import from its creation until it is ready, with some time in each state."""
     stage.wait(waiting)
     stage.create("csv")
     stage.wait(waiting)

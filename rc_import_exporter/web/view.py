@@ -124,7 +124,7 @@ def _matches(each: WorkspaceView, words: Iterable[str]) -> bool:
 def _urgency(each: WorkspaceView) -> tuple[int, float, str]:
     """Sorts the most urgent first, then what happened last, then by name."""
     operation = each.shown_operation
-    at = None if operation is None else operation.finished or operation.created
+    at = None if operation is None else operation.ended_before or operation.created
     return _ORDER.index(each.level), -(at or 0.0), each.name
 
 

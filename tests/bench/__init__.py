@@ -1,1 +1,1 @@
-"""Measures what the README says of speed and size: `python -m tests.bench` prints tables. No test depends on it."""
+"""Measures speed and size for the README: `python -m tests.bench` prints tables. No test depends on it."""

@@ -1,4 +1,4 @@
-"""Servers under test, pinned to one core, and wrk, which asks them from another."""
+"""Programs under test on one core, and wrk, which sends requests from another."""
 
 import os
 import re
@@ -29,14 +29,14 @@ _IN_MILLISECONDS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What one run of wrk measured: requests a second, and the median latency in milliseconds."""
+    """The result of one run of wrk: requests per second, and the median latency in milliseconds."""
 
     rate: float
     median: float
 
 
 class Program:
-    """A server in a process of its own, on the server's core."""
+    """A server in its own process, on the servers' core."""
 
     def __init__(self, command: Sequence[str], port: int, environ: Mapping[str, str]) -> None:
         self.port = port
@@ -49,7 +49,7 @@ class Program:
         )
 
     def page(self, **headers: str) -> bytes:
-        """Its page as sent, nothing while it does not answer; an underscore in a header's name is a hyphen."""
+        """Its page as sent, empty while it does not answer. An underscore in a header's name becomes a hyphen."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/metrics",
             headers={name.replace("_", "-"): value for name, value in headers.items()},
@@ -62,7 +62,7 @@ class Program:
             return b""
 
     def wait_for(self, text: str, times: int) -> float:
-        """Seconds from the start until the page holds a text so many times."""
+        """Seconds from the start until the page holds a text this many times."""
         while self.page().count(text.encode()) < times:
             if time.monotonic() - self.begun > PATIENCE or self._process.poll() is not None:
                 raise TimeoutError(f"no {text!r} on port {self.port}")
@@ -70,7 +70,7 @@ class Program:
         return time.monotonic() - self.begun
 
     def memory(self, field: str) -> float:
-        """A field of its status, in megabytes: `VmRSS` is what it has, `VmHWM` the most it ever had."""
+        """A field of its status in megabytes: `VmRSS` is the memory now, `VmHWM` the most so far."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith(f"{field}:"))
         return int(line.split()[1]) * 1024 / 1e6
@@ -83,7 +83,7 @@ class Program:
         return time.monotonic() - begun
 
     def close(self) -> None:
-        """End it, if it has not ended."""
+        """Kills it if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -91,7 +91,7 @@ class Program:
 
 @contextmanager
 def started(command: Sequence[str], port: int, environ: Mapping[str, str] | None = None) -> Iterator[Program]:
-    """A server for as long as the context lasts."""
+    """A server that runs until the context ends."""
     program = Program(command, port, environ or {})
     try:
         yield program
@@ -100,7 +100,7 @@ def started(command: Sequence[str], port: int, environ: Mapping[str, str] | None
 
 
 def run_wrk(program: Program, *, connections: int, seconds: int, headers: Sequence[str] = ()) -> Load:
-    """One run of wrk; raises `RuntimeError` where a request failed."""
+    """One run of wrk. Raises `RuntimeError` if a request failed."""
     command = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     for header in headers:
         command += ["-H", header]
@@ -113,7 +113,7 @@ def run_wrk(program: Program, *, connections: int, seconds: int, headers: Sequen
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -121,7 +121,7 @@ def free_port() -> int:
 
 
 def missing(*programs: str) -> list[str]:
-    """Which of these are not on the PATH."""
+    """The programs that are not on the PATH."""
     return [program for program in programs if shutil.which(program) is None]
 
 

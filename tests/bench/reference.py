@@ -23,7 +23,7 @@ OWN = ("process_", "python_")
 
 
 class Histograms(Collector):
-    """Histograms as they were read, for there is no way to set one's buckets."""
+    """Histograms as they were read. prometheus_client has no way to set a histogram's buckets."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self.families = list(families)
@@ -34,7 +34,7 @@ class Histograms(Collector):
 
 
 def registry_of(page: str) -> CollectorRegistry:
-    """A registry with the page's series as gauges and counters, and the process' own collectors."""
+    """A registry with the page's series as gauges and counters, and the collectors for the process."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
@@ -47,7 +47,7 @@ def registry_of(page: str) -> CollectorRegistry:
 
 
 def fill(registry: CollectorRegistry, family: Metric) -> None:
-    """One gauge or counter for each set of label names, as prometheus_client has it."""
+    """One gauge or counter for the family, with the label names of all its samples."""
     names = sorted({name for sample in family.samples for name in sample.labels})
     if family.type == "counter":
         counter = Counter(family.name, family.documentation, names, registry=registry)

@@ -1,4 +1,4 @@
-"""A hundred thousand polls in virtual time, and scrapes: `python -m tests.bench.virtual` prints the memory taken."""
+"""Many polls and scrapes in virtual time: `python -m tests.bench.virtual [POLLS]` prints the memory that they use."""
 
 import asyncio
 import gc
@@ -39,14 +39,14 @@ TELLINGS = {
 
 
 class StoryClient(Client):
-    """Asks a story without a socket between."""
+    """Calls a story directly, without a socket."""
 
     def __init__(self, script: Script, now: Callable[[], float]) -> None:
         self._script = script
         self._at = now
 
     async def ask(self, api: Api, credentials: Credentials) -> Result:
-        """What the simulated server answers at this instant."""
+        """What the simulated server answers now."""
         answer = self._script.answer(Call(endpoint=api, at=self._at() - STARTED, started=STARTED))
         if not isinstance(answer, Reply):
             exchange = Exchange(api=api, code=None, seconds=0.01)
@@ -56,7 +56,7 @@ class StoryClient(Client):
 
 
 class Clock:
-    """Goes where it is set."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.at = STARTED
@@ -67,13 +67,13 @@ class Clock:
 
 
 def resident() -> float:
-    """Megabytes of memory that this process has."""
+    """Megabytes of memory that this process uses."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize() / 1e6
 
 
 async def run(polls: int) -> dict[str, object]:
-    """Poll four workspaces in turn, scrape now and then, and look at the memory ten times."""
+    """Polls four workspaces in turn, scrapes from time to time, and reads the memory ten times."""
     clock, exposition = Clock(), Exposition()
     scripts = {name: Story(telling, repeat=True) for name, telling in TELLINGS.items()}
     records = {name: Record(target=Target(name=name, url="http://x")) for name in scripts}

@@ -194,7 +194,7 @@ def test_a_wrong_configuration_is_told_before_anything_is_asked(tmp_path: Path) 
     assert run("once", "--url=http://127.0.0.1:1", f"--output={output}").returncode == 2
     assert output.read_text() == "old\n"
     wrong = run("once", config_file(tmp_path, {"acme": "http://127.0.0.1:1"}), f"--output={tmp_path / 'import.txt'}")
-    assert (wrong.returncode, "must end in .prom" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "ends in .prom" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.program("prometheus-node-exporter")

@@ -202,7 +202,7 @@ async def test_a_named_operation_that_is_over_gives_its_outcome_at_once() -> Non
 
 
 async def test_a_named_operation_is_followed_though_others_come() -> None:
-    """The list tells how it ended after another one took its place."""
+    """The list tells how it ended after another import took its place."""
     story = Story(unhurried(superseded(waiting=20, running=300)))
     (first,) = story.operations(200)
     ended = await watched({"acme": story}, Wish(operation_id=first.id(await started())), after=200)
@@ -235,7 +235,7 @@ async def test_a_replaced_import_out_of_sight_cannot_be_told() -> None:
 
     ended = await watched({"acme": Story(tell)}, Wish(start_within=300))
     assert ended.code == Exit.FAILED
-    assert "another one took its place" in ended.shown
+    assert "another import took its place" in ended.shown
 
 
 def refused(stage: Stage) -> None:
@@ -269,7 +269,7 @@ async def test_every_fault_before_the_first_success_ends_it(fault: str) -> None:
 
     ended = await watched({"acme": Story(tell)}, Wish(start_within=120))
     assert ended.code == Exit.FAILED
-    assert "cannot tell" in ended.shown.splitlines()[-1]
+    assert "is unknown" in ended.shown.splitlines()[-1]
 
 
 @pytest.mark.parametrize("fault", sorted(faults.FAULTS))
@@ -419,7 +419,7 @@ async def test_lines_are_few_and_tell_each_step() -> None:
 async def test_contact_lost_is_told_and_waited_for() -> None:
     """A restart is not the end of the watch, but what it did to the import is."""
     ended = await watched({"acme": Story(unhurried(crash(waiting=20, running=300, killed_after=150, away=40)))}, Wish())
-    assert "no answer, tries again" in ended.shown
+    assert "no answer, trying again" in ended.shown
     assert "the server restarted" in ended.shown.splitlines()[-1]
 
 

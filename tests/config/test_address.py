@@ -87,7 +87,7 @@ def test_a_password_may_hold_anything_that_is_percent_encoded() -> None:
 )
 def test_a_host_that_no_request_can_be_sent_to_is_refused(read: Callable[[str], str], host: str) -> None:
     """Copied with a character that cannot be seen, for example."""
-    with pytest.raises(ValueError, match=r"^must name a host"):
+    with pytest.raises(ValueError, match=r"^must name a valid host"):
         read(f"http://{host}")
 
 

@@ -53,7 +53,7 @@ def test_a_duration_is_written_as_prometheus_shows_it(seconds: float, text: str)
 
 def test_a_negative_duration_cannot_be_written() -> None:
     """There is no such thing in Prometheus."""
-    with pytest.raises(ValueError, match="never negative"):
+    with pytest.raises(ValueError, match="cannot be negative"):
         duration.write(-1)
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from rc_import_exporter.config import environment
-from rc_import_exporter.config.settings import OPTIONS
 
 PREFIX = "RC_IMPORT_EXPORTER_"
 SERVICE = {
@@ -21,7 +20,7 @@ SERVICE = {
 @pytest.mark.parametrize("between", ["", "METRICS_", "MY_TEAM_S_"])
 def test_the_variables_of_a_service_are_ignored(between: str) -> None:
     """A Service named like the exporter, or beginning so, must not keep it from starting."""
-    layer = environment.read({f"{PREFIX}{between}{name}": value for name, value in SERVICE.items()}, OPTIONS)
+    layer = environment.read({f"{PREFIX}{between}{name}": value for name, value in SERVICE.items()})
     assert (layer.values, layer.mistakes) == ({}, [])
 
 
@@ -39,14 +38,14 @@ def test_the_variables_of_a_service_are_ignored(between: str) -> None:
 )
 def test_what_only_resembles_a_service_s_variable_is_a_mistake(name: str, value: str) -> None:
     """Somebody meant to configure something."""
-    (mistake,) = environment.read({PREFIX + name: value}, OPTIONS).mistakes
+    (mistake,) = environment.read({PREFIX + name: value}).mistakes
     assert mistake.startswith(f"environment variable {PREFIX}{name}: no such option")
 
 
 def test_a_label_may_be_named_like_a_service_s_variable() -> None:
     """An option comes first."""
-    layer = environment.read({f"{PREFIX}LABELS__SERVICE_HOST": "x"}, OPTIONS)
-    assert layer.values == {"labels": {"service_host": "x"}}
+    layer = environment.read({f"{PREFIX}LABELS__SERVICE_HOST": "x"})
+    assert layer.values == {("labels", "service_host"): "x"}
 
 
 @pytest.mark.parametrize(
@@ -66,24 +65,24 @@ def test_a_misspelt_variable_is_named_with_what_was_meant(written: str, meant: s
     """Whatever it holds: also when it is empty."""
     wanted = f"environment variable {PREFIX}{written}: no such option"
     for value in ("x", ""):
-        (mistake,) = environment.read({PREFIX + written: value}, OPTIONS).mistakes
+        (mistake,) = environment.read({PREFIX + written: value}).mistakes
         assert mistake == wanted + (f"; did you mean {PREFIX}{meant}?" if meant else "")
 
 
 def test_a_secret_behind_a_name_is_not_shown() -> None:
     """A colon in the place of the equals sign makes it part of the name."""
-    (mistake,) = environment.read({f"{PREFIX}AUTH_TOKEN:s3cret": ""}, OPTIONS).mistakes
+    (mistake,) = environment.read({f"{PREFIX}AUTH_TOKEN:s3cret": ""}).mistakes
     assert "s3cret" not in mistake
 
 
 def test_the_case_of_a_variable_s_name_does_not_matter() -> None:
     """But one option in two spellings is a mistake."""
-    assert environment.read({"rc_import_exporter_log__level": "info"}, OPTIONS).values == {"log": {"level": "info"}}
+    assert environment.read({"rc_import_exporter_log__level": "info"}).values == {("log", "level"): "info"}
     both = {"rc_import_exporter_log__level": "info", f"{PREFIX}LOG__LEVEL": "info"}
-    assert len(environment.read(both, OPTIONS).mistakes) == 1
+    assert len(environment.read(both).mistakes) == 1
 
 
 def test_other_programs_variables_are_none_of_ours() -> None:
     """Only the prefix makes an option."""
-    layer = environment.read({"PATH": "/bin", "RC_IMPORT": "x", "MY_RC_IMPORT_EXPORTER_URL": "x"}, OPTIONS)
+    layer = environment.read({"PATH": "/bin", "RC_IMPORT": "x", "MY_RC_IMPORT_EXPORTER_URL": "x"})
     assert (layer.values, layer.mistakes) == ({}, [])

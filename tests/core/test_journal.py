@@ -1,6 +1,7 @@
 """Tests of `journal`: each change is one line of the log, and what stays the same is none."""
 
 from collections.abc import Sequence
+from logging import ERROR, INFO, WARNING
 from typing import Final
 
 import pytest
@@ -22,7 +23,7 @@ from rc_import_exporter.core.domain import (
     Success,
     Target,
 )
-from rc_import_exporter.core.journal import Entry, Level, entries
+from rc_import_exporter.core.journal import LogEntry, entries
 from rc_import_exporter.core.snapshot import Record
 from rc_import_exporter.core.store import fold
 from rc_import_exporter.core.verdict import state_of
@@ -62,7 +63,7 @@ def failing(*apis: Api, reason: Reason = Reason.CONNECTION) -> Sequence[Result]:
     ]
 
 
-def told(*polls: Sequence[Result]) -> list[list[Entry]]:
+def told(*polls: Sequence[Result]) -> list[list[LogEntry]]:
     """The entries after each poll."""
     record, written = Record(target=Target(name="acme", url="u")), []
     for index, results in enumerate(polls):
@@ -73,7 +74,7 @@ def told(*polls: Sequence[Result]) -> list[list[Entry]]:
     return written
 
 
-def events(written: list[Entry]) -> list[tuple[Level, str]]:
+def events(written: list[LogEntry]) -> list[tuple[int, str]]:
     return [(entry.level, entry.event) for entry in written]
 
 
@@ -83,7 +84,7 @@ GONE: Final = failing(Api.STATUS, Api.LIST)
 
 def test_a_state_is_logged_when_it_changes_and_not_again() -> None:
     first, second = told(RUNS, RUNS)
-    assert events(first) == [(Level.INFO, "import state")]
+    assert events(first) == [(INFO, "import state")]
     assert second == []
 
 
@@ -117,7 +118,7 @@ def test_the_state_told_by_progress_is_logged_without_an_operation() -> None:
 def test_an_import_that_starts_is_logged_only_as_a_change_of_state() -> None:
     ended = operation(Step.DONE, at=100, name="a")
     _, started = told(showing(ended), showing(operation(Step.IMPORTING_USERS, at=210, name="b"), ended))
-    assert events(started) == [(Level.INFO, "import state")]
+    assert events(started) == [(INFO, "import state")]
 
 
 @pytest.mark.parametrize(
@@ -125,14 +126,14 @@ def test_an_import_that_starts_is_logged_only_as_a_change_of_state() -> None:
     [
         (
             [*failing(Api.STATUS, reason=Reason.FORBIDDEN), RUNS[1]],
-            (Level.INFO, "endpoint refused, another one is enough"),
+            (INFO, "endpoint refused, another one is enough"),
         ),
-        ([*failing(Api.STATUS, reason=Reason.TIMEOUT), RUNS[1]], (Level.WARNING, "poll failed")),
-        (failing(*FEEDS, reason=Reason.FORBIDDEN), (Level.WARNING, "poll failed")),
+        ([*failing(Api.STATUS, reason=Reason.TIMEOUT), RUNS[1]], (WARNING, "poll failed")),
+        (failing(*FEEDS, reason=Reason.FORBIDDEN), (WARNING, "poll failed")),
     ],
 )
 def test_a_refused_endpoint_is_a_warning_only_if_no_other_one_tells_the_state(
-    results: Sequence[Result], entry: tuple[Level, str]
+    results: Sequence[Result], entry: tuple[int, str]
 ) -> None:
     """A token without one of the permissions is a supported setup, and its log must not look like a problem."""
     (written,) = told(results)
@@ -142,10 +143,10 @@ def test_a_refused_endpoint_is_a_warning_only_if_no_other_one_tells_the_state(
 def test_endpoints_that_fail_for_the_same_reason_share_one_line() -> None:
     """A server that is down for a night must not fill the log."""
     _, lost, still, back = told(RUNS, GONE, GONE, RUNS)
-    assert events(lost) == [(Level.WARNING, "poll failed")]
+    assert events(lost) == [(WARNING, "poll failed")]
     assert lost[0].fields["api"] == "import.status,getLatestImportOperations"
     assert still == []
-    assert events(back) == [(Level.INFO, "poll succeeds again")]
+    assert events(back) == [(INFO, "poll succeeds again")]
 
 
 def test_a_new_reason_is_logged() -> None:
@@ -156,11 +157,11 @@ def test_a_new_reason_is_logged() -> None:
 
 def test_the_log_level_follows_from_the_outcome() -> None:
     ends = {
-        (Step.DONE, True, 0): Level.INFO,
-        (Step.DONE, True, 3): Level.WARNING,
-        (Step.IMPORT_CANCELLED, True, 0): Level.WARNING,
-        (Step.IMPORT_FAILED, True, 0): Level.ERROR,
-        (Step.IMPORTING_USERS, False, 0): Level.ERROR,
+        (Step.DONE, True, 0): INFO,
+        (Step.DONE, True, 3): WARNING,
+        (Step.IMPORT_CANCELLED, True, 0): WARNING,
+        (Step.IMPORT_FAILED, True, 0): ERROR,
+        (Step.IMPORTING_USERS, False, 0): ERROR,
     }
     for (step, valid, failed), level in ends.items():
         _, written = told(RUNS, showing(operation(step, at=190, valid=valid, failed=failed)))

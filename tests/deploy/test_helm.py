@@ -13,8 +13,7 @@ import yaml
 from deploy import generate
 from rc_import_exporter import __version__
 from rc_import_exporter.config import settings
-from rc_import_exporter.config.options import ANY
-from rc_import_exporter.config.settings import OPTIONS
+from rc_import_exporter.config.options import ANY, OPTIONS
 from tests.support import deployment
 from tests.support.deployment import Object, at, container, items, of_kind, only, pod, table, text
 

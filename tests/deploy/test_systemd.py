@@ -13,7 +13,6 @@ import pytest
 from rc_import_exporter import limits
 from rc_import_exporter.commands import flags
 from rc_import_exporter.config import settings
-from rc_import_exporter.config.settings import OPTIONS
 from rc_import_exporter.core.domain import Api
 
 ROOT: Final = Path(__file__).parents[2]
@@ -61,7 +60,7 @@ def _line() -> list[str]:
 def test_the_exporter_reads_the_line_and_the_example(tmp_path: Path) -> None:
     program, *arguments = _line()
     assert program == PROGRAM
-    assert flags.parse(arguments, OPTIONS).options == {"config.file": "/etc/rc-import-exporter/config.yml"}
+    assert flags.parse(arguments).options == {"config.file": "/etc/rc-import-exporter/config.yml"}
     (tmp_path / "config.yml").write_text((FOLDER / "config.yml").read_text())
     for name in ("acme.user-id", "acme.auth-token"):
         (tmp_path / name).write_text("secret\n")

@@ -1,4 +1,4 @@
-"""Pages hold exactly what the catalogue reads from a snapshot, in two formats, and are made once per change."""
+"""Pages hold exactly what the catalogue reads from a snapshot, in both formats, and only changes are rendered again."""
 
 import gzip
 import subprocess
@@ -62,7 +62,7 @@ LATER: Final = NOW + 5.0
 
 
 def families(page: bytes, form: Format) -> list[ParsedFamily]:
-    """What prometheus-client's own parser finds in a page."""
+    """A page as prometheus-client's own parser reads it."""
     parse = parse_text if form is Format.TEXT else parse_openmetrics
     return list(parse(page.decode()))
 
@@ -77,7 +77,7 @@ def samples(page: bytes, form: Format = Format.TEXT) -> set[Sample]:
 
 
 def workspaces(page: bytes) -> set[str]:
-    """The workspaces that a page has series of."""
+    """The workspaces in a page."""
     return {value for _, labels, _ in samples(page) for name, value in labels if name == "workspace"}
 
 
@@ -87,7 +87,7 @@ def named(page: bytes, name: str) -> set[Sample]:
 
 
 def read(snapshot: Snapshot, now: float) -> Iterator[Sample]:
-    """What the catalogue gives, histograms aside."""
+    """The samples of the catalogue, without histograms."""
     for metric in METRICS:
         if isinstance(metric, WorkspaceMetric):
             for record in snapshot.records.values():
@@ -99,7 +99,7 @@ def read(snapshot: Snapshot, now: float) -> Iterator[Sample]:
 
 
 class Readings:
-    """A family that tells which workspaces it was read for."""
+    """A metric that records which workspaces it was read for."""
 
     def __init__(self, *, live: bool = False) -> None:
         self.names: list[str] = []
@@ -113,7 +113,7 @@ class Readings:
 
 
 def open_files(page: bytes) -> float:
-    """How many files a page says that the process has open."""
+    """The number of open files in a page."""
     (value,) = (value for name, _, value in samples(page) if name == "process_open_fds")
     return value
 
@@ -125,13 +125,13 @@ def with_record(snapshot: Snapshot, record: Record) -> Snapshot:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_page_of_four_workspaces_is_the_golden_one(form: Format) -> None:
-    """`make generate` writes the golden pages."""
+    """A change of any byte shows in a review. `make generate` writes the golden pages again."""
     assert Exposition(process=False).page(four_workspaces(), LATER, form) == GOLDEN[form].read_bytes()
 
 
 @pytest.mark.program("promtool")
 def test_promtool_finds_nothing_to_say_about_a_whole_page() -> None:
-    """Names, types and help pass the linter, the lines about the process included."""
+    """Prometheus' own linter knows the conventions for names, types and help."""
     page = Exposition().page(four_workspaces(), LATER)
     done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -139,7 +139,7 @@ def test_promtool_finds_nothing_to_say_about_a_whole_page() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_page_parses_back_to_what_the_catalogue_reads(form: Format) -> None:
-    """Nothing is lost, added or changed on the way."""
+    """No sample is lost, added or changed."""
     snapshot = four_workspaces()
     page = Exposition(process=False).page(snapshot, LATER, form)
     expected = set(read(snapshot, LATER))
@@ -152,7 +152,7 @@ def test_a_page_parses_back_to_what_the_catalogue_reads(form: Format) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_families_carry_their_kind_and_help(form: Format) -> None:
-    """Each family is described once, in the words of the catalogue."""
+    """Prometheus rejects a page that describes a family twice."""
     found = families(Exposition(process=False).page(four_workspaces(), LATER, form), form)
     known = {metric.full_name.removesuffix("_total"): metric for metric in METRICS}
     assert len({family.name for family in found}) == len(found)
@@ -162,7 +162,7 @@ def test_families_carry_their_kind_and_help(form: Format) -> None:
 
 
 def test_counters_are_described_with_total_in_text_and_without_in_openmetrics() -> None:
-    """The two formats differ in the family's name, not in the sample's."""
+    """OpenMetrics rejects a counter's family whose name ends with `_total`, and its samples must have that ending."""
     exposition, snapshot = Exposition(process=False), four_workspaces()
     text = exposition.page(snapshot, LATER, Format.TEXT).decode()
     openmetrics = exposition.page(snapshot, LATER, Format.OPENMETRICS).decode()
@@ -172,7 +172,7 @@ def test_counters_are_described_with_total_in_text_and_without_in_openmetrics() 
 
 
 def test_only_openmetrics_ends_with_its_mark() -> None:
-    """`# EOF` is the last line there, and nowhere in the text format."""
+    """Prometheus rejects an OpenMetrics page without `# EOF`."""
     exposition, snapshot = Exposition(), four_workspaces()
     assert exposition.page(snapshot, LATER, Format.OPENMETRICS).endswith(b"\n# EOF\n")
     assert exposition.page(snapshot, LATER, Format.OPENMETRICS).count(b"# EOF") == 1
@@ -181,7 +181,7 @@ def test_only_openmetrics_ends_with_its_mark() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_histograms_are_cumulated(form: Format) -> None:
-    """Buckets count what is at most their bound, and the last one everything."""
+    """Quantiles are wrong unless each bucket counts all smaller ones as well."""
     page = Exposition(process=False).page(four_workspaces(), LATER, form)
     (family,) = (each for each in families(page, form) if each.type == "histogram")
     seen = [sample for sample in family.samples if sample.labels["api"] == Api.LIST]
@@ -196,14 +196,14 @@ def test_histograms_are_cumulated(form: Format) -> None:
     "value", [0.0, -0.0, 1.0, 0.1, 1e300, 5e-324, 2.0**53 - 1, 2.0**60, -7.25, float("inf"), -float("inf")]
 )
 def test_values_come_back_exactly(form: Format, value: float) -> None:
-    """No digit is lost."""
+    """A timestamp that loses a digit is wrong by seconds."""
     metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((), value),))
     page = Exposition([metric], process=False).page(four_workspaces(), LATER, form)
     assert {found for _, _, found in samples(page, form)} == {value}
 
 
 def test_what_is_no_number_is_written_as_both_formats_have_it() -> None:
-    """`NaN` and the infinities have names of their own."""
+    """Prometheus rejects Python's `inf` and `nan`."""
     values = iter([float("nan"), float("inf"), float("-inf")])
     metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((), next(values)),))
     page = Exposition([metric], process=False).page(picture([running("a"), running("b"), running("c")]), LATER)
@@ -212,7 +212,7 @@ def test_what_is_no_number_is_written_as_both_formats_have_it() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_help_with_quotes_and_line_ends_comes_back(form: Format) -> None:
-    """It is escaped as each format wants it."""
+    """The two formats escape quotes differently."""
     told = 'A "quoted" \\ word,\nand a second line.'
     metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help=told, read=lambda record, now: (((), 1.0),))
     (family,) = families(Exposition([metric], process=False).page(four_workspaces(), LATER, form), form)
@@ -227,7 +227,7 @@ hostile = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_siz
 @pytest.mark.parametrize("form", FORMS)
 @given(text=hostile)
 def test_any_label_value_comes_back_and_brings_no_line_of_its_own(form: Format, text: str) -> None:
-    """Whatever a server calls its importer stays inside its quotes."""
+    """A hostile server must not add series by the name of its importer."""
     metric = WorkspaceMetric(
         name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((("a", text),), 1.0),)
     )
@@ -237,7 +237,7 @@ def test_any_label_value_comes_back_and_brings_no_line_of_its_own(form: Format, 
 
 @pytest.mark.program("promtool")
 def test_characters_that_no_format_can_carry_are_replaced() -> None:
-    """Half a surrogate pair is no UTF-8, and a NUL ends Prometheus' reading."""
+    """Half a surrogate pair is not UTF-8, and Prometheus stops reading at a NUL."""
     metric = WorkspaceMetric(
         name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((("a", "1\ud8002\0003"),), 1.0),)
     )
@@ -284,7 +284,7 @@ results = st.tuples(
     elapsed=st.sampled_from([0.0, 0.25, 100.0, 4_000.0]),
 )
 def test_any_history_renders_and_parses_back(histories: list[list[tuple[Result, ...]]], elapsed: float) -> None:
-    """Whatever polls came to, both formats hold exactly what the catalogue reads, fresh or stale."""
+    """No sequence of answers may break a page or let old values stay in it."""
     snapshot = picture(folded(f"w{index}", history) for index, history in enumerate(histories))
     exposition, now = Exposition(process=False), NOW + 30.0 + elapsed
     for form in FORMS:
@@ -302,7 +302,7 @@ def folded(name: str, history: Sequence[tuple[Result, ...]]) -> Record:
 
 
 def test_staleness_makes_exactly_the_named_series_vanish() -> None:
-    """The state, the step, the outcome and all of the operation go; `up` becomes 0; nothing else changes."""
+    """The state, step, outcome and operation may no longer be true; counters and the rest still are."""
     snapshot, exposition = picture([running("acme")]), Exposition(process=False)
     stale_at = snapshot.records["acme"].stale_at
     assert stale_at is not None
@@ -320,7 +320,7 @@ def test_staleness_makes_exactly_the_named_series_vanish() -> None:
 
 
 def test_a_stale_workspace_leaves_the_others_as_they_are() -> None:
-    """Only its own series go."""
+    """One lost server must not hide the others."""
     snapshot, exposition = picture([running("acme"), running("beta", polls=1)]), Exposition(process=False)
     silent = with_record(snapshot, replace(snapshot.records["beta"], last_success=NOW - 80.0))
     before, after = (exposition.page(silent, at) for at in (NOW + 9.0, NOW + 11.0))
@@ -330,7 +330,7 @@ def test_a_stale_workspace_leaves_the_others_as_they_are() -> None:
 
 
 def test_a_clock_that_is_set_back_brings_what_was_stale_back() -> None:
-    """A page kept for a later time is not given for an earlier one."""
+    """After a correction of the machine's clock the page must be right at once."""
     snapshot, exposition = picture([running("acme")]), Exposition(process=False)
     first = exposition.page(snapshot, LATER)
     assert exposition.page(snapshot, NOW + 500.0) != first
@@ -338,7 +338,7 @@ def test_a_clock_that_is_set_back_brings_what_was_stale_back() -> None:
 
 
 def test_an_age_moves_with_the_clock_between_two_polls() -> None:
-    """It is evaluated at the scrape and everything else stays the same."""
+    """An age that only changed at polls would be wrong by up to a minute."""
     snapshot, exposition = picture([running("acme")]), Exposition(process=False)
     first, second = (exposition.page(snapshot, at) for at in (NOW + 1.0, NOW + 2.5))
     assert {name for name, _, _ in samples(first) ^ samples(second)} == {"rocketchat_import_operation_age_seconds"}
@@ -347,7 +347,7 @@ def test_an_age_moves_with_the_clock_between_two_polls() -> None:
 
 
 def test_nothing_is_read_again_while_nothing_changes() -> None:
-    """The second scrape of a snapshot costs no reading, in either format and encoding."""
+    """Several Prometheus servers can scrape at the cost of one."""
     readings, snapshot = Readings(), four_workspaces()
     exposition = Exposition([readings.metric], process=False)
     first = exposition.page(snapshot, LATER)
@@ -360,7 +360,7 @@ def test_nothing_is_read_again_while_nothing_changes() -> None:
 
 
 def test_a_poll_makes_only_its_own_workspace_read_again() -> None:
-    """A thousand others stay as they were rendered."""
+    """With a thousand workspaces, one poll must not cost the rendering of all."""
     readings, snapshot = Readings(), four_workspaces()
     exposition = Exposition([readings.metric], process=False)
     exposition.page(snapshot, LATER)
@@ -370,7 +370,7 @@ def test_a_poll_makes_only_its_own_workspace_read_again() -> None:
 
 
 def test_only_the_workspace_that_goes_stale_is_read_again() -> None:
-    """The instant at which it does is known beforehand."""
+    """The others are still fresh, so their lines stay."""
     readings, snapshot = Readings(), picture([running("acme"), finished("beta")])
     exposition = Exposition([readings.metric], process=False)
     exposition.page(snapshot, LATER)
@@ -380,7 +380,7 @@ def test_only_the_workspace_that_goes_stale_is_read_again() -> None:
 
 
 def test_live_families_are_read_at_every_scrape() -> None:
-    """They are the part that nothing can be kept of."""
+    """Their values depend on the time of the scrape."""
     readings, snapshot = Readings(live=True), picture([running("acme")])
     exposition = Exposition([readings.metric], process=False)
     for _ in range(3):
@@ -389,14 +389,14 @@ def test_live_families_are_read_at_every_scrape() -> None:
 
 
 def test_a_workspace_that_left_the_snapshot_leaves_the_page() -> None:
-    """And one that came is there."""
+    """What is kept of a workspace must not outlive it."""
     exposition = Exposition(process=False)
     assert workspaces(exposition.page(picture([running("acme"), running("beta")]), LATER)) == {"acme", "beta"}
     assert workspaces(exposition.page(picture([running("beta"), running("cool")]), LATER)) == {"beta", "cool"}
 
 
 def test_families_without_a_sample_are_not_described() -> None:
-    """An empty snapshot's page has the exporter's own series alone."""
+    """A HELP line without samples tells nothing and costs space."""
     page = Exposition(process=False).page(picture([]), LATER)
     assert workspaces(page) == set()
     assert b"rocketchat_import_up" not in page
@@ -405,7 +405,7 @@ def test_families_without_a_sample_are_not_described() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_gzip_page_is_one_member_with_the_whole_page(form: Format) -> None:
-    """Decoders that stop at the end of the first member read everything, at every scrape."""
+    """Curl and browsers stop reading at the end of the first member."""
     exposition, snapshot = Exposition(process=False), four_workspaces()
     for now in (NOW + 1.0, NOW + 2.0, NOW + 3.0):
         decoder = zlib.decompressobj(31)
@@ -414,7 +414,7 @@ def test_a_gzip_page_is_one_member_with_the_whole_page(form: Format) -> None:
 
 
 def test_a_selection_has_the_named_workspaces_and_the_exporter_itself() -> None:
-    """Its lines are those of the whole page."""
+    """A scrape with `?workspace=` must not differ from the whole page in what it shows."""
     snapshot, exposition = four_workspaces(), Exposition(process=False)
     page = exposition.selection(snapshot, LATER, ["new", "acme", "acme"])
     whole = samples(exposition.page(snapshot, LATER))
@@ -428,13 +428,13 @@ def test_a_selection_has_the_named_workspaces_and_the_exporter_itself() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_selection_alone_has_nothing_but_the_workspace(form: Format) -> None:
-    """What a probe of one workspace needs."""
+    """A probe of one workspace must not repeat the exporter's own series."""
     page = Exposition().selection(four_workspaces(), LATER, ["acme"], form, whole=False)
     assert {dict(labels).get("workspace") for _, labels, _ in samples(page, form)} == {"acme"}
 
 
 def test_a_selection_is_not_kept_in_place_of_the_page() -> None:
-    """The next whole page is whole."""
+    """A scrape of one workspace must not change what the next scrape gets."""
     snapshot, exposition = four_workspaces(), Exposition(process=False)
     exposition.selection(snapshot, LATER, ["acme"])
     assert workspaces(exposition.page(snapshot, LATER)) == {"acme", "beta", "gone", "new"}
@@ -443,13 +443,13 @@ def test_a_selection_is_not_kept_in_place_of_the_page() -> None:
 
 
 def test_a_selection_of_what_is_not_there_is_refused() -> None:
-    """The caller has to know which workspaces there are."""
+    """An empty page would hide a misspelt name."""
     with pytest.raises(KeyError, match="nobody"):
         Exposition().selection(four_workspaces(), LATER, ["nobody"])
 
 
 def test_a_page_can_be_made_of_some_families_only() -> None:
-    """A textfile for node_exporter has gauges of imports and nothing about this process."""
+    """A file for node_exporter's textfile collector must not hold lines about a process that has ended."""
     chosen: list[Metric] = [
         metric
         for metric in WORKSPACE_METRICS
@@ -462,7 +462,7 @@ def test_a_page_can_be_made_of_some_families_only() -> None:
 
 
 def test_the_process_is_told_in_whole_pages_and_read_once_a_second() -> None:
-    """Two scrapes within a second see the same lines, a later one sees new ones."""
+    """To read /proc takes longer than the rest of a page, so it is not read at every scrape."""
     exposition, snapshot = Exposition(), picture([])
     first = exposition.page(snapshot, NOW)
     assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "python_info"} <= {
@@ -478,13 +478,13 @@ def test_the_process_is_told_in_whole_pages_and_read_once_a_second() -> None:
     "metric", [metric for metric in WORKSPACE_METRICS if not metric.live], ids=lambda metric: metric.name
 )
 def test_only_live_families_move_while_a_record_stays_fresh(metric: WorkspaceMetric) -> None:
-    """Their lines may be kept because nothing but staleness makes them depend on the clock."""
+    """Lines are kept from scrape to scrape, so they must not depend on the clock."""
     for record in (running("acme"), finished("beta"), lost("gone")):
         assert list(metric.read(record, NOW + 1.0)) == list(metric.read(record, NOW + 60.0))
 
 
 def test_histograms_are_the_only_families_of_several_names() -> None:
-    """The comparison of pages with the catalogue above rests on it."""
+    """The comparison of pages with the catalogue above relies on it."""
     assert [metric.name for metric in METRICS if isinstance(metric, HistogramMetric)] == [
         "exporter_request_duration_seconds"
     ]

@@ -1,4 +1,4 @@
-"""Every client gets the format and the encoding that it asked for, and a page whatever it asked."""
+"""Every client gets a format and an encoding that it accepts, and any header gets a page."""
 
 import pytest
 from hypothesis import given
@@ -39,7 +39,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
     ],
 )
 def test_known_clients_get_the_format_that_they_prefer(accept: str | None, expected: Format) -> None:
-    """What Prometheus of several years, browsers and curl send."""
+    """These headers were sent by real releases of Prometheus, browsers and curl."""
     assert choose_format(accept) is expected
 
 
@@ -61,7 +61,7 @@ def test_known_clients_get_the_format_that_they_prefer(accept: str | None, expec
     ],
 )
 def test_a_quality_of_the_most_specific_range_decides(accept: str, expected: Format) -> None:
-    """Qualities compare, nought refuses, and a general range does not overrule a particular one."""
+    """A quality of 0 refuses a format, and a wildcard does not overrule a range that names it."""
     assert choose_format(accept) is expected
 
 
@@ -79,7 +79,7 @@ def test_a_quality_of_the_most_specific_range_decides(accept: str, expected: For
     ],
 )
 def test_between_equals_the_range_that_says_more_wins(accept: str, expected: Format) -> None:
-    """Both named is OpenMetrics, both by wildcard is text."""
+    """OpenMetrics is for clients that name it; a client that sends wildcards may not know it."""
     assert choose_format(accept) is expected
 
 
@@ -98,7 +98,7 @@ def test_between_equals_the_range_that_says_more_wins(accept: str, expected: For
     ],
 )
 def test_a_version_that_is_not_served_does_not_match(accept: str, expected: Format) -> None:
-    """An unknown version is a range like any other that nothing fits, and no error."""
+    """A client that asks for a newer version must not get an older one under its name."""
     assert choose_format(accept) is expected
 
 
@@ -116,12 +116,12 @@ def test_a_version_that_is_not_served_does_not_match(accept: str, expected: Form
     ],
 )
 def test_what_cannot_be_read_counts_for_nothing(accept: str) -> None:
-    """A range with a broken quality is left out, and what is left is text."""
+    """A broken header must not stop a scrape."""
     assert choose_format(accept) is TEXT
 
 
 def test_a_comma_in_quotes_does_not_end_a_range() -> None:
-    """The range goes on behind the quoted string, up to its quality."""
+    """The quality after the quoted string still counts."""
     assert choose_format('application/openmetrics-text;a="x,\\";y";q=0.3,text/plain;q=0.2') is OPENMETRICS
 
 
@@ -149,7 +149,7 @@ def test_a_comma_in_quotes_does_not_end_a_range() -> None:
     ],
 )
 def test_gzip_is_sent_where_it_is_wanted_no_less_than_identity(accept_encoding: str | None, expected: Encoding) -> None:
-    """Also by its old name and by a wildcard; never where it is refused."""
+    """A proxy that refuses gzip could pass on bytes that its client cannot read."""
     assert choose_encoding(accept_encoding) is expected
 
 
@@ -163,19 +163,19 @@ fragments = st.lists(
 
 @given(headers | fragments)
 def test_any_header_is_answered_with_a_choice(header: str) -> None:
-    """Both functions are total."""
+    """An exception would turn a scrape into a 500."""
     assert choose_format(header) in Format
     assert choose_encoding(header) in Encoding
 
 
 @given(st.lists(st.sampled_from([*PROMETHEUS_3.split(","), "text/*", "application/*;q=0.2"]), max_size=6).map(tuple))
 def test_the_order_of_ranges_does_not_matter(ranges: tuple[str, ...]) -> None:
-    """Only what they say does."""
+    """Clients and proxies write the ranges in any order."""
     assert choose_format(",".join(ranges)) is choose_format(",".join(reversed(ranges)))
 
 
 @given(headers)
 def test_a_refusal_of_gzip_is_kept_whatever_else_is_sent(header: str) -> None:
-    """`gzip;q=0` beside anything that does not name gzip never brings gzip."""
+    """The rest of a header, however broken, must not overrule the refusal."""
     rest = header.lower().replace("gzip", "").replace('"', "")
     assert choose_encoding(f"gzip;q=0,{rest}") is Encoding.IDENTITY

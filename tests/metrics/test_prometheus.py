@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the exporter through an import, as it asks by itself and in the plain text format."""
+"""A real Prometheus scrapes the exporter during an import, in both formats."""
 
 import asyncio
 import json
@@ -25,13 +25,13 @@ pytestmark = [pytest.mark.program("prometheus"), pytest.mark.timeout(90)]
 
 ATTACHED: Final = dict.fromkeys(("endpoint", "namespace", "pod", "container", "service", "node"), "attached")
 PATIENCE: Final = 40.0
-"""Seconds after which something hangs."""
+"""Seconds after which the test gives up."""
 TEXT: Final = "text/plain;version=0.0.4;q=1"
 
 
 @asynccontextmanager
 async def forwarding(url: str) -> AsyncIterator[tuple[int, list[str]]]:
-    """A server that passes requests on with an `Accept` of its own: its port, and the types that came back."""
+    """A proxy that asks for the text format: its port, and the types of the answers."""
     types: list[str] = []
 
     async def forward(request: web.Request) -> web.Response:
@@ -54,7 +54,7 @@ async def forwarding(url: str) -> AsyncIterator[tuple[int, list[str]]]:
 
 @asynccontextmanager
 async def scraping(folder: Path, ports: Mapping[str, int]) -> AsyncIterator[str]:
-    """The URL of a Prometheus that scrapes these jobs each second."""
+    """The URL of a Prometheus that scrapes these jobs every second."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     jobs = [
@@ -80,7 +80,7 @@ async def scraping(folder: Path, ports: Mapping[str, int]) -> AsyncIterator[str]
 
 
 async def query(url: str, expression: str) -> Sequence[Mapping[str, str]]:
-    """The series that an expression gives; none before Prometheus answers."""
+    """The series of an expression, none until Prometheus answers."""
     asked = URL(f"{url}/api/v1/query").with_query(query=expression)
     try:
         async with aiohttp.ClientSession() as session, session.get(asked) as answer:
@@ -91,7 +91,7 @@ async def query(url: str, expression: str) -> Sequence[Mapping[str, str]]:
 
 
 async def eventually(url: str, expression: str, number: int) -> None:
-    """Waits until an expression gives so many series; fails where that never happens."""
+    """Waits until an expression has this many series, and fails if that never happens."""
     for _ in range(round(PATIENCE / 0.2)):
         if len(await query(url, expression)) == number:
             return
@@ -100,7 +100,7 @@ async def eventually(url: str, expression: str, number: int) -> None:
 
 
 async def targets(url: str) -> Sequence[Mapping[str, str]]:
-    """What Prometheus says of its targets."""
+    """Prometheus' own view of its targets."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/api/v1/targets") as answer:
         found = await answer.json()
     active: Sequence[Mapping[str, str]] = found["data"]["activeTargets"]
@@ -108,7 +108,7 @@ async def targets(url: str) -> Sequence[Mapping[str, str]]:
 
 
 async def test_prometheus_reads_an_import_in_both_formats(tmp_path: Path) -> None:
-    """Up, without an error, with all series, and with no label that its own would push aside."""
+    """Prometheus reports no error, stores all series, and renames none of our labels."""
     telling = stories.csv_migration(waiting=2, running=5)
     async with SimulatedServers({"acme": Story(telling)}) as servers:
         options = {"poll_interval": "1s", "poll_interval_idle": "1s", "workspaces.acme.labels.team": "chat"}
@@ -147,7 +147,7 @@ async def test_prometheus_reads_an_import_in_both_formats(tmp_path: Path) -> Non
 
 
 async def test_prometheus_asks_for_openmetrics_by_itself(tmp_path: Path) -> None:
-    """So that the test above reads both formats."""
+    """Else the test above would read the text format twice."""
     asked: asyncio.Queue[str] = asyncio.Queue()
 
     async def hear(request: web.Request) -> web.Response:

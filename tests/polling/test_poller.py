@@ -1,4 +1,4 @@
-"""What happens between polls: credentials that change, faults of ours, pollers that hang, and what the log tells."""
+"""Credentials that change, bugs in the exporter, polls that hang, and the lines in the log."""
 
 import asyncio
 import logging
@@ -56,23 +56,23 @@ async def with_token_file(file: Path) -> AsyncIterator[tuple[App, SimulatedServe
 
 
 def record(app: App) -> Record:
-    """What is known of the workspace."""
+    """The workspace's record."""
     (known,) = app.store.snapshot.records.values()
     return known
 
 
 def failed(app: App) -> int:
-    """How many calls were refused for their credentials."""
+    """The number of calls that failed with 401."""
     return sum(count for (_, reason), count in record(app).failures.items() if reason is Reason.UNAUTHORIZED)
 
 
 def events(caught: Sequence[structlog.types.EventDict], word: str) -> list[structlog.types.EventDict]:
-    """The log's lines with this word."""
+    """The lines of the log that hold this text."""
     return [each for each in caught if word in str(each["event"])]
 
 
 async def test_a_token_that_was_rotated_takes_effect_at_the_next_poll(tmp_path: Path) -> None:
-    """The new file is read before anybody is asked, and no call fails."""
+    """A rotation must not cost a failed call."""
     file = tmp_path / "token"
     file.write_text(AUTH_TOKEN)
     async with with_token_file(file) as (app, servers):
@@ -85,7 +85,7 @@ async def test_a_token_that_was_rotated_takes_effect_at_the_next_poll(tmp_path: 
 
 
 async def test_a_secret_that_kubernetes_renews_takes_effect(tmp_path: Path) -> None:
-    """It turns a symlink to a folder; the path of the file stays what it was."""
+    """Kubernetes replaces a symlink to a folder, and the path of the file stays the same."""
     for version, token in (("..1", AUTH_TOKEN), ("..2", "rotated")):
         (tmp_path / version).mkdir()
         (tmp_path / version / "token").write_text(token)
@@ -102,7 +102,7 @@ async def test_a_secret_that_kubernetes_renews_takes_effect(tmp_path: Path) -> N
 
 
 async def test_a_401_reads_the_credentials_again_and_retries_once(tmp_path: Path) -> None:
-    """Where the file has changed without showing it, the refusal itself is the sign."""
+    """Some file systems do not show a change, so the 401 itself is the sign."""
     file = tmp_path / "token"
     file.write_text("a" * len(AUTH_TOKEN))
     async with with_token_file(file) as (app, _):
@@ -117,7 +117,7 @@ async def test_a_401_reads_the_credentials_again_and_retries_once(tmp_path: Path
 
 
 async def test_a_token_file_that_goes_missing_is_told_once(tmp_path: Path) -> None:
-    """And what was read last stays in force."""
+    """The exporter goes on with the last token, and must not repeat the line at each poll."""
     file = tmp_path / "token"
     file.write_text(AUTH_TOKEN)
     with structlog.testing.capture_logs() as caught:
@@ -134,21 +134,21 @@ async def test_a_token_file_that_goes_missing_is_told_once(tmp_path: Path) -> No
 
 
 def test_a_keyring_without_credentials_is_none(tmp_path: Path) -> None:
-    """At the start a missing file is a mistake of the configuration."""
+    """At the start a missing file is a mistake in the configuration."""
     missing = File(option="auth_token_file", path=str(tmp_path / "none"))
     with pytest.raises(CredentialsError):
         Keyring(Source(user_id=missing, auth_token=missing), lambda: 0.0, "acme")
 
 
 class Broken(Client):
-    """A client with a fault of ours: its first calls raise, and later ones are as they should be."""
+    """A client with a bug: its first calls raise, and later ones work."""
 
     def __init__(self, session: aiohttp.ClientSession, access: Access, now: Callable[[], float], faults: int) -> None:
         super().__init__(session, access, now)
         self._faults = faults
 
     async def ask(self, api: Api, credentials: Credentials) -> Result:
-        """Asks, or falls over."""
+        """Raises at first."""
         if self._faults:
             self._faults -= 1
             raise RuntimeError("made for a test")
@@ -156,7 +156,7 @@ class Broken(Client):
 
 
 async def test_a_fault_of_ours_is_logged_counted_and_survived() -> None:
-    """The poller starts again."""
+    """A bug must be visible and must not end the polls."""
     clock = LoopClock()
     async with SimulatedServers({"acme": Story(running)}, clock=clock) as servers, open_session() as session:
         workspace = configure({"acme": servers.url("acme")}).workspaces["acme"]
@@ -175,7 +175,7 @@ async def test_a_fault_of_ours_is_logged_counted_and_survived() -> None:
 
 
 async def test_no_workspace_blinds_another() -> None:
-    """Whatever is wrong with the servers beside it, one that is well is told exactly."""
+    """One broken server must not change what is published about the others."""
 
     def spoilt(name: str) -> Story:
         def tell(stage: Stage) -> None:
@@ -197,7 +197,7 @@ async def test_no_workspace_blinds_another() -> None:
 
 
 async def test_series_vanish_when_they_are_stale_and_come_back() -> None:
-    """The state, the step, the outcome and the operation go after 90 s; counters and the rest never do."""
+    """Old values must not look current; counters never go away."""
 
     def away(stage: Stage) -> None:
         stage.create("csv")
@@ -225,7 +225,7 @@ async def test_series_vanish_when_they_are_stale_and_come_back() -> None:
 
 
 async def test_a_poller_that_hangs_is_seen_by_the_clock() -> None:
-    """`up` is 0 and the state is gone, although no poll ever failed."""
+    """A poll that hangs reports no failure, so only the clock shows it."""
     async with exporting({"acme": Story(running)}) as exporter:
         await asyncio.sleep(30)
         (poller,) = [task for task in asyncio.all_tasks() if task.get_name() == "poller acme"]
@@ -238,7 +238,7 @@ async def test_a_poller_that_hangs_is_seen_by_the_clock() -> None:
 
 
 async def test_the_log_tells_transitions_and_not_repetitions() -> None:
-    """A crash is a line when contact is lost, one when it is back, and what became of the import."""
+    """A long outage must not fill the log."""
     with structlog.testing.capture_logs() as caught:
         async with exporting({"acme": Story(stories.crash(waiting=30, running=600, killed_after=200, away=200))}):
             await asyncio.sleep(900)
@@ -252,7 +252,7 @@ async def test_the_log_tells_transitions_and_not_repetitions() -> None:
 
 
 async def test_a_read_only_token_is_enough_and_said_to_be() -> None:
-    """One line that is no warning."""
+    """The least privilege must not look like a problem."""
     with structlog.testing.capture_logs() as caught:
         async with exporting({"acme": Story(stories.read_only(running))}) as exporter:
             await asyncio.sleep(1000)
@@ -264,7 +264,7 @@ async def test_a_read_only_token_is_enough_and_said_to_be() -> None:
 
 
 async def test_the_default_budget_is_never_used_up() -> None:
-    """10 calls a minute leave room for a second replica."""
+    """The server allows 10 calls a minute, and a second replica needs some of them."""
 
     def limited(stage: Stage) -> None:
         stage.limit_rate(10)
@@ -279,12 +279,12 @@ async def test_the_default_budget_is_never_used_up() -> None:
 
 
 def refused(exporter: Exporting) -> list[int | None]:
-    """The statuses of the server's answers that were no success."""
+    """The status codes of the answers that were not 200."""
     return [seen.status for seen in exporter.servers.workspaces["acme"].requests if seen.status != 200]
 
 
 async def test_permissions_that_come_and_go_are_noticed_without_a_restart() -> None:
-    """Both feeds refused: progress stands in; granted again: they are back within five minutes."""
+    """An administrator should see the effect of a new permission without a restart of the exporter."""
 
     def changing(stage: Stage) -> None:
         stage.create("csv")
@@ -312,14 +312,14 @@ def sources(page: Page) -> list[str]:
 
 
 async def test_first_data_is_there_before_the_second_is_over() -> None:
-    """Of four workspaces, as in the demo."""
+    """The demo and a new dashboard should not look empty at first."""
     async with exporting(stories.demo()) as exporter:
         await asyncio.sleep(1)
         assert all(exporter.record(name).told for name in stories.demo())
 
 
 async def test_an_exporter_stops_with_polls_under_way(caplog: pytest.LogCaptureFixture) -> None:
-    """No task is left, and no error is told."""
+    """Kubernetes kills a process that does not end in time."""
 
     def hanging(stage: Stage) -> None:
         stage.fault(FAULTS["hang"])

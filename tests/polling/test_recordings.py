@@ -19,7 +19,7 @@ HELD = {"poll_interval": "1s", "poll_interval_idle": "1s"}
 
 @asynccontextmanager
 async def replaying(name: str, forbidden: tuple[str, ...]) -> AsyncIterator[tuple[Exporting, list[Page], Recording]]:
-    """The exporter over a recording, and the pages it is scraped for each second until it has ended."""
+    """The exporter's pages during a recording, one each second until its end."""
     recording = Recording(RECORDINGS / f"{name}.json", forbidden=forbidden)
     async with exporting({"acme": recording}, **HELD) as running:
         pages = []
@@ -30,20 +30,20 @@ async def replaying(name: str, forbidden: tuple[str, ...]) -> AsyncIterator[tupl
 
 
 def seen(pages: list[Page], label: str) -> list[str | None]:
-    """The members of a closed set in the order of their appearance, each once in a row."""
+    """The values of a label in the order in which they came, without repetitions."""
     members = [page.one(label, "acme") for page in pages]
     return [member for before, member in zip([object(), *members], members, strict=False) if member != before]
 
 
 def finished(page: Page) -> dict[str, float]:
-    """The operations counted as finished, by outcome, where there are any."""
+    """The number of finished operations by outcome, without zeros."""
     counts = {each: page.value("operations_finished_total", workspace="acme", outcome=each) for each in FINISHED}
     return {outcome: count for outcome, count in counts.items() if count}
 
 
 @BOTH_WAYS
 async def test_an_api_import_that_succeeds(forbidden: tuple[str, ...]) -> None:
-    """400 users, in steps of 50, end as succeeded and are counted once."""
+    """400 users, in steps of 50, succeed and are counted once."""
     async with replaying("api-import-succeeds", forbidden) as (_, pages, _):
         assert seen(pages, "state") == ["none", "new", "ready", "importing", "done"]
         assert seen(pages, "outcome") == ["none", "waiting", "running", "succeeded"]
@@ -74,7 +74,7 @@ async def test_a_file_import_that_rejects_users(forbidden: tuple[str, ...]) -> N
 
 @BOTH_WAYS
 async def test_a_phase_that_throws(forbidden: tuple[str, ...]) -> None:
-    """The state error with the step import_failed is a failure."""
+    """The state `error` with the step `import_failed` is a failure."""
     async with replaying("phase-throws", forbidden) as (_, pages, _):
         assert seen(pages, "outcome")[-2:] == ["running", "failed"]
         assert seen(pages, "state")[-1] == "error"
@@ -83,7 +83,7 @@ async def test_a_phase_that_throws(forbidden: tuple[str, ...]) -> None:
 
 @BOTH_WAYS
 async def test_a_second_instance_that_starts_mid_import(forbidden: tuple[str, ...]) -> None:
-    """Importing, error, done short of its total is an import cut off: interrupted, then incomplete, one of each."""
+    """The server ends with `done`, but the import was cut off."""
     async with replaying("second-instance-starts-mid-import", forbidden) as (_, pages, _):
         assert seen(pages, "outcome")[-3:] == ["running", "interrupted", "incomplete"]
         assert seen(pages, "state")[-3:] == ["importing", "error", "done"]
@@ -96,7 +96,7 @@ async def test_a_second_instance_that_starts_mid_import(forbidden: tuple[str, ..
 
 @BOTH_WAYS
 async def test_a_crash_and_restart(forbidden: tuple[str, ...]) -> None:
-    """Refused connections make `up` 0 while the last observation is held; then the import is interrupted for ever."""
+    """During the restart the last state stays for a while; after it, the import is known to be cut off."""
     async with replaying("crash-and-restart", forbidden) as (_, pages, _):
         assert seen(pages, "outcome") == ["running", "interrupted"]
         ups = [page.value("up", workspace="acme") for page in pages]
@@ -112,7 +112,7 @@ async def test_a_crash_and_restart(forbidden: tuple[str, ...]) -> None:
 
 @BOTH_WAYS
 async def test_an_upgraded_server_with_an_old_history(forbidden: tuple[str, ...]) -> None:
-    """What the list holds from years ago is judged and dated, and counted neither as started nor as finished."""
+    """Old operations must not raise alerts or counters."""
     async with replaying("upgraded-server-old-history", forbidden) as (_, pages, _):
         first, last = pages[1], pages[-1]
         assert first.one("outcome", "acme") == "succeeded"
@@ -130,7 +130,7 @@ async def test_an_upgraded_server_with_an_old_history(forbidden: tuple[str, ...]
 
 @BOTH_WAYS
 async def test_a_permission_that_is_removed_and_granted_again(forbidden: tuple[str, ...]) -> None:
-    """While `import.status` is refused the list tells the state, and the refusal is counted once."""
+    """The list alone is enough to know the state."""
     async with replaying("run-import-permission-removed", forbidden) as (_, pages, _):
         assert all(page.value("up", workspace="acme") == 1 for page in pages)
         assert seen(pages, "outcome") == ["waiting", "running", "succeeded"]
@@ -141,7 +141,7 @@ async def test_a_permission_that_is_removed_and_granted_again(forbidden: tuple[s
 
 
 async def test_a_refused_endpoint_is_tried_again_after_five_minutes() -> None:
-    """A permission that is granted again is noticed without a restart."""
+    """A new permission must take effect without a restart of the exporter."""
     async with replaying("run-import-permission-removed", ()) as (running, _, _):
         await asyncio.sleep(300)
         page = await running.page()
@@ -150,7 +150,7 @@ async def test_a_refused_endpoint_is_tried_again_after_five_minutes() -> None:
 
 
 async def test_a_rate_limited_caller_waits_for_the_window() -> None:
-    """Once a window's calls are used up the exporter asks nothing until it ends: the server never has to refuse."""
+    """The exporter must not make the server refuse calls."""
     recording = Recording(RECORDINGS / "rate-limited.json")
     async with exporting({"acme": recording}, **{**HELD, "poll_interval": "2s"}) as running:
         await asyncio.sleep(30)

@@ -1,4 +1,4 @@
-"""The simulator's stories bring forth everything that the catalogue says: each metric and each closed label value."""
+"""The simulator's stories produce each metric of the catalogue and each possible value of its labels."""
 
 import asyncio
 from asyncio.subprocess import PIPE, STDOUT
@@ -32,7 +32,7 @@ STEPS: Final = (
 
 
 def every_step(stage: Stage) -> None:
-    """An import that stays for a while in each step there is."""
+    """An import that stays in each step for a while."""
     stage.create("csv")
     for step in ("new", *STEPS.split(), "user_selection", "done", "import_failed", "import_cancelled", "new_words"):
         stage.set_step(step)
@@ -73,7 +73,7 @@ ENDS: Final[tuple[Telling, ...]] = (
 
 
 def ending(importer: str, end: Telling) -> Telling:
-    """An import that is loaded and then comes to this end."""
+    """An import that is loaded and then ends like this."""
 
     def tell(stage: Stage) -> None:
         stage.wait(10)
@@ -96,7 +96,7 @@ def restored(stage: Stage) -> None:
 
 
 def failing(api: Api, fault: Fault) -> Telling:
-    """An endpoint that is never well; progress is asked where the feeds are refused."""
+    """Endpoints that always have this fault. `getImportProgress` is called if both feeds are refused."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -159,7 +159,7 @@ EXPECTED: Final = {
 
 
 async def scrape(tellings: Mapping[str, Telling], seconds: int, **options: str) -> list[Page]:
-    """The pages of these stories, read every five seconds; what is called `no-tls` is asked by `https`."""
+    """The pages during these stories, read every five seconds. The workspace `no-tls` has a URL with `https`."""
     scripts = {name: Story(telling) for name, telling in tellings.items()}
     clock, scraped = LoopClock(), []
     async with SimulatedServers(scripts, clock=clock) as servers, aiohttp.ClientSession() as session:
@@ -177,7 +177,7 @@ async def scrape(tellings: Mapping[str, Telling], seconds: int, **options: str) 
 
 
 def bring_forth(scraped: list[Page], found: dict[str, dict[str, set[str]]]) -> None:
-    """Adds by metric and label the values that a series had which was not 0; a metric's own entry is under ""."""
+    """Collects the label values of all series that were not 0, by metric and label. Label "" is the metric itself."""
     for page in scraped:
         for metric in METRICS:
             suffix = "_count" if metric.kind is MetricKind.HISTOGRAM else ""
@@ -189,7 +189,7 @@ def bring_forth(scraped: list[Page], found: dict[str, dict[str, set[str]]]) -> N
 
 
 async def test_the_stories_bring_forth_everything_that_the_catalogue_names() -> None:
-    """Every metric has a series and every closed label value one that is not 0, or the catalogue says why none can."""
+    """A metric or a label value that never appears is a mistake, unless the catalogue gives a reason."""
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     bring_forth(await scrape(TELLINGS, 240, poll_interval="5s", poll_interval_idle="5s"), found)
     bring_forth(await scrape(FAILING, 20, max_response_bytes="32KiB", timeout="3s"), found)
@@ -212,7 +212,7 @@ async def test_the_stories_bring_forth_everything_that_the_catalogue_names() -> 
 
 @pytest.mark.program("promtool")
 async def test_promtool_has_nothing_to_say_about_any_story() -> None:
-    """The last page of every one of them, all failures included."""
+    """Also pages about failures must follow Prometheus' conventions."""
     page = (await scrape({**TELLINGS, **FAILING}, 60, max_response_bytes="32KiB", timeout="3s"))[-1]
     promtool = await asyncio.create_subprocess_exec(
         "promtool", "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=STDOUT
@@ -222,7 +222,7 @@ async def test_promtool_has_nothing_to_say_about_any_story() -> None:
 
 
 async def test_the_demo_shows_its_four_outcomes_within_a_minute() -> None:
-    """And its servers begin again."""
+    """A visitor of the demo should see everything soon."""
     clock = LoopClock()
     async with SimulatedServers(stories.demo(), clock=clock) as servers:
         urls = {name: servers.url(name) for name in servers.workspaces}

@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from deploy.prometheus import generate as rules
-from rc_import_exporter import cli
-from rc_import_exporter.commands import flags
-from rc_import_exporter.config.options import ANY, DOTTED, FLAG, VARIABLE, Group, Option
-from rc_import_exporter.config.settings import OPTIONS
-from rc_import_exporter.errors import ConfigurationError
+from rc_import_exporter.config.notation import DOTTED, VARIABLE, flag
+from rc_import_exporter.config.options import ANY, OPTIONS, Group, Option
 from rc_import_exporter.metrics import table
 from rc_import_exporter.web import api
 
@@ -81,26 +78,18 @@ def renewed(document: str, parts: Mapping[str, Callable[[], str]]) -> str:
 
 def _options(group: Group) -> str:
     rows = [
-        (_written(option), option.help, option.allowed, f"`{option.default}`" if option.default else "")
+        (_written(option), option.help, option.value.allowed, f"`{option.default}`" if option.default else "")
         for option in OPTIONS
         if option.group is group
     ]
     return table.markdown_table(("YAML, flag, variable", "meaning", "allowed", "default"), rows)
 
 
-def _written(option: Option) -> str:
+def _written(option: Option[object]) -> str:
     """The option's ways to be written, one below the other."""
     path = tuple("NAME" if key == ANY else key for key in option.path)
-    ways = [DOTTED.write(path), *([FLAG.write(path)] if _has_flag(option) else []), VARIABLE.write(path)]
+    ways = [DOTTED.write(path), *([flag(path)] if option.is_flag else []), VARIABLE.write(path)]
     return "<br>".join(f"`{way}`" for way in ways)
-
-
-def _has_flag(option: Option) -> bool:
-    try:
-        flags.parse([f"{FLAG.write(option.path)}=true"], OPTIONS, cli.COMMANDS)
-    except ConfigurationError:
-        return False
-    return True
 
 
 def _tree() -> Iterator[tuple[str, str]]:

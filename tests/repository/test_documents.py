@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rc_import_exporter.config.options import DOTTED, Option
-from rc_import_exporter.config.settings import OPTIONS
+from rc_import_exporter.config.notation import DOTTED
+from rc_import_exporter.config.options import OPTIONS, Option
 from tests.repository import documents
 from tests.repository.documents import PACKAGE, PARTS, ROOT, renewed
 
@@ -33,11 +33,11 @@ def test_a_document_without_the_comments_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: DOTTED.write(option.path))
-def test_every_option_has_one_row(option: Option) -> None:
+def test_every_option_has_one_row(option: Option[object]) -> None:
     written = DOTTED.write(option.path).replace("*", "NAME")
     (row,) = [line for line in documents.options().splitlines() if line.startswith(f"| `{written}`<br>")]
     assert option.help in row
-    assert option.allowed in row.replace("&#124;", "|")
+    assert option.value.allowed in row.replace("&#124;", "|")
     assert f"`{option.default}`" in row or not option.default
 
 

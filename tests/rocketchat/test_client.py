@@ -1,4 +1,4 @@
-"""Whatever answers, or does not, is a value: over real sockets, with everything that can go wrong between two hosts."""
+"""Every answer, and every missing one, becomes a value. Over real sockets, with everything that can go wrong."""
 
 import asyncio
 import gzip
@@ -69,20 +69,20 @@ REASONS: Final = {
 
 
 def test_what_libraries_log_is_overheard() -> None:
-    """Else no secret in a log would be noticed."""
+    """Without this, the other tests would not notice a secret in a log."""
     with overheard() as log:
         logging.getLogger("aiohttp.client").debug("asks with %s", AUTH_TOKEN)
     assert AUTH_TOKEN in log.getvalue()
 
 
 def test_every_fault_of_the_simulator_has_a_reason() -> None:
-    """The table names them all."""
+    """A new fault must get an expected reason."""
     assert set(REASONS) == set(FAULTS)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_fault_has_its_reason(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """And no exception, no secret, no line in the log."""
+    """A failure must not raise, show a secret, or fill the log."""
     async with SimulatedServer(spoilt(name)) as server:
         patience = PATIENCE if REASONS[name] is Reason.TIMEOUT else LONG
         result = await ask(server.base_url, Api.LIST, patience=patience)
@@ -94,7 +94,7 @@ async def test_a_fault_has_its_reason(name: str, caplog: pytest.LogCaptureFixtur
 
 
 async def test_each_endpoint_is_asked_by_its_path_and_with_the_credentials_alone() -> None:
-    """Below the base URL's own path; no cookie, no body, no bearer."""
+    """The base URL can have a path. Cookies would tie one workspace's calls to another's."""
     requests: list[bytes] = []
 
     def speak(request: bytes, writer: StreamWriter) -> None:
@@ -117,7 +117,7 @@ async def test_each_endpoint_is_asked_by_its_path_and_with_the_credentials_alone
 
 
 async def test_a_url_s_user_and_password_go_to_the_proxy_in_front_and_nowhere_else() -> None:
-    """As basic authentication, beside Rocket.Chat's own headers."""
+    """The proxy needs them as basic authentication; a page or log would give them away."""
     requests: list[bytes] = []
 
     def speak(request: bytes, writer: StreamWriter) -> None:
@@ -131,7 +131,7 @@ async def test_a_url_s_user_and_password_go_to_the_proxy_in_front_and_nowhere_el
 
 
 async def test_no_redirect_is_followed() -> None:
-    """The token would go along."""
+    """A redirect would send the token to another server."""
     requests: list[bytes] = []
 
     def speak(request: bytes, writer: StreamWriter) -> None:
@@ -154,7 +154,7 @@ async def test_no_redirect_is_followed() -> None:
     ],
 )
 async def test_a_compressed_body_is_read(encoding: str, compress: Callable[[bytes], bytes]) -> None:
-    """Its size is that of what it holds."""
+    """The size decides how often a large list is read, and it must not depend on compression."""
     async with speaking(saying(http(compress(GOOD), f"Content-Encoding: {encoding}"))) as url:
         result = await ask(url)
     assert isinstance(result, Success)
@@ -174,13 +174,13 @@ async def test_a_compressed_body_is_read(encoding: str, compress: Callable[[byte
     ids=["not gzip", "cut", "trailing", "brotli", "twice"],
 )
 async def test_a_body_that_cannot_be_decompressed_is_invalid(encoding: str, raw: bytes) -> None:
-    """Not gzip, cut, with something behind it, or in an encoding that was not asked for."""
+    """A broken body must not be read as an empty or shorter list."""
     async with speaking(saying(http(raw, f"Content-Encoding: {encoding}"))) as url:
         assert reason(await ask(url)) is Reason.INVALID
 
 
 async def test_what_follows_a_compressed_body_is_not_hoarded() -> None:
-    """A gzip stream that ends at once, with megabytes behind it, is bounded like any other body."""
+    """Zlib would keep in memory whatever follows the end of the stream."""
     raw = gzip.compress(GOOD) + bytes(8 * MEBIBYTE)
     async with speaking(saying(http(raw, "Content-Encoding: gzip"))) as url:
         assert reason(await ask(url)) in (Reason.INVALID, Reason.TOO_LARGE)
@@ -189,7 +189,7 @@ async def test_what_follows_a_compressed_body_is_not_hoarded() -> None:
 @pytest.mark.parametrize(("size", "expected"), [(1024, None), (1025, Reason.TOO_LARGE)])
 @pytest.mark.parametrize("compressed", [False, True])
 async def test_a_body_may_be_as_large_as_allowed(size: int, expected: Reason | None, *, compressed: bool) -> None:
-    """To the byte, after decompression."""
+    """The limit counts decompressed bytes, because those take memory."""
     body = GOOD.ljust(size)
     raw = http(gzip.compress(body), "Content-Encoding: gzip") if compressed else http(body)
     async with speaking(saying(raw)) as url:
@@ -197,7 +197,7 @@ async def test_a_body_may_be_as_large_as_allowed(size: int, expected: Reason | N
 
 
 async def test_an_endless_body_ends_at_the_limit() -> None:
-    """Also where its length was never told."""
+    """A chunked body has no length to check beforehand."""
 
     def speak(request: bytes, writer: StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b" " * 65536 + b"\r\n")
@@ -225,14 +225,14 @@ async def test_an_endless_body_ends_at_the_limit() -> None:
     ids=["ssh", "tls alert", "zeros", "words", "long header", "many headers", "negative", "chunks", "cut", "nothing"],
 )
 async def test_what_is_no_http_is_a_failure(raw: bytes, expected: Reason) -> None:
-    """Whatever it is: garbage is invalid, and what breaks off is a connection that was cut."""
+    """Garbage and a closed connection need different repairs."""
     async with speaking(saying(raw)) as url:
         assert reason(await ask(url)) is expected
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.001], ids=["a flood", "a brook"])
 async def test_answers_that_are_none_do_not_go_on_for_ever(pause: float) -> None:
-    """100 Continue, again and again: the connection is cut long before the timeout, and nothing is hoarded."""
+    """Aiohttp reads interim answers without end, and this would keep the whole program busy."""
     cut = asyncio.Event()
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
@@ -250,9 +250,10 @@ async def test_answers_that_are_none_do_not_go_on_for_ever(pause: float) -> None
         await asyncio.wait_for(cut.wait(), LONG)
 
 
-async def test_a_few_interim_answers_are_waited_through() -> None:
-    """A proxy in front may send hints; and the next answer on the connection may have its own again."""
-    answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 5 + http(GOOD)
+@pytest.mark.parametrize(("interim", "expected"), [(5, None), (8, None), (9, Reason.INVALID)])
+async def test_as_many_interim_answers_as_allowed_may_come_first(interim: int, expected: Reason | None) -> None:
+    """A proxy may send hints. They are counted for each answer: the next one on the connection may have as many."""
+    answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * interim + http(GOOD)
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -263,12 +264,12 @@ async def test_a_few_interim_answers_are_waited_through() -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, open_session() as session:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         client = Client(session, Access(url=url, timeout=LONG, max_bytes=MEBIBYTE), WallClock().now)
-        assert [reason(await client.ask(Api.STATUS, CREDENTIALS)) for _ in range(3)] == [None] * 3
+        assert [reason(await client.ask(Api.STATUS, CREDENTIALS)) for _ in range(3)] == [expected] * 3
 
 
 @pytest.mark.looptime
 async def test_a_queue_of_ours_is_no_slowness_of_the_server_s() -> None:
-    """Whoever waits for others' places has the whole timeout once there is one, and none of it in the books."""
+    """The wait in our own queue must count neither for the timeout nor for the measured duration."""
 
     async def hang(reader: StreamReader, writer: StreamWriter) -> None:
         await reader.read()
@@ -291,14 +292,14 @@ async def test_a_queue_of_ours_is_no_slowness_of_the_server_s() -> None:
 
 
 async def test_odd_cookies_leave_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """They may be somebody's session."""
+    """A cookie can be someone's session."""
     async with speaking(saying(http(GOOD, "Set-Cookie: a b=proxy-password; Path=/", "Set-Cookie: \x01=1"))) as url:
         await ask(url)
     assert "proxy-password" not in caplog.text
 
 
 async def test_a_port_where_nothing_listens_is_a_connection_refused() -> None:
-    """The line names host and port."""
+    """The reader sees which address to check."""
     async with speaking(saying(b"")) as url:
         pass
     result = await ask(url)
@@ -310,14 +311,14 @@ async def test_a_port_where_nothing_listens_is_a_connection_refused() -> None:
 
 
 async def test_a_host_without_an_address_does_not_resolve() -> None:
-    """The line names it."""
+    """The reader sees which name is wrong."""
     result = await ask("http://chat.invalid")
     assert isinstance(result, Failure)
     assert (result.reason, result.detail) == (Reason.CONNECTION, "the host chat.invalid does not resolve")
 
 
 async def test_the_exchange_tells_size_budget_and_skew() -> None:
-    """From the answer's headers and body; the clock is ahead by what its date says."""
+    """Pages, rules and the schedule rely on these numbers."""
 
     def tell(stage: Stage) -> None:
         stage.limit_rate(10)
@@ -336,7 +337,7 @@ async def test_the_exchange_tells_size_budget_and_skew() -> None:
 
 
 async def test_a_good_answer_is_read_from_every_endpoint() -> None:
-    """The simulated server knows all of them."""
+    """One mistake in a path would make an endpoint fail for ever."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -354,7 +355,7 @@ async def test_a_good_answer_is_read_from_every_endpoint() -> None:
 
 
 async def test_a_call_that_is_cancelled_ends() -> None:
-    """That is how polls under way end with the exporter."""
+    """The exporter cancels running polls when it stops."""
     async with SimulatedServer(spoilt("hang")) as server:
         call = asyncio.create_task(ask(server.base_url))
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The ways to a server: TLS with every kind of trust, and forward proxies."""
+"""TLS with every kind of trust, and forward proxies."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ from tests.support.peers import (
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Who signs certificates here."""
+    """The authority that signs the certificates of these tests."""
     return trustme.CA()
 
 
@@ -43,7 +43,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 
 def certified(authority: trustme.CA, name: str, *, asks: bool = False) -> ssl.SSLContext:
-    """A server's context with a certificate for this name; one that asks wants the client's."""
+    """A server's context with a certificate for this name. If `asks` is set, it demands one from the client."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(name).configure_cert(context)
     if asks:
@@ -61,7 +61,7 @@ async def asked_over_tls(
 
 
 async def test_a_certificate_that_is_trusted_lets_in(authority: trustme.CA) -> None:
-    """For the URL's host, or for the name that was configured."""
+    """Behind a load balancer the certificate can be for another name than the URL's."""
     trusts = trusting(authority)
     assert reason(await asked_over_tls(certified(authority, "127.0.0.1"), trusts)) is None
     named = await asked_over_tls(certified(authority, "chat.internal"), trusts, server_name="chat.internal")
@@ -69,7 +69,7 @@ async def test_a_certificate_that_is_trusted_lets_in(authority: trustme.CA) -> N
 
 
 async def test_a_certificate_that_is_not_trusted_is_a_failure_of_tls(authority: trustme.CA) -> None:
-    """An authority that nobody knows, and a name of somebody else."""
+    """A stranger must not get the token."""
     unknown = await asked_over_tls(certified(authority, "127.0.0.1"), None)
     other = await asked_over_tls(certified(authority, "other.internal"), trusting(authority))
     for result in (unknown, other):
@@ -79,7 +79,7 @@ async def test_a_certificate_that_is_not_trusted_is_a_failure_of_tls(authority: 
 
 
 async def test_a_client_s_certificate_is_shown_where_it_is_asked_for(authority: trustme.CA) -> None:
-    """It is in the context."""
+    """Some servers demand a certificate from the client."""
     shows = trusting(authority)
     authority.issue_cert("exporter@example.org").configure_cert(shows)
     assert reason(await asked_over_tls(certified(authority, "127.0.0.1", asks=True), shows)) is None
@@ -87,7 +87,7 @@ async def test_a_client_s_certificate_is_shown_where_it_is_asked_for(authority: 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_missing_certificate_is_a_failure_of_tls(authority: trustme.CA, version: ssl.TLSVersion) -> None:
-    """However late the server says so: since TLS 1.3 the client has then long begun to ask."""
+    """With TLS 1.3 the refusal comes after the handshake, and looks like a closed connection."""
     served = certified(authority, "127.0.0.1", asks=True)
     served.maximum_version = version
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -100,7 +100,7 @@ async def test_a_missing_certificate_is_a_failure_of_tls(authority: trustme.CA, 
 
 
 def refuse(listener: socket.socket, context: ssl.SSLContext) -> None:
-    """Shakes hands as OpenSSL does, which tells the client why it will not; asyncio's own servers just hang up."""
+    """Does the handshake like OpenSSL, which tells the client the reason. asyncio's servers only hang up."""
     while True:
         try:
             connection, _ = listener.accept()
@@ -117,14 +117,14 @@ def refuse(listener: socket.socket, context: ssl.SSLContext) -> None:
 
 
 async def test_a_server_without_tls_is_a_failure_of_tls(authority: trustme.CA) -> None:
-    """`https` for a server that speaks `http`."""
+    """A URL with `https` for a server without TLS is a common mistake."""
     async with SimulatedServer(spoilt("empty")) as server:
         url = server.base_url.replace("http:", "https:")
         assert reason(await ask(url, tls=trusting(authority))) is Reason.TLS
 
 
 async def test_connections_of_other_names_are_not_shared(authority: trustme.CA) -> None:
-    """Two workspaces behind one address: what one of them was let in with is no use to the other."""
+    """Two workspaces can share an address; one's connection must not carry the other's requests."""
     context, server, results = trusting(authority), SimulatedServer(spoilt("empty")), []
     url = await server.start(tls=certified(authority, "chat.internal"))
     async with open_session() as session:
@@ -137,7 +137,7 @@ async def test_connections_of_other_names_are_not_shared(authority: trustme.CA) 
 
 @asynccontextmanager
 async def forwarding(refusal: bytes = b"") -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A forward proxy that wants a password: its URL, and the heads of the requests that it was sent."""
+    """A forward proxy with a password: its URL, and the headers of the requests that it got."""
     heads: list[bytes] = []
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
@@ -156,7 +156,7 @@ async def forwarding(refusal: bytes = b"") -> AsyncIterator[tuple[str, list[byte
 
 
 async def relay(head: bytes, reader: StreamReader, writer: StreamWriter) -> None:
-    """Connects to where the request is for, and passes bytes both ways until one side ends."""
+    """Connects to the target of the request, and passes bytes both ways until one side ends."""
     method, target, _ = head.split(b" ", 2)
     place = target if method == b"CONNECT" else target.split(b"/")[2]
     host, _, port = place.decode().rpartition(":")
@@ -180,7 +180,7 @@ async def relay(head: bytes, reader: StreamReader, writer: StreamWriter) -> None
 
 
 async def test_a_forward_proxy_is_gone_through(authority: trustme.CA) -> None:
-    """By its own password, for http as for https, whose tunnel sees no token."""
+    """The proxy gets its own password, and with https it does not see the token."""
     async with forwarding() as (proxy_url, heads):
         async with speaking(saying(http(GOOD))) as url:
             assert reason(await ask(url, proxy_url=proxy_url)) is None
@@ -192,7 +192,7 @@ async def test_a_forward_proxy_is_gone_through(authority: trustme.CA) -> None:
 
 
 async def test_a_forward_proxy_that_refuses_is_the_proxy_s_failure(authority: trustme.CA) -> None:
-    """Nobody should go and look at Rocket.Chat's permissions."""
+    """The reader should check the proxy and not Rocket.Chat's permissions."""
     refusal = http(b"<html></html>", "Content-Type: text/html", status="403 Forbidden")
     async with forwarding(refusal) as (proxy_url, _):
         assert reason(await ask("http://127.0.0.1:9", proxy_url=proxy_url)) is Reason.PROXY
@@ -200,7 +200,7 @@ async def test_a_forward_proxy_that_refuses_is_the_proxy_s_failure(authority: tr
 
 
 async def test_a_forward_proxy_that_is_gone_is_a_lost_connection() -> None:
-    """The line names it, without its password."""
+    """The reader sees which proxy is gone, and no password."""
     async with forwarding() as (proxy_url, _):
         pass
     result = await ask("http://127.0.0.1:9", proxy_url=proxy_url)

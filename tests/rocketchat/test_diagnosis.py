@@ -1,4 +1,4 @@
-"""Each answer over HTTP has its meaning: the reasons in their order, and what the rate limiter's headers say."""
+"""The reasons of failures in their order, and the rate limiter's headers."""
 
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -34,7 +34,7 @@ STATUSES: Final = (200, 204, 301, 302, 304, 400, 401, 403, 404, 405, 407, 418, 4
 
 
 def expected(status: int, body: str) -> Reason | None:
-    """The reason by the design's sentence, read from the left."""
+    """The reason as the design says it, first match first."""
     if 300 <= status < 400:
         return Reason.REDIRECTED
     if status == 429:
@@ -54,7 +54,7 @@ def expected(status: int, body: str) -> Reason | None:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_the_reasons_apply_in_their_order(status: int) -> None:
-    """Status by body: the first reason that matches."""
+    """An answer can match several reasons, and only one of them helps the reader."""
     for body, raw in BODIES.items():
         result = read(Response(status=status, headers=CIMultiDict(), body=raw))
         reason = result.reason if isinstance(result, Failure) else None
@@ -62,7 +62,7 @@ def test_the_reasons_apply_in_their_order(status: int) -> None:
 
 
 def test_rocket_chat_s_own_failures_are_told_from_a_stranger_s() -> None:
-    """A missing endpoint rests for long only where the server is seen to be Rocket.Chat."""
+    """A missing endpoint is tried less often only if the server is known to be Rocket.Chat."""
     for status, body in product(STATUSES, BODIES):
         result = read(Response(status=status, headers=CIMultiDict(), body=BODIES[body]))
         if isinstance(result, Failure):
@@ -79,7 +79,7 @@ def test_rocket_chat_s_own_failures_are_told_from_a_stranger_s() -> None:
     ],
 )
 def test_a_page_for_people_with_status_200_is_a_missing_endpoint(headers: dict[str, str], body: bytes) -> None:
-    """As older servers answer a path that they do not know."""
+    """Older servers answer an unknown path with the page of the web client."""
     result = read(Response(status=200, headers=CIMultiDict(headers), body=body))
     assert isinstance(result, Failure)
     assert result.reason is Reason.NOT_FOUND
@@ -96,14 +96,14 @@ def test_a_page_for_people_with_status_200_is_a_missing_endpoint(headers: dict[s
     ],
 )
 def test_a_body_that_is_too_large_is_the_reason_only_of_a_200(status: int, reason: Reason) -> None:
-    """Any other status says more."""
+    """Any other status says more than the size does."""
     result = read(Response(status=status, headers=CIMultiDict(), body=b"", too_large=True))
     assert isinstance(result, Failure)
     assert result.reason is reason
 
 
 def test_nothing_imported_is_an_answer_of_progress() -> None:
-    """It comes as a 400; no other endpoint and no other status says it so."""
+    """A new workspace without imports must not look broken."""
     response = Response(status=400, headers=CIMultiDict(), body=BODIES["nothing yet"])
     told = read(response, Api.PROGRESS)
     assert isinstance(told, Success)
@@ -116,7 +116,7 @@ def test_nothing_imported_is_an_answer_of_progress() -> None:
 
 
 def test_an_importer_that_is_gone_is_a_failure_of_progress() -> None:
-    """A 400 like any other."""
+    """This 400 says nothing about the imports."""
     gone = b'{"success":false,"error":"x","errorType":"error-importer-not-defined"}'
     result = read(Response(status=400, headers=CIMultiDict(), body=gone), Api.PROGRESS)
     assert isinstance(result, Failure)
@@ -124,7 +124,7 @@ def test_an_importer_that_is_gone_is_a_failure_of_progress() -> None:
 
 
 def test_a_detail_quotes_nothing_of_the_body() -> None:
-    """It becomes a log line."""
+    """The detail goes into the log, and a body can hold names and addresses."""
     for status in STATUSES:
         for body in (b'{"success":false,"error":"jane@example.org"}', b"jane@example.org", b'["jane@example.org"]'):
             result = read(Response(status=status, headers=CIMultiDict(), body=body))
@@ -148,7 +148,7 @@ LIMIT: Final = {"X-RateLimit-Limit": "10", "X-RateLimit-Remaining": "3"}
     ],
 )
 def test_a_wait_is_measured_by_the_server_s_own_clock(reset: float, ahead: float, wait: float) -> None:
-    """However far that is ahead; past or more than ten minutes away counts as the window's 60 s."""
+    """A server whose clock is wrong must not stop the polls for hours."""
     date = formatdate(NOW + ahead, usegmt=True)
     headers = {**LIMIT, "X-RateLimit-Reset": str((NOW + ahead + reset) * 1000), "Date": date}
     assert budget(headers) == Budget(limit=10, remaining=3, reset=NOW + ahead + reset, wait=wait)
@@ -166,7 +166,7 @@ def test_a_wait_is_measured_by_the_server_s_own_clock(reset: float, ahead: float
     ],
 )
 def test_a_wait_that_cannot_be_measured_is_the_window_s(headers: dict[str, str]) -> None:
-    """Without a reset, without a date, or with either of them spoilt."""
+    """Missing or broken headers must not stop the polls or make them hammer the server."""
     known = budget({**LIMIT, **headers})
     assert known is not None
     assert known.wait == 60
@@ -174,22 +174,22 @@ def test_a_wait_that_cannot_be_measured_is_the_window_s(headers: dict[str, str])
 
 @pytest.mark.parametrize("written", ["-1", "1.5", "", "ten", "\u0661\u0660", "1" * 16])
 def test_a_header_that_is_no_number_tells_nothing(written: str) -> None:
-    """Not a sign, not a fraction, not another alphabet's digits."""
+    """Python reads more as a number than HTTP allows."""
     known = budget({**LIMIT, "X-RateLimit-Remaining": written})
     assert known is not None
     assert known.remaining is None
 
 
 def test_a_caller_who_is_exempt_has_no_budget() -> None:
-    """Such users get none of the headers."""
+    """The server sends no such headers to these users."""
     assert budget({"Date": formatdate(NOW, usegmt=True)}) is None
 
 
 def read(response: Response, api: Api = Api.STATUS) -> Success | Failure:
-    """What the answer means to an endpoint."""
+    """The result of this answer for an endpoint."""
     return diagnosis.read(Exchange(api=api, code=response.status, seconds=0.1), response)
 
 
 def budget(headers: Mapping[str, str]) -> Budget | None:
-    """What the headers say."""
+    """The budget in these headers."""
     return diagnosis.budget_of(Response(status=200, headers=CIMultiDict(headers), body=b""))

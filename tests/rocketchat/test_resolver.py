@@ -1,4 +1,4 @@
-"""Names are looked up as the system does it, and nobody waits for a look-up that hangs."""
+"""Host names are looked up like the system does, and a look-up that hangs holds up nothing."""
 
 import asyncio
 import socket
@@ -10,19 +10,19 @@ from rc_import_exporter.rocketchat.resolver import Resolver
 
 
 async def test_a_name_has_its_addresses() -> None:
-    """The hosts file's included."""
+    """The hosts file counts as well."""
     found = await Resolver().resolve("localhost", 80, socket.AF_INET)
     assert {(each["host"], each["port"], each["hostname"]) for each in found} == {("127.0.0.1", 80, "localhost")}
 
 
 async def test_a_name_without_an_address_is_an_error() -> None:
-    """The one that aiohttp expects."""
+    """Aiohttp expects `OSError`."""
     with pytest.raises(OSError, match=r".+"):
         await Resolver().resolve("chat.invalid", 80)
 
 
 async def test_a_look_up_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can be cancelled at once, its thread holds up no exit, and its late answer harms nobody."""
+    """Ctrl-C must work at once while a name server does not answer."""
     begun, over = threading.Event(), threading.Event()
 
     def hang(*_: object, **__: object) -> list[object]:

@@ -1,4 +1,4 @@
-"""What servers from 1.0 to 8 write is read, and nothing odd in it gets any further."""
+"""The documents of servers from 1.0 to 8 can be read, and odd values in them go no further."""
 
 import json
 from collections.abc import Mapping
@@ -62,25 +62,25 @@ def body(value: object) -> bytes:
 
 
 def listed(*documents: object) -> tuple[Operation, ...]:
-    """What a list of these documents is read as."""
+    """The operations in a list of these documents."""
     return wire.parse_list(body(list(documents))).operations
 
 
 def read(**changed: object) -> Operation:
-    """What a document with these fields is read as."""
+    """The operation in a document with these fields."""
     (operation,) = listed(document(**changed))
     return operation
 
 
 def test_a_present_day_document_is_read_whole() -> None:
-    """The same from both feeds."""
+    """Both feeds send the same document."""
     status = {"state": "importing", "operation": DOCUMENT, "success": True}
     assert wire.parse_status(body(status)) == StatusAnswer(state=State.IMPORTING, operation=OPERATION)
     assert listed(DOCUMENT) == (OPERATION,)
 
 
 def test_what_is_personal_is_left_behind() -> None:
-    """User, file and channel are in no value that is read."""
+    """Names of users, files and channels must not reach a label, a log or a page."""
     assert "secret" not in repr(read())
     assert "board-room" not in repr(read())
 
@@ -98,7 +98,7 @@ def test_what_is_personal_is_left_behind() -> None:
     ],
 )
 def test_a_start_is_read_in_every_form_that_servers_wrote(written: object, instant: float, *, as_text: bool) -> None:
-    """Epoch milliseconds before 6.3, as a number or as digits; ISO 8601 since. Which it was decides over the slack."""
+    """Servers wrote a number before 6.3 and write ISO 8601 since, and one list can hold both."""
     operation = read(ts=written)
     assert operation.created == instant
     assert operation.dated_as_text is as_text
@@ -126,7 +126,7 @@ def test_a_start_is_read_in_every_form_that_servers_wrote(written: object, insta
     ],
 )
 def test_what_is_no_date_is_as_good_as_absent(written: object) -> None:
-    """Of the wrong kind, no day of the calendar, without a zone, before 1970 or after 9999."""
+    """A wrong date would become a wrong age and a wrong alert."""
     assert read(ts=written).created is None
     assert read(_updatedAt=written).updated is None
 
@@ -139,14 +139,14 @@ def test_only_true_is_valid(written: object) -> None:
 
 @pytest.mark.parametrize("written", [ABSENT, None, [], 7, "many"])
 def test_counts_that_are_none_are_none(written: object) -> None:
-    """`count` is absent until something is counted."""
+    """The server writes `count` only when it has counted something; 0 would look like an empty import."""
     assert read(count=written).counts is None
 
 
 @pytest.mark.parametrize("written", [None, True, -1, 1.5, "12", 2**53 + 1, pytest.param(10**400, id="huge"), [1], {}])
 @pytest.mark.parametrize("key", ["total", "completed", "error", "users"])
 def test_a_count_of_the_wrong_kind_or_size_is_as_good_as_absent(key: str, written: object) -> None:
-    """And the other counts are read."""
+    """One odd count must not hide the others."""
     counts = read(count={"total": 9, "completed": 9, "error": 9, "users": 9, key: written}).counts
     assert counts is not None
     values = {"total": counts.total, "completed": counts.completed, "error": counts.failed}
@@ -155,13 +155,13 @@ def test_a_count_of_the_wrong_kind_or_size_is_as_good_as_absent(key: str, writte
 
 
 def test_a_whole_number_may_be_written_as_a_fraction() -> None:
-    """`12.0` is 12: JavaScript has one kind of number."""
+    """JavaScript has only one type of number, so `12.0` is 12."""
     assert read(count={"total": 12.0}).counts == Counts(total=12)
 
 
 @pytest.mark.parametrize("step", [step for step in Step if step not in (Step.NONE, Step.UNKNOWN)])
 def test_every_step_is_read(step: Step) -> None:
-    """With its prefix, as the server writes it."""
+    """The server writes steps with a prefix."""
     assert read(status=f"importer_{step}").step is step
 
 
@@ -170,25 +170,25 @@ def test_every_step_is_read(step: Step) -> None:
     [ABSENT, None, 7, "", "importer_none", "importer_unknown", "importer_polls", "download_complete", "x" * 99],
 )
 def test_a_step_that_no_release_knows_is_unknown(written: object) -> None:
-    """`none` is the absence of an operation and no word of the server's."""
+    """A newer server can have new steps. `none` is our own word and must not come from a server."""
     assert read(status=written).step is Step.UNKNOWN
 
 
 @pytest.mark.parametrize("written", [ABSENT, None, "", 7, "a\nb", "a\x00b", "\ud800", "x" * 65, ["csv"]])
 def test_an_importer_that_no_label_should_hold_is_unknown(written: object) -> None:
-    """Wrong kinds, line ends and other control characters, halves of surrogate pairs, and novels."""
+    """An importer's key becomes a label, so it must be short printable text."""
     assert read(importerKey=written).importer == "unknown"
 
 
 @pytest.mark.parametrize("written", [ABSENT, None, "", 7, "a b", "x" * 65, "a\n"])
 def test_an_operation_without_an_id_is_none(written: object) -> None:
-    """What has no id cannot be counted once."""
+    """Without an id an operation could be counted twice."""
     with pytest.raises(BodyError):
         listed(document(_id=written))
 
 
 def test_both_lists_are_read_and_nothing_else() -> None:
-    """A bare array in every release; the object of one 8.3 snapshot."""
+    """Releases send an array, and one snapshot of 8.3 sent an object."""
     assert wire.parse_list(b"[]") == ListAnswer(operations=())
     wrapped = {"operations": [DOCUMENT], "success": True}
     assert wire.parse_list(body(wrapped)) == ListAnswer(operations=(OPERATION,))
@@ -210,7 +210,7 @@ def test_both_lists_are_read_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.NONE])
 def test_every_state_is_read(state: State) -> None:
-    """By the server's own word."""
+    """The state is a word from the server, and the label has the same."""
     answer = wire.parse_status(body({"state": state, "operation": DOCUMENT, "success": True}))
     assert answer.state is state
 
@@ -223,7 +223,7 @@ def test_a_state_that_is_missing_or_unheard_of_is_unknown(fields: dict[str, obje
 
 
 def test_a_server_that_never_imported_says_none_without_an_operation() -> None:
-    """And so it is read; without an operation no other state is."""
+    """A new workspace is not a failure, but any other state without an operation is."""
     assert wire.parse_status(b'{"state":"none","success":true}') == StatusAnswer(state=State.NONE, operation=None)
     wrong_ones: tuple[object, ...] = (
         {"state": "done", "success": True},
@@ -238,7 +238,7 @@ def test_a_server_that_never_imported_says_none_without_an_operation() -> None:
 
 
 def test_progress_names_neither_id_nor_validity() -> None:
-    """What it does not tell is none."""
+    """A missing id or validity must not look like a known one."""
     answer = wire.parse_progress(
         body(
             {
@@ -262,7 +262,7 @@ def test_progress_names_neither_id_nor_validity() -> None:
 
 
 def test_nought_of_nought_is_no_count() -> None:
-    """Servers before 6.3 always say so."""
+    """Servers before 6.3 always say 0 of 0, whatever they have counted."""
     answer = wire.parse_progress(
         body({"key": "csv", "step": "importer_done", "count": {"completed": 0, "total": 0}, "success": True})
     )
@@ -274,7 +274,7 @@ def test_nought_of_nought_is_no_count() -> None:
     "wrong", [{"key": "csv", "success": True}, {"step": 7, "success": True}, {"step": "importer_done"}]
 )
 def test_progress_without_a_step_is_none(wrong: object) -> None:
-    """It is not this endpoint's JSON."""
+    """Without a step the body is from something else."""
     with pytest.raises(BodyError):
         wire.parse_progress(body(wrong))
 
@@ -289,13 +289,13 @@ def test_progress_without_a_step_is_none(wrong: object) -> None:
     ],
 )
 def test_a_version_is_read_as_whole_as_it_is_told(fields: dict[str, object], version: str) -> None:
-    """Strangers are told no patch number."""
+    """Without the right permission the server leaves out the patch number."""
     assert wire.parse_info(body({**fields, "success": True})) == InfoAnswer(version=version)
 
 
 @pytest.mark.parametrize("version", [None, 8, "", "latest", "8.6\n", "8" * 65, "\u0668.\u0666"])
 def test_what_is_no_version_is_refused(version: object) -> None:
-    """It would become a label."""
+    """The version becomes a label."""
     with pytest.raises(BodyError):
         wire.parse_info(body({"version": version, "success": True}))
 
@@ -317,20 +317,20 @@ def test_what_is_no_version_is_refused(version: object) -> None:
     ],
 )
 def test_what_is_not_the_endpoint_s_json_is_refused(api: Api, raw: bytes) -> None:
-    """By one exception, whatever it is."""
+    """The caller handles one exception; any other would count as a bug."""
     with pytest.raises(BodyError):
         wire.parse(api, raw)
 
 
 def test_an_error_quotes_nothing_of_the_body() -> None:
-    """It may hold names and e-mail addresses."""
+    """A body can hold names and e-mail addresses."""
     with pytest.raises(BodyError) as refused:
         listed(document(_id="jane.doe@example.org"))
     assert "jane" not in str(refused.value)
 
 
 def test_names_cut_in_the_middle_of_a_character_do_no_harm() -> None:
-    """Old documents carry `fileData` with halves of surrogate pairs."""
+    """Old `fileData` holds names cut in the middle of an emoji, and must not make the whole list unreadable."""
     raw = b'[{"_id":"a1","fileData":{"users":[{"name":"\\ud83d"}]},"ts":1767650400125,"valid":true}]'
     assert wire.parse_list(raw).operations[0].created == AT
 
@@ -338,19 +338,19 @@ def test_names_cut_in_the_middle_of_a_character_do_no_harm() -> None:
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ({"success": False, "error": "x [error-unauthorized]"}, {}),
-        ({"status": "error", "message": "You must be logged in to do this."}, {}),
-        ({"success": False, "errorType": "not_authorized"}, {"errorType": "not_authorized"}),
-        ({"success": False, "errorType": "<script>"}, {}),
-        ({"success": False, "errorType": 7}, {}),
+        ({"success": False, "error": "x [error-unauthorized]"}, ""),
+        ({"status": "error", "message": "You must be logged in to do this."}, ""),
+        ({"success": False, "errorType": "not_authorized"}, "not_authorized"),
+        ({"success": False, "errorType": "<script>"}, ""),
+        ({"success": False, "errorType": 7}, ""),
         ({"success": True}, None),
         ({"status": "error"}, None),
         ({"error": "access_denied"}, None),
         ([], None),
     ],
 )
-def test_rocket_chat_s_errors_are_told_from_a_stranger_s(content: object, error: Mapping[str, str] | None) -> None:
-    """By `success` false or, up to about 7.2, by status and message."""
+def test_rocket_chat_s_errors_are_told_from_a_stranger_s(content: object, error: str | None) -> None:
+    """A proxy's 401 says nothing about the token, so it must be known who wrote the error."""
     assert wire.error_of(body(content)) == error
 
 
@@ -366,7 +366,7 @@ fields = st.dictionaries(st.sampled_from([*DOCUMENT, "state", "operation", "succ
 def test_whatever_the_fields_hold_an_answer_or_one_exception_comes_back(
     api: Api, changes: dict[str, object], counts: dict[str, object]
 ) -> None:
-    """And no number of an answer is out of bounds."""
+    """No field, however odd, may cause another exception or a number out of bounds."""
     inner = {**DOCUMENT, "count": counts, **changes}
     content = [inner] if api is Api.LIST else {"success": True, "state": "new", "operation": inner, **changes}
     try:
@@ -391,6 +391,6 @@ def operations_of(answer: Answer) -> tuple[Operation, ...]:
 
 
 def test_a_body_is_utf_8() -> None:
-    """What begins with another encoding's mark is no list, however empty."""
+    """JSON over HTTP is UTF-8, and another encoding is a sign of another server."""
     with pytest.raises(BodyError):
         wire.parse_list("[]".encode("utf-16"))

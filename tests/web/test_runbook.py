@@ -10,7 +10,7 @@ import pytest
 
 import rc_import_exporter
 from deploy.prometheus.generate import ROOT, Alert, alerts, records
-from rc_import_exporter.config.settings import OPTIONS
+from rc_import_exporter.config.options import OPTIONS
 from rc_import_exporter.core.domain import Reason
 from rc_import_exporter.metrics.catalogue import METRICS
 

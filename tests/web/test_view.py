@@ -102,11 +102,11 @@ def test_the_page_s_limits_are_those_of_the_alerts() -> None:
 
 
 def test_a_running_import_shows_rate_and_time_left() -> None:
-    """500 records in 15 s, and 3,518 to go."""
+    """500 records in 15 s, and 3,518 to go; 20 users count twice."""
     operation = shown(running("acme")).operation
     assert operation is not None
     assert operation.records_per_second == pytest.approx(500 / 15)
-    assert operation.seconds_left == pytest.approx(3_518 / (500 / 15))
+    assert operation.seconds_left == pytest.approx((3_518 + 20) / (500 / 15))
     assert operation.progress_ratio == pytest.approx(1_502 / 5_020)
 
 
@@ -148,7 +148,7 @@ def test_the_most_urgent_come_first() -> None:
     seen = view.overview(gallery(), LATER)
     levels = [list(Level).index(each.level) for each in seen.workspaces]
     assert levels == sorted(levels)
-    assert [each.name for each in seen.workspaces][:3] == ["hooli", "initech", "globex"]
+    assert [each.name for each in seen.workspaces][:3] == ["hooli", "globex", "initech"]
     assert sum(seen.levels.values()) == seen.total == len(seen.workspaces)
 
 
@@ -254,7 +254,7 @@ def test_a_missing_success_is_overdue() -> None:
     """A job that never starts raises no error anywhere else."""
     seen = shown(overdue("acme"))
     assert (seen.level, seen.title) == (Level.CRITICAL, "Overdue")
-    assert "The last success is 2 d 7 h ago, but one is expected every 1 d 2 h" in texts(seen)
+    assert "The last success is 1 d 3 h ago, but one is expected every 1 d 2 h" in texts(seen)
     expect = Expectation(importer="csv", success_every=3600.0)
     other = replace(overdue("acme"), target=workspace("acme", expect=expect).target)
     assert "No success is known" in texts(shown(other))
@@ -274,7 +274,7 @@ def test_an_import_that_takes_too_long_is_mentioned() -> None:
     expect = Expectation(importer="slack", longest_run=60.0)
     slow = told(told(workspace("acme", expect=expect), 90.0, importing(50, 95.0)), 0.0, importing(100, 5.0))
     assert shown(slow).title == "Running too long"
-    assert "It has been running for at least 2 min, longer than 1 min" in texts(shown(slow))
+    assert "It has been running for at least 1 min, longer than 1 min" in texts(shown(slow))
     assert shown(replace(slow, target=workspace("acme").target)).title == "Importing"
     late = told(workspace("acme"), 0.0, operation("w" * 17, Step.USER_SELECTION, created=20_000.0))
     assert "waiting to be started for 5 h 33 min" in texts(shown(late))
@@ -285,7 +285,7 @@ def test_fewer_records_than_expected_are_mentioned() -> None:
     few = replace(overdue("acme"), target=workspace("acme", expect=Expectation(min_records=400)).target)
     assert (shown(few).level, shown(few).title) == (Level.QUIET, "Succeeded")
     assert "40 records, but at least 400 are expected" in texts(shown(few))
-    done = operation("h" * 17, Step.DONE, created=60.0, updated=9.0, counts=Counts(total=40, completed=40, failed=0))
+    done = operation("k" * 17, Step.DONE, created=60.0, updated=9.0, counts=Counts(total=40, completed=40, failed=0))
     new = told(few, 0.0, done)
     assert (shown(new).level, shown(new).title) == (Level.WARNING, "Too few records")
 
@@ -352,5 +352,8 @@ def test_earlier_operations_are_listed_newest_first() -> None:
 
 def test_a_cut_off_import_tells_its_cause() -> None:
     """The cause decides what to do next."""
-    assert "contact was lost before, so the server restarted" in shown(interrupted("acme")).sentence
+    assert (
+        "the server restarted, another server of the cluster started, or an administrator cleared it"
+        in shown(interrupted("acme")).sentence
+    )
     assert "cleared it, or another server" in shown(incomplete("acme")).sentence
