@@ -13,7 +13,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-from rc_import_exporter import build, limits, logs
+from rc_import_exporter import build, descriptors, logs
 from rc_import_exporter.app import App
 from rc_import_exporter.commands import check, demo, flags, metrics, once, watch
 from rc_import_exporter.commands.exits import SIGNALLED, Exit
@@ -78,7 +78,7 @@ def _serve(invocation: Invocation, environ: Mapping[str, str]) -> None:
 
 
 async def _daemon(configured: Settings) -> None:
-    limits.raise_descriptors()
+    descriptors.raise_descriptors()
     log = logs.logger()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.warning, NO_RELOAD)
 

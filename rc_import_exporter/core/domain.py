@@ -1,4 +1,4 @@
-"""The words of Rocket.Chat's import API, and the data that a poll brings back.
+"""The closed sets (endpoints, states, steps, outcomes, reasons), and the data that a poll brings back.
 
 Everything here is immutable. Points in time are Unix seconds, durations are seconds, counts are numbers of records.
 """

@@ -1,4 +1,4 @@
-"""Decides when a workspace is polled next and which of its endpoints are called.
+"""Decides when a workspace is polled next, which of its endpoints are called, and which one is the fallback.
 
 Polls come at the workspace's interval. An endpoint that failed, or whose rate limit is used up, rests for some time
 while the others go on. If all of them rest, the next poll waits for the first to be ready.

@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 import aiohttp
 
-from rc_import_exporter import build, clock, limits
+from rc_import_exporter import build, clock, descriptors
 from rc_import_exporter.config import layer
 from rc_import_exporter.config.settings import Settings, Workspace
 from rc_import_exporter.config.tls import Tls
@@ -21,7 +21,7 @@ from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.polling.keyring import Keyring
 from rc_import_exporter.polling.poller import Poller
 from rc_import_exporter.rocketchat.client import Access, Client, open_session
-from rc_import_exporter.rocketchat.resolver import Resolver
+from rc_import_exporter.rocketchat.host_names import Resolver
 
 AT_ONCE: Final = 32
 """Workspaces that `poll_once` polls at the same time."""
@@ -81,7 +81,7 @@ class Fleet:
 
     def _pollers(self) -> dict[str, Poller]:
         # Idle connections are kept only if the process may open enough files for all of them.
-        share = limits.share()
+        share = descriptors.share()
         places = asyncio.Semaphore(share)
         self._session = session = open_session(Resolver(), keep=len(self._accesses) * len(Api) <= share)
         clients = {name: Client(session, access, self._now, places) for name, access in self._accesses.items()}

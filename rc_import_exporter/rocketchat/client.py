@@ -1,4 +1,4 @@
-"""Sends requests to one workspace. Each request gives one `Success` or one `Failure`, whatever the server does.
+"""Sends requests to one workspace, and says why one got no answer: each gives one `Success` or one `Failure`.
 
 Exceptions of aiohttp, OpenSSL and the operating system end here: each becomes a `Failure` with a reason. No credential
 and no text of a body leaves this package.

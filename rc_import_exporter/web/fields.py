@@ -1,4 +1,4 @@
-"""The fields that the pages and the JSON API show, each with its meaning.
+"""The fields that the pages and the JSON API show, each with its meaning; `view` fills them, `templates` show them.
 
 The docstrings are the descriptions in the JSON Schema and in the table of fields. A field is only ever added. Instants
 are Unix seconds here and RFC 3339 in UTC in the JSON. Durations are seconds. A `Hidden` field is only for the pages.

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from rc_import_exporter import limits
+from rc_import_exporter import descriptors
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web import answers
@@ -89,7 +89,7 @@ class Server:
     def __init__(self, application: web.Application) -> None:
         self._runner = web.AppRunner(application, shutdown_timeout=STOP_TIMEOUT, access_log=None)
         self._listener: asyncio.Server | None = None
-        self._connections = Connections(min(limits.share(), MOST_CONNECTIONS))
+        self._connections = Connections(min(descriptors.share(), MOST_CONNECTIONS))
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the port. Port 0 stands for any free port.

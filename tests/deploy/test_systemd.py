@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from rc_import_exporter import limits
+from rc_import_exporter import descriptors
 from rc_import_exporter.commands import flags
 from rc_import_exporter.config import settings
 from rc_import_exporter.core.domain import Api
@@ -72,7 +72,7 @@ def test_a_thousand_workspaces_may_keep_their_connections(monkeypatch: pytest.Mo
     """The filter of system calls does not let the exporter raise the limit itself."""
     (granted,) = map(int, re.findall(r"^LimitNOFILE=(\d+)$", UNIT.read_text(), flags=re.MULTILINE))
     monkeypatch.setattr(resource, "getrlimit", lambda what: (granted, granted))
-    assert limits.share() >= 1000 * len(Api)
+    assert descriptors.share() >= 1000 * len(Api)
 
 
 @pytest.mark.program("systemd-sysusers", "install")

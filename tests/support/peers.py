@@ -12,7 +12,7 @@ from typing import Final
 from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.core.domain import Api, Failure, Reason, Result
 from rc_import_exporter.rocketchat.client import Access, Client, open_session
-from rc_import_exporter.rocketchat.resolver import Resolver
+from rc_import_exporter.rocketchat.host_names import Resolver
 from rc_import_exporter.simulator.faults import FAULTS, MEBIBYTE
 from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, WallClock

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rc_import_exporter import limits
+from rc_import_exporter import descriptors
 from rc_import_exporter.core.domain import Target
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
@@ -411,7 +411,7 @@ async def test_an_answer_that_is_not_read_is_cut(exporter: Exporter) -> None:
 
 async def test_an_idle_connection_makes_room_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that hold connections open must not keep Prometheus out. Busy connections stay."""
-    monkeypatch.setattr(limits, "share", lambda: 4)
+    monkeypatch.setattr(descriptors, "share", lambda: 4)
     async with exporting(four_workspaces()) as exporter:
         served = await asyncio.open_connection("127.0.0.1", exporter.port)
         served[1].write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -432,7 +432,7 @@ async def test_an_idle_connection_makes_room_for_a_new_one(monkeypatch: pytest.M
 
 async def test_a_new_connection_is_cut_if_all_others_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit holds even then. The next request after an answer is served."""
-    monkeypatch.setattr(limits, "share", lambda: 1)
+    monkeypatch.setattr(descriptors, "share", lambda: 1)
     async with exporting(four_workspaces()) as exporter:
         reader, writer = await asyncio.open_connection("127.0.0.1", exporter.port)
         writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

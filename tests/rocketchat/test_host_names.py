@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from rc_import_exporter.rocketchat.resolver import Resolver
+from rc_import_exporter.rocketchat.host_names import Resolver
 
 
 async def test_a_name_has_its_addresses() -> None:

@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 import pytest
 
-from rc_import_exporter import limits
+from rc_import_exporter import descriptors
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.scenario import Story
 from rc_import_exporter.simulator.server import SimulatedServers
@@ -35,8 +35,8 @@ def granted(soft: int, hard: int, code: str) -> str:
 
 def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
     """And the shares grow with it."""
-    code = "from rc_import_exporter import limits; print(limits.share()); limits.raise_descriptors(); "
-    assert granted(64, 512, code + "print(limits.share())").split() == ["16", "128"]
+    code = "from rc_import_exporter import descriptors; print(descriptors.share()); descriptors.raise_descriptors(); "
+    assert granted(64, 512, code + "print(descriptors.share())").split() == ["16", "128"]
 
 
 @pytest.mark.parametrize("error", [PermissionError, ValueError])
@@ -48,20 +48,20 @@ def test_a_system_that_does_not_raise_it_is_lived_with(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
     monkeypatch.setattr(resource, "getrlimit", lambda what: (64, 512))
-    limits.raise_descriptors()
-    assert limits.share() == 16
+    descriptors.raise_descriptors()
+    assert descriptors.share() == 16
 
 
 def test_no_limit_at_all_is_not_taken_at_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a share all the same, and so there is where the system does not tell."""
     monkeypatch.setattr(resource, "getrlimit", lambda what: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert limits.share() == limits.MOST // 4
+    assert descriptors.share() == descriptors.MOST // 4
 
     def refuse(what: int) -> tuple[int, int]:
         raise PermissionError
 
     monkeypatch.setattr(resource, "getrlimit", refuse)
-    assert limits.share() == limits.FEWEST // 4
+    assert descriptors.share() == descriptors.FEWEST // 4
 
 
 async def _text(port: int) -> str:
