@@ -354,4 +354,4 @@ async def test_the_demo_s_stories_are_shown_as_they_happen(browser: Browser) -> 
                 badge = page.locator(f"#workspace-{each.name} .badge")
                 await expect(badge).to_contain_text(each.title)
                 told.add(each.title)
-    assert {"Waiting", "Loading", "Importing", "Succeeded", "Completed with errors", "Cut off"} <= told
+    assert {"Waiting", "Loading", "Importing", "Succeeded", "Done with errors", "Cut off"} <= told
