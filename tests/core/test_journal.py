@@ -181,5 +181,5 @@ def test_an_import_that_is_cut_off_is_logged_once() -> None:
     """The server writes `done` a moment later. For whoever reads the log, that is the same event."""
     cut = operation(Step.IMPORTING_USERS, at=190, valid=False)
     _, first, second = told(RUNS, showing(cut), showing(operation(Step.DONE, at=192, valid=False)))
-    assert [entry.event for entry in first][0].startswith("import cut off")
+    assert next(entry.event for entry in first).startswith("import cut off")
     assert [entry.event for entry in second] == ["import state"]
