@@ -119,9 +119,7 @@ def random_watched(seed: int, stretch: int) -> Iterator[Watched]:
 
 
 def _random_expectation(dice: Random, world: World, stretch: int) -> Expectation:
-    importers = sorted({truth.course.importer for truth in world.truths.values() if truth.course is not None}) or [
-        "csv"
-    ]
+    importers = sorted({truth.course.importer for truth in world.truths.values()}) or ["csv"]
     return Expectation(
         importer=dice.choice(["", dice.choice(importers), "api", "another"]),
         success_every=dice.choice([None, spread_evenly(dice, 300, 5000) * stretch]),
