@@ -308,9 +308,14 @@ def test_the_resource_holds_the_rules() -> None:
 
 
 @pytest.mark.program("promtool")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+@pytest.mark.parametrize(
+    "case", [each for each in CASES if each.stem not in {"field", "long"}], ids=lambda case: case.stem
+)
 def test_what_grafana_manages_fires_like_the_rules(case: Path, tmp_path: Path) -> None:
-    """Grafana has no recording rules, so its expressions are long and easy to get wrong."""
+    """Grafana has no recording rules, so its expressions are long and easy to get wrong.
+
+    The cases that last for days are left out: without records each evaluation reads all of them.
+    """
     document = yaml.safe_load(generate.grafana())
     rules = [
         {"alert": rule["title"], "expr": rule["data"][0]["model"]["expr"], "for": rule["for"], "labels": rule["labels"]}
