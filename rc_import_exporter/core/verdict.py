@@ -131,7 +131,7 @@ def sentence(track: Track) -> str:
         case Outcome.SUCCEEDED:
             return f"succeeded: {_progress(track)}{_lasted(track)}"
         case Outcome.COMPLETED_WITH_ERRORS:
-            return f"completed with errors: {_failed(track):,} of {_total(track):,} {_rejected(track)}{_lasted(track)}"
+            return f"done with errors: {_failed(track):,} of {_total(track):,} {_rejected(track)}{_lasted(track)}"
         case Outcome.UNCONFIRMED:
             return f"done by its own word, {_progress(track)}{_lasted(track)}; {_doubt(track)}"
         case Outcome.FAILED:

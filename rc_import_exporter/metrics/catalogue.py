@@ -179,8 +179,7 @@ def _last_finished(record: Record, now: float) -> Samples:
 def _last_result(read: Callable[[Counts], float | None]) -> Callable[[Record, float], Samples]:
     def samples(record: Record, now: float) -> Samples:
         for importer, track in sorted(record.history.last_results.items()):
-            counts = track.operation.counts
-            if counts is not None and (value := read(counts)) is not None:
+            if (value := read(track.operation.counts or Counts())) is not None:
                 yield (("importer", importer),), value
 
     return samples
@@ -343,7 +342,6 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         name="operation_updated_timestamp_seconds",
         help="Unix time of the server's last write to the newest operation (_updatedAt). A restart can change it.",
         read=_operation(lambda operation: operation.updated),
-        beside="the raw value; a restart of the server changes it, so panels and rules use the progress timestamp",
     ),
     WorkspaceMetric(
         name="operation_age_seconds",

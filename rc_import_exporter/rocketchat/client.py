@@ -1,5 +1,6 @@
 """Sends requests to one workspace, and says why one got no answer: each gives one `Success` or one `Failure`.
 
+`core.schedule` decides which endpoint is asked, and which one is the fallback; `config.options` has the largest body.
 Exceptions of aiohttp, OpenSSL and the operating system end here: each becomes a `Failure` with a reason. No credential
 and no text of a body leaves this package.
 """

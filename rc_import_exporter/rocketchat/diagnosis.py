@@ -1,6 +1,7 @@
 """Says what an HTTP answer means: the endpoint's data, or the reason why the call failed.
 
-The reasons are a table, and the first row that applies counts. The status comes before the body, because bodies differ
+The reasons (`core.domain.Reason`) are a table, and the first row that applies counts. `client` has those of calls
+without an answer. The status comes before the body, because bodies differ
 from release to release. A status of 200 alone proves nothing: old servers and proxies send pages with it.
 """
 
@@ -14,7 +15,7 @@ from typing import Final
 from rc_import_exporter.core.domain import Api, Budget, Exchange, Failure, ProgressAnswer, Reason, Result, Success
 from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
 from rc_import_exporter.errors import BodyError
-from rc_import_exporter.rocketchat import wire
+from rc_import_exporter.rocketchat import parser
 
 LONGEST_WAIT: Final = 600.0
 """Seconds. A longer wait in the headers makes no sense."""
@@ -127,7 +128,7 @@ _ROWS: Final = (
 def read(exchange: Exchange, response: Response) -> Result:
     """The endpoint's data, or the first reason in the table that applies."""
     # The body of a 200 is parsed once, below, as the endpoint's own JSON.
-    error_type = None if response.status == HTTPStatus.OK else wire.error_of(response.body)
+    error_type = None if response.status == HTTPStatus.OK else parser.error_of(response.body)
     if (exchange.api, response.status, error_type) == (Api.PROGRESS, HTTPStatus.BAD_REQUEST, NOTHING_IMPORTED):
         return Success(exchange=exchange, answer=ProgressAnswer(operation=None))
     refusal = _Refusal(response=response, error_type=error_type)
@@ -135,10 +136,10 @@ def read(exchange: Exchange, response: Response) -> Result:
         if row.applies(refusal):
             return _failure(exchange, row.reason, row.detail, error_type)
     try:
-        return Success(exchange=exchange, answer=wire.parse(exchange.api, response.body))
+        return Success(exchange=exchange, answer=parser.parse(exchange.api, response.body))
     except BodyError as error:
         detail = f"the body is not this endpoint's JSON: {error}"
-        return _failure(exchange, Reason.INVALID, detail, wire.error_of(response.body))
+        return _failure(exchange, Reason.INVALID, detail, parser.error_of(response.body))
 
 
 def _failure(exchange: Exchange, reason: Reason, detail: str, error_type: str | None) -> Failure:

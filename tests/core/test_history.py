@@ -520,3 +520,46 @@ def test_an_operation_without_a_start_is_new_only_if_a_complete_list_lacked_it()
 def test_only_finished_outcomes_are_counted() -> None:
     history = told(look(), look(RUN[0]), look(KILLED), look(ABORTED))
     assert set(history.finished) <= set(FINISHED)
+
+
+def test_what_was_cut_off_while_finishing_is_judged_by_its_counts() -> None:
+    """Everything is imported then, so the cut itself is no proof that something is missing."""
+    cut = operation("a", Step.FINISHING, created=0, updated=20, valid=False, counts=(1000, 1000, 0))
+    done = operation("a", Step.DONE, created=0, updated=22, valid=False, counts=(1000, 1000, 0))
+    assert finished(told(look(RUN[0]), look(cut), look(done))) == {Outcome.INTERRUPTED: 1, Outcome.UNCONFIRMED: 1}
+
+
+def test_a_bad_end_is_later_than_the_success_that_its_own_creation_stamped() -> None:
+    """If both had the same date, the success would count as the repair of what failed after it."""
+    done = operation("a", Step.DONE, created=0, updated=100, valid=False, counts=(10, 10, 0))
+    failed = operation("b", Step.IMPORT_FAILED, created=100, updated=900, valid=False)
+    dates = told(look(done, failed)).last_finished
+    assert dates["csv", Outcome.SUCCEEDED] < dates["csv", Outcome.FAILED] == START + 100
+
+
+def test_a_cause_that_was_certain_stays() -> None:
+    """A replaced import may take minutes to notice, and then looks like one that was cleared."""
+    replaced = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=20, valid=False, counts=(1000, 150, 0))
+    late = operation("a", Step.DONE, created=0, updated=95, valid=False, counts=(1000, 200, 0))
+    newer = operation("b", Step.NEW, created=20)
+    assert cause(look(RUN[0]), look(replaced, newer), look(late, newer)) is Cause.SUPERSEDED
+
+
+def test_the_stamp_of_a_restart_is_no_start_of_a_run() -> None:
+    done = operation("a", Step.DONE, created=0, updated=50, counts=(10, 10, 0))
+    stamped = operation("a", Step.DONE, created=0, updated=170, valid=False, counts=(10, 10, 0))
+    assert told(look(done), look(stamped)).tracks["a"].run_start is None
+
+
+@pytest.mark.parametrize(("gap", "seen"), [(15.4, True), (15.6, False)])
+def test_a_start_is_seen_if_the_polls_around_it_are_one_interval_apart(gap: float, seen: bool) -> None:  # noqa: FBT001
+    """An interval and the time that an answer takes; the server's clock is known to 2 s."""
+    ready = operation("a", Step.USER_SELECTION, created=0, updated=10)
+    runs = operation("a", Step.IMPORTING_USERS, created=0, updated=100 + gap)
+    track = told(look(ready, at=100), look(runs)).tracks["a"]
+    assert (track.run_started is not None) is seen
+
+
+def test_a_list_of_nineteen_is_complete() -> None:
+    nineteen = full()[:19]
+    assert told(look(RUN[0], *nineteen[:18]), look(*nineteen)).current != "a"

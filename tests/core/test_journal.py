@@ -175,3 +175,11 @@ def test_an_import_that_came_and_went_between_two_polls_is_logged() -> None:
     first, second = told(showing(old), showing(operation(Step.DONE, at=210, name="b"), old))
     assert [entry.event for entry in first] == ["import state"]
     assert [entry.fields["operation_id"] for entry in second] == ["b"]
+
+
+def test_an_import_that_is_cut_off_is_logged_once() -> None:
+    """The server writes `done` a moment later. For whoever reads the log, that is the same event."""
+    cut = operation(Step.IMPORTING_USERS, at=190, valid=False)
+    _, first, second = told(RUNS, showing(cut), showing(operation(Step.DONE, at=192, valid=False)))
+    assert next(entry.event for entry in first).startswith("import cut off")
+    assert [entry.event for entry in second] == ["import state"]

@@ -384,4 +384,4 @@ def test_the_groups_of_steps_do_not_overlap() -> None:
 def test_the_sentence_of_an_api_import_does_not_call_existing_users_rejected(importer: str, told: str) -> None:
     """An API import counts each user who already exists as an error."""
     found = replace(operation(Step.DONE, total=8000, completed=5, failed=7995), importer=importer)
-    assert sentence(track(found, Outcome.COMPLETED_WITH_ERRORS)) == f"completed with errors: 7,995 of 8,000 {told}"
+    assert sentence(track(found, Outcome.COMPLETED_WITH_ERRORS)) == f"done with errors: 7,995 of 8,000 {told}"

@@ -58,7 +58,7 @@ async def test_an_api_import_that_succeeds(forbidden: tuple[str, ...]) -> None:
 
 @BOTH_WAYS
 async def test_a_file_import_that_rejects_users(forbidden: tuple[str, ...]) -> None:
-    """Rejected users make it completed with errors, though the state says done and the counts exceed the total."""
+    """Rejected users make it done with errors, though the state says done and the counts exceed the total."""
     async with replaying("csv-users-rejected-and-messages", forbidden) as (_, pages, _):
         assert seen(pages, "outcome") == ["waiting", "loading", "waiting", "running", "completed_with_errors"]
         assert seen(pages, "state") == ["new", "loading", "ready", "importing", "done"]

@@ -218,7 +218,7 @@ async def test_without_a_script_everything_is_there(browser: Browser) -> None:
         await page.get_by_role("button", name="Filter").click()
         await expect(page.locator(".workspaces > li")).to_have_count(1)
         await page.get_by_role("link", name="globex", exact=True).click()
-        await expect(page.locator(".verdict")).to_contain_text("Cut off at 2,500 of 5,020 records")
+        await expect(page.locator(".verdict")).to_contain_text("Cut off at 2,500 or more of 5,020 records")
         await expect(page.get_by_role("heading", name="What to do")).to_be_visible()
         await expect(page.get_by_role("progressbar")).to_have_attribute("value", str(2_500 / 5_020))
 
@@ -354,4 +354,4 @@ async def test_the_demo_s_stories_are_shown_as_they_happen(browser: Browser) -> 
                 badge = page.locator(f"#workspace-{each.name} .badge")
                 await expect(badge).to_contain_text(each.title)
                 told.add(each.title)
-    assert {"Waiting", "Loading", "Importing", "Succeeded", "Completed with errors", "Cut off"} <= told
+    assert {"Waiting", "Loading", "Importing", "Succeeded", "Done with errors", "Cut off"} <= told

@@ -22,7 +22,7 @@ from rc_import_exporter.core.domain import (
     Step,
 )
 from rc_import_exporter.errors import BodyError
-from rc_import_exporter.rocketchat import wire
+from rc_import_exporter.rocketchat import parser
 
 AT = datetime(2026, 1, 5, 22, 0, 0, 125_000, UTC).timestamp()
 DOCUMENT: Mapping[str, object] = {
@@ -63,7 +63,7 @@ def body(value: object) -> bytes:
 
 def listed(*documents: object) -> tuple[Operation, ...]:
     """The operations in a list of these documents."""
-    return wire.parse_list(body(list(documents))).operations
+    return parser.parse_list(body(list(documents))).operations
 
 
 def read(**changed: object) -> Operation:
@@ -75,7 +75,7 @@ def read(**changed: object) -> Operation:
 def test_a_present_day_document_is_read_whole() -> None:
     """Both feeds send the same document."""
     status = {"state": "importing", "operation": DOCUMENT, "success": True}
-    assert wire.parse_status(body(status)) == StatusAnswer(state=State.IMPORTING, operation=OPERATION)
+    assert parser.parse_status(body(status)) == StatusAnswer(state=State.IMPORTING, operation=OPERATION)
     assert listed(DOCUMENT) == (OPERATION,)
 
 
@@ -189,9 +189,9 @@ def test_an_operation_without_an_id_is_none(written: object) -> None:
 
 def test_both_lists_are_read_and_nothing_else() -> None:
     """Releases send an array, and one snapshot of 8.3 sent an object."""
-    assert wire.parse_list(b"[]") == ListAnswer(operations=())
+    assert parser.parse_list(b"[]") == ListAnswer(operations=())
     wrapped = {"operations": [DOCUMENT], "success": True}
-    assert wire.parse_list(body(wrapped)) == ListAnswer(operations=(OPERATION,))
+    assert parser.parse_list(body(wrapped)) == ListAnswer(operations=(OPERATION,))
     for wrong in (
         {"operations": [DOCUMENT]},
         {"operations": [DOCUMENT], "success": False},
@@ -205,26 +205,26 @@ def test_both_lists_are_read_and_nothing_else() -> None:
         "[]",
     ):
         with pytest.raises(BodyError):
-            wire.parse_list(body(wrong))
+            parser.parse_list(body(wrong))
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.NONE])
 def test_every_state_is_read(state: State) -> None:
     """The state is a word from the server, and the label has the same."""
-    answer = wire.parse_status(body({"state": state, "operation": DOCUMENT, "success": True}))
+    answer = parser.parse_status(body({"state": state, "operation": DOCUMENT, "success": True}))
     assert answer.state is state
 
 
 @pytest.mark.parametrize("fields", [{}, {"state": "dreaming"}, {"state": 7}, {"state": None}, {"state": "Done"}])
 def test_a_state_that_is_missing_or_unheard_of_is_unknown(fields: dict[str, object]) -> None:
     """The key is absent for a step that the server does not know."""
-    answer = wire.parse_status(body({**fields, "operation": DOCUMENT, "success": True}))
+    answer = parser.parse_status(body({**fields, "operation": DOCUMENT, "success": True}))
     assert answer == StatusAnswer(state=State.UNKNOWN, operation=OPERATION)
 
 
 def test_a_server_that_never_imported_says_none_without_an_operation() -> None:
     """A new workspace is not a failure, but any other state without an operation is."""
-    assert wire.parse_status(b'{"state":"none","success":true}') == StatusAnswer(state=State.NONE, operation=None)
+    assert parser.parse_status(b'{"state":"none","success":true}') == StatusAnswer(state=State.NONE, operation=None)
     wrong_ones: tuple[object, ...] = (
         {"state": "done", "success": True},
         {"success": True},
@@ -234,12 +234,12 @@ def test_a_server_that_never_imported_says_none_without_an_operation() -> None:
     )
     for wrong in wrong_ones:
         with pytest.raises(BodyError):
-            wire.parse_status(body(wrong))
+            parser.parse_status(body(wrong))
 
 
 def test_progress_names_neither_id_nor_validity() -> None:
     """A missing id or validity must not look like a known one."""
-    answer = wire.parse_progress(
+    answer = parser.parse_progress(
         body(
             {
                 "key": "csv",
@@ -263,7 +263,7 @@ def test_progress_names_neither_id_nor_validity() -> None:
 
 def test_nought_of_nought_is_no_count() -> None:
     """Servers before 6.3 always say 0 of 0, whatever they have counted."""
-    answer = wire.parse_progress(
+    answer = parser.parse_progress(
         body({"key": "csv", "step": "importer_done", "count": {"completed": 0, "total": 0}, "success": True})
     )
     assert answer.operation is not None
@@ -276,7 +276,7 @@ def test_nought_of_nought_is_no_count() -> None:
 def test_progress_without_a_step_is_none(wrong: object) -> None:
     """Without a step the body is from something else."""
     with pytest.raises(BodyError):
-        wire.parse_progress(body(wrong))
+        parser.parse_progress(body(wrong))
 
 
 @pytest.mark.parametrize(
@@ -290,14 +290,14 @@ def test_progress_without_a_step_is_none(wrong: object) -> None:
 )
 def test_a_version_is_read_as_whole_as_it_is_told(fields: dict[str, object], version: str) -> None:
     """Without the right permission the server leaves out the patch number."""
-    assert wire.parse_info(body({**fields, "success": True})) == InfoAnswer(version=version)
+    assert parser.parse_info(body({**fields, "success": True})) == InfoAnswer(version=version)
 
 
 @pytest.mark.parametrize("version", [None, 8, "", "latest", "8.6\n", "8" * 65, "\u0668.\u0666"])
 def test_what_is_no_version_is_refused(version: object) -> None:
     """The version becomes a label."""
     with pytest.raises(BodyError):
-        wire.parse_info(body({"version": version, "success": True}))
+        parser.parse_info(body({"version": version, "success": True}))
 
 
 @pytest.mark.parametrize("api", Api)
@@ -319,7 +319,7 @@ def test_what_is_no_version_is_refused(version: object) -> None:
 def test_what_is_not_the_endpoint_s_json_is_refused(api: Api, raw: bytes) -> None:
     """The caller handles one exception; any other would count as a bug."""
     with pytest.raises(BodyError):
-        wire.parse(api, raw)
+        parser.parse(api, raw)
 
 
 def test_an_error_quotes_nothing_of_the_body() -> None:
@@ -332,7 +332,7 @@ def test_an_error_quotes_nothing_of_the_body() -> None:
 def test_names_cut_in_the_middle_of_a_character_do_no_harm() -> None:
     """Old `fileData` holds names cut in the middle of an emoji, and must not make the whole list unreadable."""
     raw = b'[{"_id":"a1","fileData":{"users":[{"name":"\\ud83d"}]},"ts":1767650400125,"valid":true}]'
-    assert wire.parse_list(raw).operations[0].created == AT
+    assert parser.parse_list(raw).operations[0].created == AT
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_names_cut_in_the_middle_of_a_character_do_no_harm() -> None:
 )
 def test_rocket_chat_s_errors_are_told_from_a_stranger_s(content: object, error: str | None) -> None:
     """A proxy's 401 says nothing about the token, so it must be known who wrote the error."""
-    assert wire.error_of(body(content)) == error
+    assert parser.error_of(body(content)) == error
 
 
 json_values = st.recursive(
@@ -370,7 +370,7 @@ def test_whatever_the_fields_hold_an_answer_or_one_exception_comes_back(
     inner = {**DOCUMENT, "count": counts, **changes}
     content = [inner] if api is Api.LIST else {"success": True, "state": "new", "operation": inner, **changes}
     try:
-        answer = wire.parse(api, json.dumps(content).encode())
+        answer = parser.parse(api, json.dumps(content).encode())
     except BodyError:
         return
     for operation in operations_of(answer):
@@ -393,4 +393,4 @@ def operations_of(answer: Answer) -> tuple[Operation, ...]:
 def test_a_body_is_utf_8() -> None:
     """JSON over HTTP is UTF-8, and another encoding is a sign of another server."""
     with pytest.raises(BodyError):
-        wire.parse_list("[]".encode("utf-16"))
+        parser.parse_list("[]".encode("utf-16"))
