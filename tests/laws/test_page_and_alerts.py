@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from rc_import_exporter.simulator import stories
+from rc_import_exporter.simulator.faults import FAULTS
 from rc_import_exporter.simulator.recording import Recording
 from rc_import_exporter.simulator.scenario import Story
 from rc_import_exporter.simulator.script import Script
@@ -32,11 +33,13 @@ STRICT: Final = {
 
 @cache
 def told() -> bridge.Scraped:
-    """Every story and recording with one exporter. Each story runs a second time with strict expectations."""
+    """Stories of minutes and every recording, with one exporter. Most stories also run with strict expectations."""
     scripts: dict[str, Script] = {
         **{f"demo-{name}": story for name, story in stories.demo().items()},
         **{f"recorded-{path.stem}": Recording(path) for path in RECORDINGS.glob("*.json")},
         **{f"{kind}-{name}": Story(telling) for kind in ("plain", "strict") for name, telling in TELLINGS.items()},
+        "faulty": Story(stories.faulty(FAULTS["database down"])),
+        "deselected": Story(stories.deselected()),
         **{name.replace(".", "-"): Story(telling) for name, telling in FAILING.items() if name.startswith(FULLY_BLIND)},
     }
     strict = {
@@ -50,7 +53,7 @@ def told() -> bridge.Scraped:
 
 
 @pytest.mark.xdist_group("stories told")
-def test_the_page_names_the_alerts_that_the_rules_raise_in_every_story(tmp_path: Path) -> None:
+def test_the_page_names_the_alerts_that_the_rules_raise_in_stories_and_recordings(tmp_path: Path) -> None:
     """The whole exporter, over HTTP: people compare its page with Prometheus."""
     assert differences_of(told(), tmp_path) == []
 
