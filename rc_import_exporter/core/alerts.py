@@ -214,7 +214,7 @@ def _unknown(held: Observation) -> Iterator[Raised]:
 def _sight(record: Record, now: float) -> Iterator[Raised]:
     """Why nothing is known of the workspace: the reason to solve first. An import that ran is out of sight then."""
     late = record.plan is not None and now - record.plan.next_poll > LATE_POLL
-    if record.polls == 0 or record.up(now):
+    if record.up(now):
         if late:
             yield Raised(alert=Alert.DATA_STALE)
         return

@@ -16,6 +16,7 @@ from rc_import_exporter.simulator.answers import Fault
 from rc_import_exporter.simulator.recording import Recording
 from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.stories import DAY, HOUR, MINUTE, Telling
+from tests.laws.raised import differences_of
 from tests.support.bridge import Fired, Life, Scraped, alerts, play
 from tests.support.rig import RECORDINGS
 
@@ -186,6 +187,11 @@ def test_each_story_sets_off_its_alerts_and_no_other(
 ) -> None:
     """Missing and unneeded alerts are equally bad, at every common scrape interval."""
     check(alerts(scraped().every(interval // 15), tmp_path), expected)
+
+
+def test_the_page_names_the_same_alerts(tmp_path: Path) -> None:
+    """Also the alerts that come after half an hour. `tests/laws` has the short stories."""
+    assert differences_of(life().every(4), tmp_path) == []
 
 
 def test_every_recording_is_played() -> None:

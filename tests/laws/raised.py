@@ -1,4 +1,4 @@
-"""What the shipped rules raise at each scrape of random worlds, beside what `core.alerts` names for the same records.
+"""What the shipped rules raise at each scrape, beside what `core.alerts` names for the same records.
 
 `python -m tests.laws.raised [NUMBER [FIRST_SEED]]` plays many worlds and prints each difference.
 """
@@ -19,17 +19,14 @@ import yaml
 
 from deploy.prometheus.generate import PREFIX, RULES, rules
 from rc_import_exporter.core import schedule
-from rc_import_exporter.core.alerts import Alert, raised
+from rc_import_exporter.core.alerts import Alert
 from rc_import_exporter.core.domain import Expectation
 from rc_import_exporter.core.snapshot import Record
 from rc_import_exporter.metrics.catalogue import WORKSPACE_METRICS
 from tests.laws.exporter_lives import Exporter, live, random_exporters
 from tests.laws.server_truth import START
 from tests.laws.server_worlds import World, random_world, spread_evenly
-from tests.support.bridge import READ, Sample, notation
-
-Raised = frozenset[tuple[str, str]]
-"""Alerts without their prefix, each with its importer."""
+from tests.support.bridge import READ, Named, Sample, Scraped, named_alerts, notation
 
 SCRAPE: Final = 30.0
 STRETCHES: Final = (1, 8, 40)
@@ -52,7 +49,7 @@ class Watched:
 
     name: str
     series: Mapping[str, Sequence[Sample]]
-    named: Sequence[Raised | None]
+    named: Sequence[Named | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +61,6 @@ class Difference:
     alert: str
     importer: str
     by: str
-
-
-def named(record: Record, now: float) -> Raised:
-    """The alerts that the page names."""
-    return frozenset((each.alert.value, each.importer) for each in raised(record, now))
 
 
 def samples(record: Record, now: float, zero: float) -> Iterator[tuple[str, float]]:
@@ -85,7 +77,7 @@ def watched(record_at: Sequence[tuple[float, Record]], name: str, interval: floa
     """The workspace's scrapes from its first record on, until it ends. The first scrape is at two intervals."""
     zero = record_at[0][0] - 2 * interval
     series: dict[str, list[Sample]] = {}
-    found: list[Raised | None] = [None, None]
+    found: list[Named | None] = [None, None]
     at = 0
     number = 2
     while (now := zero + number * interval) <= ends:
@@ -96,7 +88,7 @@ def watched(record_at: Sequence[tuple[float, Record]], name: str, interval: floa
         for key, value in samples(record, now, zero):
             held = series.setdefault(key, [])
             held += [None] * (number - len(held)) + [value]
-        found.append(named(record, now))
+        found.append(named_alerts(record, now))
         number += 1
     return Watched(name=name, series={k: [*v, *[None] * (number - len(v))] for k, v in series.items()}, named=found)
 
@@ -161,7 +153,7 @@ def _stretched_exporter(exporter: Exporter, stretch: int) -> Exporter:
     )
 
 
-def at_each_scrape(series: Mapping[str, Sequence[Sample]], interval: float, folder: Path) -> list[dict[str, Raised]]:
+def at_each_scrape(series: Mapping[str, Sequence[Sample]], interval: float, folder: Path) -> list[dict[str, Named]]:
     """The alerts of each workspace that are pending or fire at each scrape, by the shipped rules.
 
     Alerts that are kept for a while after their condition has ended are not kept here.
@@ -192,7 +184,7 @@ def at_each_scrape(series: Mapping[str, Sequence[Sample]], interval: float, fold
     ran = subprocess.run(
         ["promtool", "test", "rules", folder / "case.yml"], capture_output=True, text=True, check=False
     )
-    found: list[dict[str, Raised]] = [{} for _ in range(count)]
+    found: list[dict[str, Named]] = [{} for _ in range(count)]
     output = ran.stdout + ran.stderr
     matches = _TIME.findall(output)
     if ran.returncode and not matches:
@@ -225,13 +217,20 @@ def differences(worlds: Sequence[Watched], interval: float, folder: Path) -> Ite
                             yield Difference(workspace=world.name, scrape=number, alert=alert, importer=importer, by=by)
 
 
+def differences_of(scraped: Scraped, folder: Path) -> list[Difference]:
+    """The same for the workspaces of one exporter that was scraped."""
+    worlds = [Watched(name=name, series=scraped.series, named=named) for name, named in scraped.named.items()]
+    return list(differences(worlds, scraped.interval, folder))
+
+
 def _slack(alert: str) -> int:
     return 3 if alert in PATIENT else 1
 
 
 def _only_rules(alert: str, world: Watched, number: int) -> bool:
     """Whether one exporter cannot know this alert: an outage that comes and goes."""
-    up = next(values for key, values in world.series.items() if key.startswith("rocketchat_import_up{"))
+    label = f'workspace="{world.name}"'
+    up = next(each for key, each in world.series.items() if key.startswith("rocketchat_import_up{") and label in key)
     comes_and_goes = sum(a != b for a, b in pairwise(up[: number + 1])) >= 4
     return alert in ONLY_RULES or (alert == Alert.WORKSPACE_UNREACHABLE and comes_and_goes)
 

@@ -1,7 +1,7 @@
 """Finds the alerts that a story raises, with real parts only: simulated servers, the exporter over HTTP, promtool.
 
-`play` runs exporters in virtual time and scrapes them as Prometheus would. `alerts` evaluates the shipped rules over
-the scraped series with promtool, and returns what fired and when.
+`play` runs exporters in virtual time and scrapes them as Prometheus would, and notes the alerts that their pages name.
+`alerts` evaluates the shipped rules over the scraped series with promtool, and returns what fired and when.
 """
 
 import asyncio
@@ -21,12 +21,16 @@ import yaml
 
 from deploy.prometheus.generate import PREFIX, RULES, rules
 from rc_import_exporter.app import App
+from rc_import_exporter.core.alerts import raised
+from rc_import_exporter.core.snapshot import Record
 from rc_import_exporter.simulator.script import Script
 from rc_import_exporter.simulator.server import LoopClock, SimulatedServers
 from tests.support.rig import configure
 
 Sample = float | None
 """The value of a series in one scrape, `None` if the page did not have it."""
+Named = frozenset[tuple[str, str]]
+"""Alerts without their prefix, each with its importer."""
 
 READ: Final = frozenset(re.findall(r"\brocketchat_import_\w+", yaml.safe_dump([rule for _, rule in rules()])))
 """The metrics that rules and annotations use."""
@@ -48,15 +52,23 @@ class Life:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scraped:
-    """The series of several scrapes, which are `interval` seconds apart. Each series has one sample for each scrape."""
+    """The series of several scrapes, which are `interval` seconds apart. Each series has one sample for each scrape.
+
+    `named` has the alerts that the page names for each workspace at each scrape, `None` unless exactly one exporter
+    runs.
+    """
 
     interval: float
     series: Mapping[str, Sequence[Sample]]
+    named: Mapping[str, Sequence[Named | None]]
 
     def every(self, number: int) -> "Scraped":
         """Only each `number`-th scrape, as a Prometheus with a longer interval would have it."""
         return replace(
-            self, interval=self.interval * number, series={key: each[::number] for key, each in self.series.items()}
+            self,
+            interval=self.interval * number,
+            series={key: each[::number] for key, each in self.series.items()},
+            named={key: each[::number] for key, each in self.named.items()},
         )
 
 
@@ -110,6 +122,7 @@ class _Run:
     async def scrapes(self, interval: float, duration: float) -> Scraped:
         count = int(duration // interval) + 1
         series: dict[str, list[Sample]] = {}
+        named: dict[str, list[Named | None]] = {name: [None] * count for name in self._scripts}
         async with AsyncExitStack() as stack:
             servers = await stack.enter_async_context(SimulatedServers(self._scripts, clock=self._clock))
             session = await stack.enter_async_context(
@@ -121,7 +134,11 @@ class _Run:
                 await self._change(servers, number * interval)
                 async for key, value in self._page(session, number * interval):
                     series.setdefault(key, [None] * count)[number] = value
-        return Scraped(interval=interval, series=series)
+                if len(self._alive) == 1:
+                    [(app, _)] = self._alive.values()
+                    for name, record in app.store.snapshot.records.items():
+                        named[name][number] = named_alerts(record, self._clock.now())
+        return Scraped(interval=interval, series=series, named=named)
 
     async def _change(self, servers: SimulatedServers, now: float) -> None:
         await self._end([life for life in self._alive if life.ends <= now])
@@ -147,6 +164,11 @@ class _Run:
             comes_back = any(life.instance == instance and life.ends > now for life in self._lives)
             if alive is not None or comes_back:
                 yield f"up{{{target}}}", float(alive is not None)
+
+
+def named_alerts(record: Record, now: float) -> Named:
+    """The alerts that the page names."""
+    return frozenset((each.alert.value, each.importer) for each in raised(record, now))
 
 
 def _samples(page: str, target: str, zero: float) -> Iterator[tuple[str, float]]:

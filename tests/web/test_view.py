@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from rc_import_exporter.core import advice
+from rc_import_exporter.core.alerts import raised
 from rc_import_exporter.core.domain import Api, Counts, Expectation, Kind, Outcome, Reason, State, Step
 from rc_import_exporter.core.snapshot import Feed, Record
 from rc_import_exporter.core.store import note_fault
@@ -88,6 +89,19 @@ def test_advice_names_alerts_that_exist() -> None:
     named = {words.alert for table in (advice.OUTCOMES, advice.REASONS) for words in table.values()} - {""}
     remarked = {alert for record in gallery().records.values() for alert in shown(record).alerts}
     assert {f"RocketChatImport{alert}" for alert in named | remarked} - rules == set()
+
+
+@pytest.mark.parametrize("name", gallery().records)
+def test_the_page_names_what_is_raised_once_and_in_order(name: str) -> None:
+    """`tests/laws` compares what is raised with the rules."""
+    record = gallery().records[name]
+    assert shown(record).alerts == tuple(dict.fromkeys(each.alert for each in raised(record, LATER)))
+
+
+def test_a_workspace_that_is_not_polled_yet_has_the_alert_that_is_pending() -> None:
+    """If its first poll never comes, nothing else says so."""
+    seen = shown(workspace("unpolled"))
+    assert (seen.level, seen.title, seen.alerts) == (Level.WAITING, "Not polled yet", ("DataStale",))
 
 
 def test_a_running_import_shows_rate_and_time_left() -> None:
