@@ -26,23 +26,49 @@ EXPORTER_URL: Final = "http://localhost:19458"
 DATA_SOURCE: Final = "DS_PROMETHEUS"
 """The uid of the Prometheus data source in Rocket.Chat's own monitoring stack."""
 
+_BY: Final = "cluster, namespace, workspace"
+_TARGET: Final = "cluster, namespace, job, instance"
+_ACTIVE: Final = 'last_over_time(rocketchat_import_outcome{outcome=~"loading|running"}[12h])'
+_RUNNING: Final = (
+    f"max by ({_BY}, operation_id) (rocketchat_import_operation_info) "
+    f'and on ({_BY}) (rocketchat_import_outcome{{outcome="running"}} == 1)'
+)
 WITHOUT_MEMORY: Final[Mapping[str, str]] = {
     "rocketchat_import:last_finished_timestamp_seconds": (
-        "max by (workspace, importer, outcome) (max_over_time(rocketchat_import_last_finished_timestamp_seconds{}[1d]))"
+        f"max by ({_BY}, importer, outcome) (max_over_time(rocketchat_import_last_finished_timestamp_seconds{{}}[1d]))"
     ),
     "rocketchat_import:expected_since_timestamp_seconds": (
-        "min by (workspace, importer) "
-        "(min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[8d:1h]))"
+        f"min by ({_BY}, importer) ("
+        "min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[1d:10m]) "
+        'or label_replace(min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[31d:1d]), "of", '
+        '"days", "", ""))'
+    ),
+    "rocketchat_import:last_active_timestamp_seconds": (
+        f"max by ({_BY}) ({_ACTIVE} and on ({_BY}, job, instance) rocketchat_import_up "
+        f"or on ({_BY}) {_ACTIVE}) * time()"
+    ),
+    "rocketchat_import:run_seen_timestamp_seconds": (
+        f"min by ({_BY}, operation_id) (min_over_time(timestamp({_RUNNING})[1d:10m]))"
+    ),
+    "rocketchat_import:watched_timestamp_seconds": (
+        "max by (cluster, namespace, workspace, job, instance) (last_over_time(rocketchat_import_up[6h])) ^ 0"
+    ),
+    "rocketchat_import:exporter": f"max by ({_TARGET}) (last_over_time(rocketchat_import_exporter_build_info[7d]))",
+    "rocketchat_import:exporter_timestamp_seconds": (
+        "max by (cluster, namespace) (last_over_time(rocketchat_import_exporter_build_info[7d]) "
+        "or last_over_time(rocketchat_import_up[6h])) ^ 0"
     ),
 }
-"""Replacements for the rules that read their own past, for Grafana, which has no recording rules. They remember a day,
-or a week for expectations. `{}` is replaced by the matchers of the reference."""
+"""Replacements for the rules that read their own past, for Grafana, which has no recording rules. They remember a running
+import for 12 hours, the end of an import and the start of a run for a day, what watched a workspace for 6 hours, an
+exporter for a week, and an expectation for a month. `{}` is replaced by the matchers of the reference."""
 
 Rule = dict[str, str | dict[str, str]]
 
 _SUBQUERY_STEP: Final = "1m"
 _REFERENCE: Final = re.compile(r"rocketchat_import:\w+(\{[^}]*\})?(\[\w+\])?")
-_LIMIT: Final = re.compile(r'vector\(([\d.]+)\), "of", "(\w+)"')
+_LIMIT: Final = re.compile(r"^#   ([\d.]+) +([A-Z_]+) ", re.MULTILINE)
+_MATCHER: Final = re.compile(r'\{(\w+)(=~|!~|!=|=)"([^"]*)"\}')
 _ACTION: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
@@ -86,8 +112,8 @@ def alerts() -> list[Alert]:
 
 
 def limits() -> dict[str, str]:
-    """The limits in the first rule by name."""
-    return {name: number for number, name in _LIMIT.findall(records()[f"{RECORD_PREFIX}threshold"])}
+    """The limits in the table at the top of the rules, by their names in `core.thresholds`."""
+    return {name: number for number, name in _LIMIT.findall(RULES.read_text(encoding="utf-8"))}
 
 
 def resource() -> str:
@@ -162,24 +188,22 @@ def _alert(group: str, rule: Rule) -> Alert:
 def _written_out(reference: re.Match[str]) -> str:
     matchers, window = reference[1] or "", reference[2] or ""
     name = reference[0].removesuffix(window).removesuffix(matchers)
-    if name == f"{RECORD_PREFIX}threshold":
-        return f"vector({limits()[matchers.split(chr(34))[1]]})"
     expr = inline(WITHOUT_MEMORY.get(name, records()[name]))
     if "{}" in expr:
         expr = expr.replace("{}", matchers)
     elif matchers:
-        expr = f"({expr}) and on ({_label(matchers)}) ({_one_of(matchers)})"
+        expr = f"({expr}) {_restriction(matchers)}"
     return f"({expr})[{window.strip('[]')}:{_SUBQUERY_STEP}]" if window else f"({expr})"
 
 
-def _label(matchers: str) -> str:
-    return matchers.strip("{}").partition("=")[0]
-
-
-def _one_of(matchers: str) -> str:
-    """A vector with one series for each value of a matcher such as `{outcome=~"failed|canceled"}`."""
-    values = matchers.split('"')[1].split("|")
-    return " or ".join(f'label_replace(vector(1), "{_label(matchers)}", "{value}", "", "")' for value in values)
+def _restriction(matchers: str) -> str:
+    """What restricts an expression like one matcher, such as `{outcome=~"failed|canceled"}`, restricts a series."""
+    found = _MATCHER.fullmatch(matchers)
+    if found is None:
+        raise ValueError(f"{matchers} is not one matcher")
+    label, operator, values = found.groups()
+    each = " or ".join(f'label_replace(vector(1), "{label}", "{one}", "", "")' for one in values.split("|"))
+    return f"{'unless' if operator.startswith('!') else 'and'} on ({label}) ({each})"
 
 
 def _grafana_rule(alert: Alert) -> dict[str, object]:

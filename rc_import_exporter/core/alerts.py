@@ -97,8 +97,9 @@ def raised(record: Record, now: float) -> Iterator[Raised]:
     held = record.held(now)
     if held is not None:
         yield from _unknown(held)
+        yield from _rejects(record, held)
         if held.track is not None:
-            yield from _progress(record, held, held.track, there)
+            yield from _progress(record, held.track, there)
 
 
 def _ends(record: Record, there: float) -> Iterator[Raised]:
@@ -130,8 +131,7 @@ def _results(record: Record, there: float) -> Iterator[Raised]:
     dates = record.history.last_finished
     for importer, track in record.history.last_results.items():
         done = _last_success(dates, importer)
-        last = max((at for (of, outcome), at in dates.items() if of == importer and outcome in _ENDS), default=None)
-        if done is None or done != last or done <= there - TOLD_FOR:
+        if done is None or done != _last_end(dates, importer) or done <= there - TOLD_FOR:
             continue
         counts = track.operation.counts or Counts()
         limit = failed_ratio_limit(record.target.expect, importer)
@@ -140,6 +140,10 @@ def _results(record: Record, there: float) -> Iterator[Raised]:
             yield Raised(alert=Alert.NOTHING_IMPORTED, importer=importer, value=float(counts.processed))
         elif limit is not None and ratio is not None and ratio > limit:
             yield Raised(alert=Alert.COMPLETED_WITH_ERRORS, importer=importer, value=ratio)
+
+
+def _last_end(dates: Mapping[tuple[str, Outcome], float], importer: str) -> float | None:
+    return max((at for (of, outcome), at in dates.items() if of == importer and outcome in _ENDS), default=None)
 
 
 _ENDS: Final = (*SUCCESSES, *BAD_ENDS, Outcome.UNCONFIRMED, Outcome.CANCELED)
@@ -175,26 +179,33 @@ def failed_ratio_limit(expect: Expectation, importer: str) -> float | None:
     return None if importer == "api" else FAILED_RATIO
 
 
-def _progress(record: Record, held: Observation, track: Track, there: float) -> Iterator[Raised]:
-    """What takes too long, and what is rejected on the way."""
+def _progress(record: Record, track: Track, there: float) -> Iterator[Raised]:
+    """What takes too long."""
     limit = LOADING_STALLED_AFTER if track.outcome is Outcome.LOADING else STALLED_AFTER
     still = 0.0 if track.progressed is None else there - track.progressed
-    active = track.outcome in (Outcome.LOADING, Outcome.RUNNING)
-    if active and still > limit:
+    if track.outcome in (Outcome.LOADING, Outcome.RUNNING) and still > limit:
         yield Raised(alert=Alert.STALLED, value=still)
-    importer = track.operation.importer
     if track.outcome is Outcome.RUNNING:
-        expected = record.target.expect.longest_run if concerns(record.target.expect, importer) else None
+        expect = record.target.expect
+        expected = expect.longest_run if concerns(expect, track.operation.importer) else None
         running = 0.0 if track.run_start is None else there - track.run_start.latest
         if running > (LONGEST_RUN if expected is None else expected) and still <= limit:
             yield Raised(alert=Alert.RUNNING_TOO_LONG, value=running)
-        ratio, most = failed_ratio(track.operation.counts), failed_ratio_limit(record.target.expect, importer)
+    if (
+        track.outcome is Outcome.WAITING
+        and track.step_started is not None
+        and there - track.step_started > LONGEST_WAIT
+    ):
+        yield Raised(alert=Alert.WAITING_FOR_START, value=there - track.step_started)
+
+
+def _rejects(record: Record, held: Observation) -> Iterator[Raised]:
+    """What a running import rejects on the way."""
+    if held.outcome is Outcome.RUNNING and held.operation is not None:
+        ratio = failed_ratio(held.operation.counts)
+        most = failed_ratio_limit(record.target.expect, held.operation.importer)
         if ratio is not None and most is not None and ratio > most:
             yield Raised(alert=Alert.HIGH_ERROR_RATIO, value=ratio)
-    # Its last write is no earlier than its step, so it waits at least that long.
-    since = track.step_started or track.operation.updated or there
-    if track.outcome is Outcome.WAITING and there - since > LONGEST_WAIT:
-        yield Raised(alert=Alert.WAITING_FOR_START, value=there - since)
 
 
 def _unknown(held: Observation) -> Iterator[Raised]:
@@ -261,18 +272,20 @@ def _overdue(record: Record, now: float, there: float) -> Iterator[Raised]:
 
 
 def _complete(record: Record, importer: str) -> float | None:
-    """The date of an unconfirmed import that processed every record: nothing can be missing from it."""
+    """The date of a last import that is unconfirmed and processed every record: nothing can be missing from it."""
     dates = []
     for of, track in record.history.last_results.items():
         counts, at = track.operation.counts, record.history.last_finished.get((of, Outcome.UNCONFIRMED))
         if at is not None and importer in (ANY, of) and counts is not None and counts.total is not None:
-            dates += [at] if counts.processed >= counts.total else []
+            complete = counts.processed >= counts.total and at == _last_end(record.history.last_finished, of)
+            dates += [at] if complete else []
     return max(dates, default=None)
 
 
 def _may_be_later(record: Record, importer: str, there: float) -> bool:
     """Whether the newest operation is a success that is dated by its start, and can have ended within the interval."""
-    track, every = record.history.newest, record.target.expect.success_every
+    track = None if record.observation is None else record.observation.track
+    every = record.target.expect.success_every
     if (
         track is None
         or every is None

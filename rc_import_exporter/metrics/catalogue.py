@@ -179,8 +179,7 @@ def _last_finished(record: Record, now: float) -> Samples:
 def _last_result(read: Callable[[Counts], float | None]) -> Callable[[Record, float], Samples]:
     def samples(record: Record, now: float) -> Samples:
         for importer, track in sorted(record.history.last_results.items()):
-            counts = track.operation.counts
-            if counts is not None and (value := read(counts)) is not None:
+            if (value := read(track.operation.counts or Counts())) is not None:
                 yield (("importer", importer),), value
 
     return samples

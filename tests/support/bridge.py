@@ -198,7 +198,7 @@ def _ask(scraped: Scraped, exprs: Sequence[str], at: float, folder: Path) -> lis
             {
                 "interval": f"{scraped.interval:.0f}s",
                 "input_series": [
-                    {"series": key, "values": _notation(values)} for key, values in scraped.series.items()
+                    {"series": key, "values": notation(values)} for key, values in scraped.series.items()
                 ],
                 "promql_expr_test": [{"expr": expr, "eval_time": f"{at:.0f}s"} for expr in exprs],
             }
@@ -215,7 +215,7 @@ def _ask(scraped: Scraped, exprs: Sequence[str], at: float, folder: Path) -> lis
     return [{frozenset(_PAIR.findall(labels)): float(value) for labels, value in _FOUND.findall(line)} for line in got]
 
 
-def _notation(values: Sequence[Sample]) -> str:
+def notation(values: Sequence[Sample]) -> str:
     """The values in promtool's notation. A series that ends gets the stale marker that Prometheus would write."""
     written = []
     held: Sample = None
