@@ -39,7 +39,7 @@ WITHOUT_MEMORY: Final[Mapping[str, str]] = {
     ),
     "rocketchat_import:expected_since_timestamp_seconds": (
         f"min by ({_BY}, importer) ("
-        "min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[1d:10m]) "
+        "min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[1d:30m]) "
         'or label_replace(min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[31d:1d]), "of", '
         '"days", "", ""))'
     ),
@@ -48,7 +48,7 @@ WITHOUT_MEMORY: Final[Mapping[str, str]] = {
         f"or on ({_BY}) {_ACTIVE}) * time()"
     ),
     "rocketchat_import:run_seen_timestamp_seconds": (
-        f"min by ({_BY}, operation_id) (min_over_time(timestamp({_RUNNING})[1d:10m]))"
+        f"min by ({_BY}, operation_id) (min_over_time(timestamp({_RUNNING})[1d:30m]))"
     ),
     "rocketchat_import:watched_timestamp_seconds": (
         "max by (cluster, namespace, workspace, job, instance) (last_over_time(rocketchat_import_up[6h])) ^ 0"
@@ -59,9 +59,9 @@ WITHOUT_MEMORY: Final[Mapping[str, str]] = {
         "or last_over_time(rocketchat_import_up[6h])) ^ 0"
     ),
 }
-"""Replacements for the rules that read their own past, for Grafana, which has no recording rules. They remember a running
-import for 12 hours, the end of an import and the start of a run for a day, what watched a workspace for 6 hours, an
-exporter for a week, and an expectation for a month. `{}` is replaced by the matchers of the reference."""
+"""Replacements for the rules that read their own past, for Grafana, which has no recording rules. They remember the end
+of an import for an hour, a running import for 12 hours, the start of a run for a day, what watched a workspace for 6
+hours, an exporter for a week, and an expectation for a month. `{}` is replaced by the matchers of the reference."""
 
 Rule = dict[str, str | dict[str, str]]
 

@@ -273,6 +273,29 @@ def test_every_reason_of_a_failure_is_exactly_one_alert(api: str, tmp_path: Path
     promtool("test", "rules", case)
 
 
+@pytest.mark.program("promtool")
+@pytest.mark.parametrize(
+    "case", [each for each in CASES if each.stem in {"clusters", "field"}], ids=lambda each: each.stem
+)
+def test_a_global_ruler_that_also_has_local_records_raises_the_same(case: Path, tmp_path: Path) -> None:
+    """Each record then has two series, and a join that takes one of them as its only one fails."""
+    local = yaml.safe_load(RULES.read_text())
+    local["groups"] = [
+        {
+            "name": f"local-{group['name']}",
+            "rules": [rule | {"labels": {"prometheus": "local"}} for rule in group["rules"] if "record" in rule],
+        }
+        for group in local["groups"]
+        if any("record" in rule for rule in group["rules"])
+    ]
+    (tmp_path / "local.yml").write_text(yaml.safe_dump(local))
+    written = yaml.safe_load(case.read_text())
+    written["rule_files"] = [str(tmp_path / "local.yml"), str(RULES)]
+    written["group_eval_order"] = [*(group["name"] for group in local["groups"]), *GROUPS]
+    (tmp_path / "case.yml").write_text(yaml.safe_dump(written))
+    promtool("test", "rules", tmp_path / "case.yml")
+
+
 @pytest.mark.parametrize("path", sorted(generate.files()), ids=lambda path: str(path.name))
 def test_what_follows_from_the_rules_is_generated(path: Path) -> None:
     assert path.read_text() == generate.files()[path]

@@ -38,7 +38,7 @@ PATIENT: Final = frozenset({"RunningTooLong"})
 """Alerts that may differ for longer: if the run's start was not seen, page and rules each know when they saw it first."""
 ONLY_RULES: Final = frozenset({"ExporterDown", "MetricsMissing", "WorkspaceGone", "ConfigReloadFailed"})
 
-_TIME: Final = re.compile(r'time: (\S+),\s*exp: nil\s*got: (.*)')
+_TIME: Final = re.compile(r"time: (\S+),\s*exp: nil\s*got: (.*)")
 _PART: Final = re.compile(r"(\d+)([a-z]+)")
 _SERIES: Final = re.compile(r"\{([^{}]*)\} 1E\+00")
 _PAIR: Final = re.compile(r'(\w+)="([^"]*)"')
@@ -118,7 +118,9 @@ def random_watched(seed: int, stretch: int) -> Iterator[Watched]:
 
 
 def _random_expectation(dice: Random, world: World, stretch: int) -> Expectation:
-    importers = sorted({truth.course.importer for truth in world.truths.values() if truth.course is not None}) or ["csv"]
+    importers = sorted({truth.course.importer for truth in world.truths.values() if truth.course is not None}) or [
+        "csv"
+    ]
     return Expectation(
         importer=dice.choice(["", dice.choice(importers), "api", "another"]),
         success_every=dice.choice([None, spread_evenly(dice, 300, 5000) * stretch]),
@@ -221,9 +223,7 @@ def differences(worlds: Sequence[Watched], interval: float, folder: Path) -> Ite
                         if not any((alert, importer) in (other or ()) for other in others) and not (
                             by == "rules" and _only_rules(alert, world, number)
                         ):
-                            yield Difference(
-                                workspace=world.name, scrape=number, alert=alert, importer=importer, by=by
-                            )
+                            yield Difference(workspace=world.name, scrape=number, alert=alert, importer=importer, by=by)
 
 
 def _slack(alert: str) -> int:
@@ -242,7 +242,9 @@ def play(number: int, first: int) -> Iterator[Difference]:
     for begin in range(first, first + number, WORLDS_OF_A_RUN):
         seeds = range(begin, min(begin + WORLDS_OF_A_RUN, first + number))
         for index, stretch in enumerate(STRETCHES):
-            worlds = [each for seed in seeds if seed % len(STRETCHES) == index for each in random_watched(seed, stretch)]
+            worlds = [
+                each for seed in seeds if seed % len(STRETCHES) == index for each in random_watched(seed, stretch)
+            ]
             if worlds:
                 with tempfile.TemporaryDirectory() as folder:
                     yield from differences(worlds, SCRAPE * stretch, Path(folder))

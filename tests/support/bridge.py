@@ -197,9 +197,7 @@ def _ask(scraped: Scraped, exprs: Sequence[str], at: float, folder: Path) -> lis
         "tests": [
             {
                 "interval": f"{scraped.interval:.0f}s",
-                "input_series": [
-                    {"series": key, "values": notation(values)} for key, values in scraped.series.items()
-                ],
+                "input_series": [{"series": key, "values": notation(values)} for key, values in scraped.series.items()],
                 "promql_expr_test": [{"expr": expr, "eval_time": f"{at:.0f}s"} for expr in exprs],
             }
         ],
