@@ -137,17 +137,12 @@ def _fixed(link: re.Match[str], runbook_url: str, grafana_url: str) -> str:
 
 def _joined(expr: str, added: str) -> str:
     """The expression of an alert with labels of its workspace. It fires also if nothing is known of the workspace."""
-    lines = [
-        "(",
-        *(line.removeprefix(" " * 8) for line in expr.splitlines()),
-        ")",
-        f"* on ({_BY}) group_left ({added})",
-        f"topk by ({_BY}) (1, max by ({_BY}, {added}) (rocketchat_import:links))",
-        f"or on ({_BY}) (",
-        *(line.removeprefix(" " * 8) for line in expr.splitlines()),
-        ")",
-    ]
-    return textwrap.indent("\n".join(lines) + "\n", " " * 10)
+    at = " " * 10
+    join = (
+        f"{at}* on ({_BY}) group_left ({added})\n"
+        f"{at}topk by ({_BY}) (1, max by ({_BY}, {added}) (rocketchat_import:links))\n"
+    )
+    return f"{at}(\n{expr}{at})\n{join}{at}or on ({_BY}) (\n{expr}{at})\n"
 
 
 def demo_routes() -> str:
