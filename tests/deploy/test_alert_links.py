@@ -21,6 +21,7 @@ README: Final = (generate.ROOT / "README.md").read_text(encoding="utf-8")
 YAML_BLOCKS: Final = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 ADDRESS: Final = re.compile(r"\w+://[^\s\"']+")
 FIRING: Final = re.compile(rf'alertname="({PREFIX}\w+)",\s*alertstate="firing"')
+RENDERED: Final = re.compile(rf'alertname="{PREFIX}(\w+)".*\n\s+Annotations:\{{(.*)\}}')
 TARGET: Final = ("cluster", "namespace", "job", "instance")
 
 Test = dict[str, object]
@@ -44,13 +45,13 @@ def series_of(test: Test) -> list[dict[str, str]]:
 
 def with_addresses(test: Test, external_url: str, grafana_url: str) -> set[str]:
     """Add to each exporter of a case where people find it, and return the scraped addresses."""
-    seen = [{"instance": "a", "job": "x"} | matchers(each["series"]) for each in series_of(test)]
-    watched = [each for each in seen if "workspace" in each]
+    defaults = {"workspace": "acme", "instance": "a", "job": "x"}
+    watched = [defaults | matchers(each["series"]) for each in series_of(test)]
     links = {"external_url": external_url, "grafana_url": grafana_url}
     infos = {
         series
         for each in watched
-        for target in [{name: each[name] for name in TARGET if name in each}]
+        for target in [{name: text for name, text in each.items() if name in TARGET}]
         for series in (
             written("rocketchat_import_workspace_info", {"workspace": each["workspace"], **target, "url": SERVER}),
             written("rocketchat_import_exporter_info", {**target, **links}),
@@ -82,14 +83,11 @@ def rendered(external_url: str, grafana_url: str, folder: Path) -> tuple[dict[st
         if fires:
             told |= set(fires)
             scraped |= with_addresses(test, external_url, grafana_url)
-            tests.append(
-                test | {"alert_rule_test": [{"alertname": name, "eval_time": at} for name, at in fires.items()]}
-            )
+            test["alert_rule_test"] = [{"alertname": name, "eval_time": at} for name, at in fires.items()]
+            tests.append(test)
     ran = play(RULES.read_text(), tests, folder)
     found: dict[str, set[str]] = defaultdict(set)
-    for name, annotations in re.findall(
-        rf'alertname="{PREFIX}(\w+)".*\n\s+Annotations:\{{(.*)\}}', ran.stderr + ran.stdout
-    ):
+    for name, annotations in RENDERED.findall(ran.stdout + ran.stderr):
         found[name] |= set(ADDRESS.findall(annotations))
     return found, scraped
 
@@ -109,17 +107,17 @@ def test_every_address_in_an_alert_is_configured_or_scraped(external: str, grafa
         assert "$labels.workspace" not in alert.description or SERVER in links, alert.name
 
 
-def play(rules: str, tests: list[Test], folder: Path) -> subprocess.CompletedProcess[str]:
+def play(rules: str, tests: list[Test], folder: Path, interval: str = "1m") -> subprocess.CompletedProcess[str]:
     """Runs promtool's tests on rules."""
     (folder / "rules.yml").write_text(rules)
     document = {
         "rule_files": [str(folder / "rules.yml")],
-        "evaluation_interval": "1m",
+        "evaluation_interval": interval,
         "group_eval_order": GROUPS,
         "tests": tests,
     }
     (folder / "case.yml").write_text(yaml.safe_dump(document))
-    command = ["promtool", "test", "rules", folder / "case.yml"]
+    command = ["promtool", "test", "rules", str(folder / "case.yml")]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -127,10 +125,11 @@ def play(rules: str, tests: list[Test], folder: Path) -> subprocess.CompletedPro
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_labels_of_workspaces_change_no_alert_where_none_is_configured(case: Path, tmp_path: Path) -> None:
     """Nor does an alert get lost that nothing is known of."""
-    tests = yaml.safe_load(case.read_text())["tests"]
-    for test in tests:
+    document = yaml.safe_load(case.read_text())
+    for test in document["tests"]:
         test.pop("alert_rule_test", None)
-    ran = play(generate.ruleset(labels=["team", "tenant"]), tests, tmp_path)
+    rules = generate.ruleset(labels=["team", "tenant"])
+    ran = play(rules, document["tests"], tmp_path, document["evaluation_interval"])
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

@@ -342,6 +342,8 @@ def test_grafana_gets_what_its_provisioning_can_read() -> None:
     assert max(len(rule["uid"]) for rule in rules) <= 40
     for rule in rules:
         texts = " ".join(rule["annotations"].values()) + rule["data"][0]["model"]["expr"]
-        assert "$" not in re.sub(r'"/\+\$"', "", texts)
+        assert "$" not in re.sub(r'"/\+\$"', "", texts.replace(generate.EXPORTER_URL, ""))
+        unset = rule["annotations"]["runbook_url"].replace(generate.EXPORTER_URL, "")
+        assert re.fullmatch(r'\{\{ if "" \}\}.*\{\{ end \}\}', unset)
         assert "query }}" not in texts
         assert texts.count("{{") == texts.count("}}")
