@@ -287,11 +287,14 @@ def test_a_workspace_that_leaves_with_a_new_pod_is_told_and_the_exporter_that_le
     assert alerts(scraped, tmp_path) == []
 
 
-def test_an_exporter_that_does_not_come_back_is_told_as_that_alone(tmp_path: Path) -> None:
-    """While the exporter is down, nothing is known about its workspace."""
+def test_an_exporter_that_does_not_come_back_during_an_import_is_as_loud_as_a_server_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    """While the exporter is down, nothing is known about the import."""
     script = Story(stories.stalls(running=2 * HOUR))
     lives = [Life(starts=0, ends=10 * MINUTE), Life(starts=50 * MINUTE)]
     scraped = play({"acme": script}, interval=60, duration=49 * MINUTE, lives=lives)
     assert [(each.name, each.labels) for each in alerts(scraped, tmp_path)] == [
-        ("ExporterDown", {"instance": "a", "job": "exporter"})
+        ("ExporterDown", {"instance": "a", "job": "exporter"}),
+        ("LostSight", {"workspace": "acme"}),
     ]

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -35,7 +36,7 @@ STRETCHES: Final = (1, 8, 40)
 """Factors by which worlds are slowed down: some limits are minutes and some are most of a day."""
 WORLDS_OF_A_RUN: Final = 60
 PATIENT: Final = frozenset({"RunningTooLong"})
-"""Alerts that may differ for longer: if the run's start was not seen, page and rules each know when they saw it first."""
+"""Alerts that may differ for longer: if a run's start was not seen, page and rules each know when they saw it first."""
 ONLY_RULES: Final = frozenset({"ExporterDown", "MetricsMissing", "WorkspaceGone", "ConfigReloadFailed"})
 
 _TIME: Final = re.compile(r"time: (\S+),\s*exp: nil\s*got: (.*)")
@@ -118,9 +119,7 @@ def random_watched(seed: int, stretch: int) -> Iterator[Watched]:
 
 
 def _random_expectation(dice: Random, world: World, stretch: int) -> Expectation:
-    importers = sorted({truth.course.importer for truth in world.truths.values() if truth.course is not None}) or [
-        "csv"
-    ]
+    importers = sorted({truth.course.importer for truth in world.truths.values()}) or ["csv"]
     return Expectation(
         importer=dice.choice(["", dice.choice(importers), "api", "another"]),
         success_every=dice.choice([None, spread_evenly(dice, 300, 5000) * stretch]),
@@ -233,7 +232,7 @@ def _slack(alert: str) -> int:
 def _only_rules(alert: str, world: Watched, number: int) -> bool:
     """Whether one exporter cannot know this alert: an outage that comes and goes."""
     up = next(values for key, values in world.series.items() if key.startswith("rocketchat_import_up{"))
-    comes_and_goes = sum(a != b for a, b in zip(up[:number], up[1 : number + 1], strict=True)) >= 4
+    comes_and_goes = sum(a != b for a, b in pairwise(up[: number + 1])) >= 4
     return alert in ONLY_RULES or (alert == Alert.WORKSPACE_UNREACHABLE and comes_and_goes)
 
 
