@@ -1,14 +1,15 @@
 # ruff: noqa: INP001 - a program beside the package, not a part of it
-"""Generates files from the rules: the PrometheusRule resource and Grafana's own alerts.
+"""Generates files from the rules: the PrometheusRule resource, Grafana's own alerts, and the demo's routes.
 
 Run `python -m deploy.prometheus.generate` in the repository's root directory. Tests compare the committed files with
-what `files` returns.
+what `files` returns. With options it prints rules or Grafana's alerts for one installation instead: see `--help`.
 """
 
+import argparse
 import re
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,10 @@ RESOURCE: Final = ROOT / "deploy" / "prometheus" / "prometheusrule.yml"
 GRAFANA: Final = ROOT / "grafana" / "provisioning" / "alerting" / "rocketchat-import.yml"
 PREFIX: Final = "RocketChatImport"
 RECORD_PREFIX: Final = "rocketchat_import:"
-EXPORTER_URL: Final = "http://localhost:19458"
+ROUTES: Final = ROOT / "deploy" / "prometheus" / "alertmanager.yml"
+DEMO_ROUTES: Final = ROOT / "deploy" / "compose" / "alertmanager.yml"
+EXPORTER_URL: Final = "${RC_IMPORT_EXPORTER_WEB__EXTERNAL_URL}"
+"""Where Grafana's alerts link to. Grafana replaces it by the variable of its own environment when it reads the file."""
 DATA_SOURCE: Final = "DS_PROMETHEUS"
 """The uid of the Prometheus data source in Rocket.Chat's own monitoring stack."""
 
@@ -70,6 +74,12 @@ _REFERENCE: Final = re.compile(r"rocketchat_import:\w+(\{[^}]*\})?(\[\w+\])?")
 _LIMIT: Final = re.compile(r"^#   ([\d.]+) +([A-Z_]+) ", re.MULTILINE)
 _MATCHER: Final = re.compile(r'\{(\w+)(=~|!~|!=|=)"([^"]*)"\}')
 _ACTION: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_LINK: Final = re.compile(
+    r"(?<=_url: ')\{\{ with printf .*?\| query \}\}\{\{.*?\}\}(?:/runbook(#\w+)|(/d/.*))\{\{ end \}\}(?=')"
+)
+_EXPR: Final = re.compile(r"(?m)(- alert: \w+\n        expr: \|\n)((?:          .*\n)+)")
+_LABELS_OF_LINKS: Final = "url, external_url, grafana_url)"
+_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +97,61 @@ class Alert:
     runbook_url: str
     dashboard_url: str
 
+    @property
+    def anchor(self) -> str:
+        """The anchor of its section in the runbook."""
+        return f"#{self.name.lower()}"
+
+    @property
+    def dashboard(self) -> str:
+        """The path of its dashboard in Grafana, a template."""
+        return self.dashboard_url[self.dashboard_url.index("/d/") :].removesuffix("{{ end }}")
+
 
 def files() -> dict[Path, str]:
     """The path and content of each generated file."""
-    return {RESOURCE: resource(), GRAFANA: grafana()}
+    return {RESOURCE: resource(), GRAFANA: grafana(), DEMO_ROUTES: demo_routes()}
+
+
+def ruleset(*, runbook_url: str = "", grafana_url: str = "", labels: Collection[str] = ()) -> str:
+    """The rules with fixed links, and with these labels of `workspace_info` on the alerts about workspaces.
+
+    `runbook_url` is the address of the runbook, to which an anchor is appended, and `grafana_url` that of Grafana.
+    Raises `ValueError` for what is no label's name.
+    """
+    if wrong := [label for label in labels if not _LABEL.fullmatch(label)]:
+        raise ValueError(f"not the name of a label: {', '.join(wrong)}")
+    text = _LINK.sub(lambda link: _fixed(link, runbook_url, grafana_url), RULES.read_text(encoding="utf-8"))
+    if not labels:
+        return text
+    added = ", ".join(labels)
+    text = text.replace(_LABELS_OF_LINKS, f"{_LABELS_OF_LINKS[:-1]}, {added})")
+    return _EXPR.sub(lambda alert: alert[1] + _joined(alert[2], added), text)
+
+
+def _fixed(link: re.Match[str], runbook_url: str, grafana_url: str) -> str:
+    anchor, dashboard = link.groups()
+    base, path = (runbook_url, anchor) if anchor else (grafana_url, dashboard)
+    return f"{base}{path}" if base else link[0]
+
+
+def _joined(expr: str, added: str) -> str:
+    """The expression of an alert with labels of its workspace. It fires also if nothing is known of the workspace."""
+    at = " " * 10
+    join = (
+        f"{at}* on ({_BY}) group_left ({added})\n"
+        f"{at}topk by ({_BY}) (1, max by ({_BY}, {added}) (rocketchat_import:links))\n"
+    )
+    return f"{at}(\n{expr}{at})\n{join}{at}or on ({_BY}) (\n{expr}{at})\n"
+
+
+def demo_routes() -> str:
+    """The example of Alertmanager's configuration for the demo, where nobody listens: its receivers do nothing."""
+    routes, _, receivers = ROUTES.read_text(encoding="utf-8").partition("\nreceivers:\n")
+    names = re.findall(r"(?m)^  - name: (\w+)$", receivers)
+    head = "# Generated from ../prometheus/alertmanager.yml for the demo. Alertmanager's page shows what fires.\n"
+    body = routes.partition("\nroute:\n")[2]
+    return f"{head}route:\n{body}\nreceivers:\n" + "".join(f"  - name: {name}\n" for name in names)
 
 
 @cache
@@ -134,8 +195,11 @@ def resource() -> str:
     return f"{comment}\n#\n{head}{textwrap.indent(written, '  ')}"
 
 
-def grafana() -> str:
-    """The alerts as Grafana-managed alerts, for a Prometheus that loads no rules. Recording rules are inlined."""
+def grafana(data_source: str = DATA_SOURCE, runbook_url: str = "") -> str:
+    """The alerts as Grafana-managed alerts, for a Prometheus that loads no rules. Recording rules are inlined.
+
+    `data_source` is the uid of that Prometheus in Grafana. `runbook_url` is as in `ruleset`.
+    """
     document = {
         "apiVersion": 1,
         "groups": [
@@ -144,7 +208,7 @@ def grafana() -> str:
                 "name": name,
                 "folder": "Rocket.Chat imports",
                 "interval": "1m",
-                "rules": [_grafana_rule(alert) for alert in alerts() if alert.group == name],
+                "rules": [_grafana_rule(alert, data_source, runbook_url) for alert in alerts() if alert.group == name],
             }
             for name in dict.fromkeys(alert.group for alert in alerts())
         ],
@@ -206,12 +270,12 @@ def _restriction(matchers: str) -> str:
     return f"{'unless' if operator.startswith('!') else 'and'} on ({label}) ({each})"
 
 
-def _grafana_rule(alert: Alert) -> dict[str, object]:
+def _grafana_rule(alert: Alert, data_source: str, runbook_url: str) -> dict[str, object]:
     rule: dict[str, object] = {
         "uid": _uid(alert),
         "title": alert.name,
         "condition": "B",
-        "data": [_query(alert), _above_zero()],
+        "data": [_query(alert, data_source), _above_zero()],
         "noDataState": "OK",
         "execErrState": "Error",
         "for": alert.lasts,
@@ -220,9 +284,11 @@ def _grafana_rule(alert: Alert) -> dict[str, object]:
         rule["keepFiringFor"] = alert.keeps
     rule["annotations"] = {
         "summary": _without_queries(alert.summary),
-        "description": _without_queries(alert.description),
-        "runbook_url": EXPORTER_URL + alert.runbook_url.rpartition("{{ end }}")[2],
-        "dashboard_url": _without_queries(_dashboard_url(alert)),
+        "description": _grafana_description(alert),
+        "runbook_url": f"{runbook_url}{alert.anchor}"
+        if runbook_url
+        else _if_known(f"{EXPORTER_URL}/runbook{alert.anchor}"),
+        "dashboard_url": _without_queries('{{ reReplaceAll "/+$" "" externalURL }}' + alert.dashboard),
     }
     rule["labels"] = {"severity": alert.severity}
     return rule
@@ -234,11 +300,23 @@ def _uid(alert: Alert) -> str:
     return f"rocketchat-import-{words.lower()}"
 
 
-def _query(alert: Alert) -> dict[str, object]:
+def _grafana_description(alert: Alert) -> str:
+    text = _without_queries(alert.description)
+    if "workspace" not in alert.summary:
+        return text
+    return f"{text} {_if_known(f'Its page: {EXPORTER_URL}/workspaces/{{{{ .Labels.workspace }}}}')}"
+
+
+def _if_known(text: str) -> str:
+    """The text if the exporter's address is in Grafana's environment: a link without its beginning would be dead."""
+    return f'{{{{ if "{EXPORTER_URL}" }}}}{text}{{{{ end }}}}'
+
+
+def _query(alert: Alert, data_source: str) -> dict[str, object]:
     model = {"refId": "A", "expr": inline(alert.expr), "instant": True, "range": False, "intervalMs": 1000}
     return {
         "refId": "A",
-        "datasourceUid": DATA_SOURCE,
+        "datasourceUid": data_source,
         "relativeTimeRange": {"from": 600, "to": 0},
         "model": model,
     }
@@ -253,11 +331,6 @@ def _above_zero() -> dict[str, object]:
         "conditions": [{"evaluator": {"type": "gt", "params": [0]}}],
     }
     return {"refId": "B", "datasourceUid": "__expr__", "model": model}
-
-
-def _dashboard_url(alert: Alert) -> str:
-    path = re.sub(r"^.*?\{\{ end \}\}", "", alert.dashboard_url)
-    return '{{ reReplaceAll "/+$" "" externalURL }}' + path
 
 
 def _without_queries(template: str) -> str:
@@ -283,11 +356,25 @@ def _placeholder(action: str) -> str:
     return "*workspace*" if "workspace" in action else "*instance*"
 
 
-def main() -> int:
-    """Write all generated files."""
-    for path, content in files().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write all generated files or, with options, print rules or Grafana's alerts for one installation."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.prometheus.generate", description=main.__doc__)
+    parser.add_argument("--labels", default="", help="Labels of workspaces that alerts get, such as team,tenant.")
+    parser.add_argument("--runbook-url", default="", help="Where the runbook is. Alerts link to its headings.")
+    parser.add_argument("--grafana-url", default="", help="Where people open Grafana.")
+    parser.add_argument("--grafana", action="store_true", help="Print Grafana-managed alerts instead of rules.")
+    parser.add_argument("--data-source", default=DATA_SOURCE, help="The uid of Prometheus in Grafana.")
+    given = parser.parse_args(arguments)
+    grafana_url = given.grafana_url.rstrip("/")
+    labels = [label for label in given.labels.split(",") if label]
+    if given.grafana:
+        sys.stdout.write(grafana(given.data_source, given.runbook_url))
+    elif labels or given.runbook_url or grafana_url:
+        sys.stdout.write(ruleset(runbook_url=given.runbook_url, grafana_url=grafana_url, labels=labels))
+    else:
+        for path, content in files().items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
     return 0
 
 

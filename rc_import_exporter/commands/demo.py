@@ -17,7 +17,7 @@ from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
 
 POLL_INTERVAL: Final = "1s"
-KEPT_VARIABLES: Final = ("RC_IMPORT_EXPORTER_WEB__", "RC_IMPORT_EXPORTER_LOG__")
+KEPT_VARIABLES: Final = ("RC_IMPORT_EXPORTER_WEB__", "RC_IMPORT_EXPORTER_LOG__", "RC_IMPORT_EXPORTER_GRAFANA_URL")
 """Variables that configure the demo too. Its workspaces are its own."""
 
 EXPECTATIONS: Final[Mapping[str, Mapping[str, str]]] = {

@@ -1,4 +1,4 @@
-"""Addresses as an operator writes them: the address to listen on, and the URLs of workspaces and proxies.
+"""Addresses as an operator writes them: the address to listen on, and URLs of workspaces, proxies and links.
 
 A wrong address raises `ValueError` without showing the text, because a URL may hold a password.
 """
@@ -55,6 +55,14 @@ def proxy_url(text: str) -> str:
     if parts.path.strip("/"):
         raise ValueError("must have no path")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def link_url(text: str) -> str:
+    """The base of links: scheme, host and perhaps a path, no slash at the end."""
+    parts = _split(text)
+    if "@" in parts.netloc:
+        raise ValueError("must have no name and no password, because metrics and pages show it")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def public(url: str) -> str:

@@ -94,6 +94,20 @@ LISTEN_ADDRESS: Final = _option(
     "127.0.0.1:19458",
     flag=True,
 )
+EXTERNAL_URL: Final = _option(
+    "web.external_url",
+    _PROCESS,
+    values.LINK_URL,
+    "The URL at which people open the exporter. Links in alerts start with it. If unset: the address that Prometheus "
+    "scrapes.",
+    flag=True,
+)
+GRAFANA_URL: Final = _option(
+    "grafana_url",
+    _PROCESS,
+    values.LINK_URL,
+    "The URL at which people open Grafana. Pages and alerts link to its dashboards. If unset: no such links.",
+)
 LOG_LEVEL: Final = _option(
     "log.level", _PROCESS, values.choice(LogLevel), "The lowest level to log.", "info", flag=True
 )
@@ -184,7 +198,7 @@ PROXY_URL: Final = _option(
 APIS: Final = _option("apis", _SHARED, values.APIS, "The endpoints that may be called. If unset: all of them.")
 
 OPTIONS: Final[tuple[Option[object], ...]] = (
-    *(CONFIG_FILE, LISTEN_ADDRESS, LOG_LEVEL, LOG_FORMAT),
+    *(CONFIG_FILE, LISTEN_ADDRESS, EXTERNAL_URL, GRAFANA_URL, LOG_LEVEL, LOG_FORMAT),
     *(URL, USER_ID, USER_ID_FILE, AUTH_TOKEN, AUTH_TOKEN_FILE),
     *(POLL_INTERVAL, POLL_INTERVAL_IDLE, STALE_AFTER, TIMEOUT, MAX_RESPONSE_BYTES, LABEL),
     *(SUCCESS_EVERY, IMPORTER, LONGEST_RUN, FAILED_RATIO, MIN_RECORDS),

@@ -19,7 +19,7 @@ from rc_import_exporter.config.notation import DOTTED, VARIABLE
 from rc_import_exporter.config.options import OPTIONS, WORKSPACES, Group, LogFormat, LogLevel, Option, Path
 from rc_import_exporter.config.tls import Tls
 from rc_import_exporter.config.values import T_co
-from rc_import_exporter.core.domain import Api, Expectation, Target
+from rc_import_exporter.core.domain import Api, Expectation, Links, Target
 from rc_import_exporter.errors import ConfigurationError
 
 _SECRETS: Final = ((options.USER_ID, options.USER_ID_FILE), (options.AUTH_TOKEN, options.AUTH_TOKEN_FILE))
@@ -33,9 +33,10 @@ OVERRIDDEN: Final = "(each workspace has its own)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """The exporter's own server."""
+    """The exporter's own server, and the addresses that links begin with."""
 
     listen: Listen
+    links: Links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,12 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     shared, own = _by_workspace(found)
     process = _Values(shared)
     return Settings(
-        web=Web(listen=process[options.LISTEN_ADDRESS]),
+        web=Web(
+            listen=process[options.LISTEN_ADDRESS],
+            links=Links(
+                external_url=process.get(options.EXTERNAL_URL) or "", grafana_url=process.get(options.GRAFANA_URL) or ""
+            ),
+        ),
         log=Log(level=process[options.LOG_LEVEL], format=process[options.LOG_FORMAT]),
         workspaces=MappingProxyType(_workspaces(shared, own)),
         given=tuple(_given(found, own, origins)),

@@ -215,6 +215,12 @@ PROXY_URL: Final = Value(
     metavar="URL",
     schema=_SCHEMA_OF_URLS,
 )
+LINK_URL: Final = Value(
+    read=lambda value: address.link_url(one_text(value)),
+    allowed="http:// or https://, a host, perhaps a path, no user and no query",
+    metavar="URL",
+    schema=_SCHEMA_OF_URLS,
+)
 SECRET: Final = Value(
     read=lambda value: credentials.check(one_text(value)),
     write=lambda secret: "********",

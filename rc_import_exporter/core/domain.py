@@ -328,6 +328,14 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """The URLs at which people open the exporter and Grafana, without a slash at the end; empty where not configured."""
+
+    external_url: str = ""
+    grafana_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A configured workspace without its secrets: `url` has no user and no password.
 

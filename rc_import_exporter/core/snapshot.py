@@ -19,6 +19,7 @@ from rc_import_exporter.core.domain import (
     REFUSALS,
     Api,
     Budget,
+    Links,
     Operation,
     Outcome,
     Reason,
@@ -372,6 +373,7 @@ class Snapshot:
     durations: Mapping[Api, Histogram] = field(default_factory=lambda: MappingProxyType({}))
     configured_at: float
     configured_well: bool = True
+    links: Links = Links()
 
     def stale_next(self, now: float) -> float | None:
         """The next instant after `now` at which something in here goes stale."""

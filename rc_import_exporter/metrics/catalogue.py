@@ -229,6 +229,10 @@ def _build_info(snapshot: Snapshot) -> Samples:
     yield (("version", build.version), ("revision", build.revision), ("pythonversion", build.python)), 1.0
 
 
+def _links(snapshot: Snapshot) -> Samples:
+    yield (("external_url", snapshot.links.external_url), ("grafana_url", snapshot.links.grafana_url)), 1.0
+
+
 RECENT_OUTCOMES: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.NONE)
 
 _STATE = Label(name="state", values=tuple(State))
@@ -537,6 +541,12 @@ PROCESS_METRICS: Final[tuple[ProcessMetric | HistogramMetric, ...]] = (
         help="Always 1. Version and revision of this exporter, and the version of Python that runs it.",
         labels=(Label(name="version"), Label(name="revision"), Label(name="pythonversion")),
         read=_build_info,
+    ),
+    ProcessMetric(
+        name="exporter_info",
+        help="Always 1. The URLs at which people open this exporter and Grafana. Empty where not configured.",
+        labels=(Label(name="external_url"), Label(name="grafana_url")),
+        read=_links,
     ),
     HistogramMetric(
         name="exporter_request_duration_seconds",

@@ -94,7 +94,12 @@ class Fleet:
             name: Record(target=workspace.target, credentials_loaded=self._keyrings[name].loaded_at)
             for name, workspace in self._settings.workspaces.items()
         }
-        return Snapshot(build=build.current(), records=MappingProxyType(records), configured_at=self._now())
+        return Snapshot(
+            build=build.current(),
+            records=MappingProxyType(records),
+            configured_at=self._now(),
+            links=self._settings.web.links,
+        )
 
 
 def chosen(settings: Settings, names: Sequence[str]) -> Settings:

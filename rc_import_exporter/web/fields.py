@@ -234,6 +234,8 @@ class WorkspaceView:
     """The server's address, without credentials."""
     labels: Mapping[str, str]
     """The configured labels."""
+    grafana_url: str | None
+    """The workspace's dashboard in Grafana; null unless the option `grafana_url` is set."""
     now: Instant[float]
     """The instant of this answer."""
     up: bool

@@ -1,6 +1,7 @@
 """The routes of the live page, the runbook and the JSON API.
 
-Nothing is loaded from another server. All links are relative, so that they work behind a proxy with any path prefix.
+Nothing is loaded from another server. All links but those to Grafana are relative, so that they work behind a proxy with
+any path prefix.
 jinja2 escapes every text.
 """
 
@@ -22,7 +23,7 @@ from rc_import_exporter.core import advice, progress
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.core.verdict import spell
 from rc_import_exporter.web import answers, api, view
-from rc_import_exporter.web.fields import Level, instant
+from rc_import_exporter.web.fields import Level, WorkspaceView, instant
 
 REFRESH: Final = 5
 """Seconds between two updates by the page's script. Polls are seldom more frequent."""
@@ -127,11 +128,11 @@ class Pages:
 
     async def workspace_json(self, request: web.Request) -> web.Response:
         """One workspace as JSON; 404 for an unknown name."""
-        name = request.match_info["name"]
-        record = self._snapshot().records.get(name)
+        name, snapshot = request.match_info["name"], self._snapshot()
+        record = snapshot.records.get(name)
         if record is None:
             return answers.json(request, api.error_json(answers.no_workspace(name)), HTTPStatus.NOT_FOUND)
-        return answers.json(request, api.workspace_json(view.details(record, self._clock())))
+        return answers.json(request, api.workspace_json(self._seen(record, snapshot)))
 
     async def schema(self, request: web.Request) -> web.Response:
         """The JSON Schema of both answers."""
@@ -158,15 +159,19 @@ class Pages:
         return api.overview_json(view.overview(self._snapshot(), self._clock(), search, level))
 
     def _details(self, record: Record, root: str, snapshot: Snapshot) -> bytes:
-        seen = view.details(record, self._clock())
+        seen = self._seen(record, snapshot)
         earlier = seen.earlier_operations[:MOST_EARLIER]
         return self._page("workspace.html", root, snapshot, workspace=seen, earlier=earlier)
+
+    def _seen(self, record: Record, snapshot: Snapshot) -> WorkspaceView:
+        return view.details(record, self._clock(), snapshot.links.grafana_url)
 
     def _page(self, template: str, root: str, snapshot: Snapshot, **shown: object) -> bytes:
         """A page. Its links begin with `root`, the relative path to the index."""
         text = self._templates.get_template(template).render(
             root=root,
             build=snapshot.build,
+            grafana_url=snapshot.links.grafana_url,
             assets={name: f"{root}static/{name}?{asset.version}" for name, asset in self._assets.items()},
             **shown,
         )

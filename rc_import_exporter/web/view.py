@@ -28,6 +28,8 @@ from rc_import_exporter.web.fields import (
 )
 from rc_import_exporter.web.remarks import remarks
 
+DASHBOARD: Final = "/d/rocketchat-import"
+"""The path of the dashboard of one workspace in Grafana."""
 _ORDER: Final = tuple(Level)
 _LEVELS: Final[Mapping[Outcome, Level]] = {
     Outcome.NONE: Level.QUIET,
@@ -48,7 +50,8 @@ _LEVELS: Final[Mapping[Outcome, Level]] = {
 
 def overview(snapshot: Snapshot, now: float, search: str = "", level: str = "") -> Overview:
     """The workspaces with this level whose name or labels contain every word of `search`; empty matches all."""
-    views = [view(record, now) for record in snapshot.records.values()]
+    grafana = snapshot.links.grafana_url
+    views = [view(record, now, grafana) for record in snapshot.records.values()]
     words = search.lower().split()
     found = [each for each in views if _matches(each, words) and level in ("", each.level)]
     return Overview(
@@ -62,13 +65,13 @@ def overview(snapshot: Snapshot, now: float, search: str = "", level: str = "") 
     )
 
 
-def details(record: Record, now: float) -> WorkspaceView:
+def details(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
     """One workspace with its earlier operations."""
-    return replace(view(record, now), earlier_operations=tuple(_earlier_operations(record)))
+    return replace(view(record, now, grafana_url), earlier_operations=tuple(_earlier_operations(record)))
 
 
-def view(record: Record, now: float) -> WorkspaceView:
-    """One workspace without its earlier operations."""
+def view(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
+    """One workspace without its earlier operations. `grafana_url` is empty if it is not configured."""
     held, there = record.held(now), record.server_time(now)
     up = record.up(now)
     problems = tuple(_problems(record, now, up=up))
@@ -85,6 +88,7 @@ def view(record: Record, now: float) -> WorkspaceView:
         name=record.target.name,
         url=record.target.url,
         labels=dict(record.target.labels),
+        grafana_url=f"{grafana_url}{DASHBOARD}?var-workspace={record.target.name}" if grafana_url else None,
         now=now,
         up=up,
         level=level,

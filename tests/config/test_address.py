@@ -62,6 +62,39 @@ def test_anything_else_is_no_workspace_s_url(text: str) -> None:
     assert not text or f"'{text}'" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("HTTPS://Imports.Example.org/", "https://imports.example.org"),
+        ("http://a:19458", "http://a:19458"),
+        ("https://a/Tools/imports//", "https://a/Tools/imports"),
+    ],
+)
+def test_links_begin_without_a_slash_at_the_end(text: str, url: str) -> None:
+    """A path is put behind it."""
+    assert address.link_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "imports.example.org",
+        "ftp://a",
+        "http://a?b",
+        "http://a/#b",
+        "https://u@a",
+        "https://u:Pa55@a",
+        "http://a b",
+    ],
+)
+def test_links_begin_with_nothing_else(text: str) -> None:
+    """Everyone who reads the metrics sees the URL, so it must not hold a password."""
+    with pytest.raises(ValueError, match=r"^must ") as refused:
+        address.link_url(text)
+    assert "Pa55" not in str(refused.value)
+
+
 @pytest.mark.parametrize("read", [address.workspace_url, address.proxy_url])
 @pytest.mark.parametrize("character", ["/", "?", "#"])
 @pytest.mark.parametrize("before", ["12", "twelve"])

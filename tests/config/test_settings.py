@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import trustme
 
+from rc_import_exporter.commands.flags import OPTION_FLAGS
 from rc_import_exporter.config import notation, settings
 from rc_import_exporter.config.address import Listen
 from rc_import_exporter.config.notation import DOTTED, VARIABLE
 from rc_import_exporter.config.options import OPTIONS
 from rc_import_exporter.config.settings import Settings, Workspace
 from rc_import_exporter.config.values import RESERVED_LABELS
-from rc_import_exporter.core.domain import Api
+from rc_import_exporter.core.domain import Api, Links
 from rc_import_exporter.errors import ConfigurationError
 
 PREFIX = "RC_IMPORT_EXPORTER_"
@@ -43,6 +44,19 @@ def mistakes(
     with pytest.raises(ConfigurationError) as refused:
         load(flags, environ, file)
     return refused.value.mistakes
+
+
+def test_links_come_from_two_options(tmp_path: Path) -> None:
+    """Without them they are empty. The exporter's has a flag, as in Prometheus."""
+    assert load(environ=SINGLE).web.links == Links()
+    file = tmp_path / "config.yml"
+    file.write_text("grafana_url: https://grafana.example.org/")
+    loaded = load({"web.external_url": "https://imports.example.org/"}, SINGLE, file)
+    assert loaded.web.links == Links(
+        external_url="https://imports.example.org", grafana_url="https://grafana.example.org"
+    )
+    assert notation.flag(("web", "external_url")) in OPTION_FLAGS
+    assert notation.flag(("grafana_url",)) not in OPTION_FLAGS
 
 
 @pytest.fixture

@@ -153,7 +153,9 @@ async def test_the_death_of_a_server_in_the_middle_of_an_import_wakes_someone(tm
         "workspace": "acme",
         "importer": "csv",
     }
-    assert alert["annotations"]["runbook_url"] == "http://localhost:19458/runbook#rocketchatimportcutoff"
+    assert alert["annotations"]["runbook_url"] == f"http://127.0.0.1:{port}/runbook#rocketchatimportcutoff"
+    assert alert["annotations"]["dashboard_url"] == ""
+    assert f"http://127.0.0.1:{port}/workspaces/acme" in alert["annotations"]["description"]
     assert "It had processed " in alert["annotations"]["description"]
 
 

@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from rc_import_exporter import __version__
+from rc_import_exporter.config import settings
+from rc_import_exporter.core.domain import Links
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
 from tests.support.lone_machine import LoneMachine
@@ -82,6 +84,12 @@ def texts(value: object) -> list[str]:
     """The items of a list as texts; empty if there is no list."""
     assert value is None or isinstance(value, list)
     return [str(item) for item in value or []]
+
+
+def list_of(value: object) -> list[object]:
+    """The value, which is a list."""
+    assert isinstance(value, list)
+    return value
 
 
 def only(value: object) -> dict[str, object]:
@@ -230,8 +238,30 @@ def test_added_to_the_vendors_files_nothing_of_theirs_is_lost(tmp_path: Path) ->
         kept = [text.split(":")[1] for text in texts(merged[name]["volumes"])]
         assert {text.split(":")[1] for text in service["volumes"]} < set(kept)
         assert len(kept) == len(set(kept))
-    environment = mapping(merged["rocketchat-import-exporter"]["environment"])
-    assert environment["RC_IMPORT_EXPORTER_URL"] == "http://rocketchat:3000"
+
+
+@composes
+def test_two_stacks_are_two_workspaces(tmp_path: Path) -> None:
+    """One Prometheus can watch both. With one name, the failure of one would end when the other succeeds."""
+    (tmp_path / "compose.monitoring.yml").write_text(yaml.safe_dump(VENDOR))
+    given = {name: text for name, text in VALUES.items() if name != "RC_IMPORT_EXPORTER_URL"}
+    names = []
+    for domain in ({"DOMAIN": "chat.acme.example"}, {"DOMAIN": "chat.globex.example"}, {}):
+        files = ["--file", "compose.monitoring.yml", "--file", str(ADDED)]
+        ended = compose(
+            *files, "config", environment={**given, **domain, "IMPORT_EXPORTER": str(ROOT)}, folder=tmp_path
+        )
+        exporter = mapping(mapping(mapping(yaml.safe_load(ended.stdout))["services"])["rocketchat-import-exporter"])
+        written = exporter["environment"]
+        environment = (
+            mapping(written) if isinstance(written, dict) else dict(one.split("=", 1) for one in texts(written))
+        )
+        loaded = settings.load({}, {name: str(value or "") for name, value in environment.items()})
+        ((name, workspace),) = loaded.workspaces.items()
+        assert workspace.target.url == "http://rocketchat:3000"
+        assert loaded.web.links == Links(external_url="http://localhost:19458")
+        names.append(name)
+    assert names == ["chat.acme.example", "chat.globex.example", "rocketchat"]
 
 
 @pytest.mark.parametrize("path", [DEMO, ADDED], ids=lambda path: path.name)
@@ -260,6 +290,14 @@ def test_grafana_asks_the_demos_prometheus() -> None:
     assert described["uid"] == "DS_PROMETHEUS"
     alerts = (ROOT / "grafana" / "provisioning" / "alerting" / "rocketchat-import.yml").read_text()
     assert set(re.findall(r"datasourceUid: (\S+)", alerts)) == {"DS_PROMETHEUS", "__expr__"}
+
+
+def test_the_demo_evaluates_the_rules_once_and_notifies_nobody() -> None:
+    """Two evaluations are two alerts for each problem, and a receiver without a listener fills the log with errors."""
+    mounted = mounts(services(DEMO)["grafana"])
+    assert not any(source.name == "alerting" or (source / "alerting").exists() for source in mounted)
+    (routes,) = [source for source in mounts(services(DEMO)["alertmanager"]) if source.name == "alertmanager.yml"]
+    assert all(set(mapping(receiver)) == {"name"} for receiver in list_of(tree(routes)["receivers"]))
 
 
 def shared_names() -> list[str]:

@@ -49,6 +49,8 @@ NAMES: Final = {
 }
 CRITICAL: Final = {"Failed", "CutOff", "Stalled", "LostSight", "Overdue"}
 ABOUT_THE_EXPORTER: Final = {"ExporterDown", "MetricsMissing", "ConfigReloadFailed"}
+WITH_FIRST_STEPS: Final = ABOUT_THE_EXPORTER | {"DataStale", "WorkspaceGone"}
+"""The runbook may be gone with the exporter."""
 MOST_RULES: Final = 20
 """The most rules in a group by the default limit of Mimir."""
 
@@ -116,8 +118,10 @@ def test_each_alert_says_what_where_and_what_next(alert: Alert) -> None:
     about_a_workspace = short(alert) not in ABOUT_THE_EXPORTER
     assert ("$labels.workspace" in alert.summary) == about_a_workspace
     assert ("$labels.workspace" in alert.description) == about_a_workspace
-    assert alert.runbook_url.endswith(f"{{{{ end }}}}/runbook#{alert.name.lower()}")
-    assert re.search(r"\{\{ end \}\}/d/rocketchat-import(-exporter)?(\?var-workspace=|$)", alert.dashboard_url)
+    assert alert.runbook_url.endswith(f"/runbook#{alert.name.lower()}{{{{ end }}}}")
+    assert re.fullmatch(r"/d/rocketchat-import(-exporter)?(\?var-workspace=.*)?", alert.dashboard)
+    assert ("/workspaces/{{ $labels.workspace }}" in alert.description) == about_a_workspace
+    assert ("First " in alert.description) == (short(alert) in WITH_FIRST_STEPS)
     assert len(str(alert.lasts)) > 1
 
 
@@ -343,6 +347,8 @@ def test_grafana_gets_what_its_provisioning_can_read() -> None:
     assert max(len(rule["uid"]) for rule in rules) <= 40
     for rule in rules:
         texts = " ".join(rule["annotations"].values()) + rule["data"][0]["model"]["expr"]
-        assert "$" not in re.sub(r'"/\+\$"', "", texts)
+        assert "$" not in re.sub(r'"/\+\$"', "", texts.replace(generate.EXPORTER_URL, ""))
+        unset = rule["annotations"]["runbook_url"].replace(generate.EXPORTER_URL, "")
+        assert re.fullmatch(r'\{\{ if "" \}\}.*\{\{ end \}\}', unset)
         assert "query }}" not in texts
         assert texts.count("{{") == texts.count("}}")

@@ -4,7 +4,7 @@ import gzip
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from rc_import_exporter.core.domain import Links
 from rc_import_exporter.web.answers import CONTENT_SECURITY_POLICY
 from rc_import_exporter.web.pages import (
     anchor,
@@ -97,6 +98,33 @@ async def test_nothing_in_a_page_is_inline_or_from_elsewhere(path: str) -> None:
     inline = [name for _, each in seen.elements for name in each if name == "style" or name.startswith("on")]
     assert inline == []
     assert [address for address in seen.addresses if urlsplit(address).scheme or address.startswith("/")] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "dashboard"),
+    [
+        ("/", "/d/rocketchat-imports"),
+        ("/runbook", "/d/rocketchat-imports"),
+        ("/workspaces/acme", "/d/rocketchat-import?var-workspace=acme"),
+    ],
+)
+async def test_pages_link_to_grafana_if_its_address_is_configured(path: str, dashboard: str) -> None:
+    """Without its address a link would be dead."""
+    grafana = "https://grafana.example.org"
+    async with (
+        showing(replace(gallery(), links=Links(grafana_url=grafana))) as shown,
+        aiohttp.ClientSession() as session,
+    ):
+        _, _, seen = await look(f"{shown.url}{path}")
+        async with session.get(f"{shown.url}/api/v1/workspaces/acme") as response:
+            acme = await response.json()
+        async with session.get(f"{shown.url}/api/v1/workspaces") as response:
+            listed = {each["name"]: each["grafana_url"] for each in (await response.json())["workspaces"]}
+    assert [address for address in seen.addresses if address.startswith(grafana)] == [f"{grafana}{dashboard}"]
+    assert acme["grafana_url"] == listed["acme"] == f"{grafana}/d/rocketchat-import?var-workspace=acme"
+    async with showing(gallery()) as shown:
+        _, _, seen = await look(f"{shown.url}{path}")
+    assert "Grafana" not in seen.text or path == "/runbook"
 
 
 @pytest.mark.parametrize("prefix", ["", "/tools/imports"])
