@@ -1,7 +1,7 @@
 """The routes of the live page, the runbook and the JSON API.
 
-Nothing is loaded from another server. All links but those to Grafana are relative, so that they work behind a proxy with
-any path prefix.
+Nothing is loaded from another server. All links but those to Grafana are relative, so that they work behind a proxy
+with any path prefix.
 jinja2 escapes every text.
 """
 
