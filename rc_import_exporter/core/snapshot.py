@@ -373,7 +373,7 @@ class Snapshot:
     durations: Mapping[Api, Histogram] = field(default_factory=lambda: MappingProxyType({}))
     configured_at: float
     configured_well: bool = True
-    links: Links = Links()
+    links: Links = field(default_factory=Links)
 
     def stale_next(self, now: float) -> float | None:
         """The next instant after `now` at which something in here goes stale."""
