@@ -140,7 +140,7 @@ def _joined(expr: str, added: str) -> str:
     at = " " * 10
     join = (
         f"{at}* on ({_BY}) group_left ({added})\n"
-        f"{at}topk by ({_BY}) (1, max by ({_BY}, {added}) (rocketchat_import:links))\n"
+        f"{at}topk by ({_BY}) (1, max by ({_BY}, {added}) (rocketchat_import:links)) ^ 0\n"
     )
     return f"{at}(\n{expr}{at})\n{join}{at}or on ({_BY}) (\n{expr}{at})\n"
 

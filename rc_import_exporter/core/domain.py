@@ -329,7 +329,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """The URLs at which people open the exporter and Grafana, without a slash at the end; empty if not configured."""
+    """Where people open the exporter and Grafana: URLs without a slash at the end; empty where not configured."""
 
     external_url: str = ""
     grafana_url: str = ""

@@ -1,8 +1,7 @@
 """The routes of the live page, the runbook and the JSON API.
 
 Nothing is loaded from another server. All links but those to Grafana are relative, so that they work behind a proxy
-with any path prefix.
-jinja2 escapes every text.
+with any path prefix. jinja2 escapes every text.
 """
 
 from collections.abc import Awaitable, Callable, Iterator

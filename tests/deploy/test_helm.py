@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deploy import generate
+from deploy.prometheus.generate import ruleset
 from rc_import_exporter import __version__
 from rc_import_exporter.config import settings
 from rc_import_exporter.config.options import ANY, OPTIONS
@@ -324,6 +325,24 @@ def test_rules_and_dashboards_arrive_as_they_are() -> None:
     assert {name: json.loads(str(content)) for data in maps for name, content in data.items()} == dashboards
     resources = [json.loads(text(one, "spec", "json")) for one in of_kind(found, "GrafanaDashboard")]
     assert sorted(map(json.dumps, resources)) == sorted(map(json.dumps, dashboards.values()))
+
+
+def test_links_and_labels_of_alerts_are_as_the_generator_writes_them() -> None:
+    """Helm changes the rules as text, so a change of their form could leave them as they are."""
+    values: Object = {
+        "enabled": True,
+        "workspaceLabels": ["team", "tenant"],
+        "runbookUrl": "https://wiki.example.org/runbook",
+        "grafanaUrl": "https://grafana.example.org",
+    }
+    rules = ruleset(
+        labels=["team", "tenant"],
+        runbook_url="https://wiki.example.org/runbook",
+        grafana_url="https://grafana.example.org",
+    )
+    found = deployment.helm_template({**ACME, "prometheusRule": values, "externalUrl": "https://imports.example.org"})
+    assert only(found, "PrometheusRule")["spec"] == yaml.safe_load(rules)
+    assert "--web.external-url=https://imports.example.org" in json.dumps(only(found, "Deployment"))
 
 
 def test_the_monitors_carry_the_labels_that_a_prometheus_selects_by() -> None:

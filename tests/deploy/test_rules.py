@@ -350,5 +350,5 @@ def test_grafana_gets_what_its_provisioning_can_read() -> None:
         assert "$" not in re.sub(r'"/\+\$"', "", texts.replace(generate.EXPORTER_URL, ""))
         unset = rule["annotations"]["runbook_url"].replace(generate.EXPORTER_URL, "")
         assert re.fullmatch(r'\{\{ if "" \}\}.*\{\{ end \}\}', unset)
-        assert "query }}" not in texts
+        assert "| query }}" not in texts
         assert texts.count("{{") == texts.count("}}")
