@@ -32,6 +32,7 @@ from tests.bench.load import (
     run_wrk,
     started,
 )
+from tests.bench.rules import print_rules
 
 WORKSPACES: Final = ("acme", "beta", "gamma", "delta")
 BLACKBOX: Final = "prometheus-blackbox-exporter"
@@ -183,6 +184,10 @@ def main() -> None:
     print_machine(options.rounds, options.seconds)
     asyncio.run(measure(options.rounds, options.seconds))
     print_cold(options.rounds)
+    if missing("prometheus"):
+        print("prometheus is not installed, so the rules are left out.", file=sys.stderr)
+    else:
+        print_rules()
     if options.polls:
         print_memory(options.polls)
 
