@@ -1,4 +1,7 @@
-"""The exit codes of the commands, and which of several is the worst."""
+"""The exit codes of the commands, and which of several is the worst.
+
+`pursuit` and `watch` choose those of `watch`, whose help lists them.
+"""
 
 from collections.abc import Iterable
 from enum import IntEnum, unique

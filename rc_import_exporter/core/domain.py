@@ -1,6 +1,7 @@
 """The closed sets (endpoints, states, steps, outcomes, reasons), and the data that a poll brings back.
 
-Everything here is immutable. Points in time are Unix seconds, durations are seconds, counts are numbers of records.
+`verdict` decides which outcome an operation has. Everything here is immutable. Points in time are Unix seconds,
+durations are seconds, counts are numbers of records.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """What the pages and the JSON API show of a workspace: a pure function of its record and the clock.
 
-The ages of operations are measured by the server's clock, which dated them.
+`fields` declares what is shown, and `templates` lay it out. The ages of operations are measured by the server's clock,
+which dated them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
