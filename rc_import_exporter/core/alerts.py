@@ -109,7 +109,10 @@ def _ends(record: Record, there: float) -> Iterator[Raised]:
         for importer in sorted({importer for importer, outcome in dates if outcome in outcomes}):
             ended = max(at for (of, outcome), at in dates.items() if of == importer and outcome in outcomes)
             success = _last_success(dates, importer)
-            if ended > there - TOLD_FOR and (success is None or success < ended):
+            # A bad end that is known says more than one that may have been.
+            bad = (at for (of, outcome), at in dates.items() if of == importer and outcome in BAD_ENDS)
+            known = alert is Alert.UNCONFIRMED and max(bad, default=ended - 1) >= ended
+            if ended > there - TOLD_FOR and (success is None or success < ended) and not known:
                 yield Raised(alert=alert, importer=importer, value=ended)
 
 

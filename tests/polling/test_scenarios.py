@@ -80,10 +80,14 @@ ENDS: Final[tuple[Telling, ...]] = (
 
 
 def ending(importer: str, end: Telling) -> Telling:
-    """An import that is loaded and then ends like this. An older one rejected a user."""
+    """An import that is loaded and then ends like this. An older one rejected a user, another one succeeded."""
 
     def tell(stage: Stage) -> None:
         stage.remember(importer, age=9000, total=20, users=20, completed=39, error=1)
+        stage.wait(10)
+        stage.create(importer)
+        stage.load(users=20, seconds=10)
+        stage.run(seconds=10)
         stage.wait(10)
         stage.create(importer)
         stage.load(users=20, channels=3, messages=100, contacts=7, seconds=20)
