@@ -1,7 +1,7 @@
 """What the shipped rules cost a real Prometheus: seconds for one evaluation of all of them.
 
-The page does not change between scrapes. All workspaces import, and no alert fires: each one that fires adds the queries
-of its texts.
+The page does not change between scrapes. All workspaces import, and no alert fires: each one that fires adds the
+queries of its texts.
 """
 
 import re
