@@ -151,7 +151,8 @@ class _Parser:
             value = text if equals else self._next() if own.value.metavar else "true"
             self._take(self._given, name, name, value, own.value.read)
         elif option is not None:
-            self._take(self._options, DOTTED.write(option.path), name, text if equals else self._next(), str)
+            value = text if equals else "true" if option.value is values.BOOLEAN else self._next()
+            self._take(self._options, DOTTED.write(option.path), name, value, str)
         elif path is not None:
             self.mistakes.append(f"flag {name}: {_instead(path)}")
             if not equals:

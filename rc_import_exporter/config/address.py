@@ -4,11 +4,12 @@ A wrong address raises `ValueError` without showing the text, because a URL may 
 """
 
 import re
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from yarl import URL
 
@@ -72,6 +73,17 @@ def public(url: str) -> str:
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
+def authorization(url: str) -> str | None:
+    """The value of the header `Authorization` for the name and password in a URL; `None` if it has none.
+
+    Source: RFC 7617, basic authentication, with UTF-8.
+    """
+    user, at, _ = urlsplit(url).netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    pair = b":".join((unquote_to_bytes(name), unquote_to_bytes(password)))
+    return f"Basic {b64encode(pair).decode()}" if at else None
+
+
 def name_of(url: str) -> str:
     """A workspace's name made from its URL's host. A host that is not ASCII is written as in DNS."""
     host = urlsplit(url).hostname or ""
@@ -100,6 +112,8 @@ def _split(text: str) -> SplitResult:
     if not _is_valid_host(text):
         raise ValueError("must name a valid host; check for invisible characters")
     parts = urlsplit(text)
+    if not _is_sendable_user(parts.netloc.rpartition("@")[0]):
+        raise ValueError("must have a name and a password in UTF-8, and no colon in the name; percent-encode them")
     if "?" in text or "#" in text:
         raise ValueError("must have no query (?) and no fragment (#)")
     return parts._replace(netloc=_lowered(parts.netloc))
@@ -119,6 +133,14 @@ def _is_valid_host(text: str) -> bool:
         return bool((URL(text).raw_host or "").encode("idna"))
     except ValueError:
         return False
+
+
+def _is_sendable_user(user: str) -> bool:
+    try:
+        unquote_to_bytes(user).decode()
+    except UnicodeDecodeError:
+        return False
+    return b":" not in unquote_to_bytes(user.partition(":")[0])
 
 
 def _lowered(authority: str) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import ssl
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +18,13 @@ from typing import Final, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from rc_import_exporter import __version__
+from rc_import_exporter.config import address
 from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.core.domain import Api, Exchange, Failure, Reason, Result
 from rc_import_exporter.rocketchat import diagnosis
@@ -43,19 +45,20 @@ class Access:
     """How to reach a workspace.
 
     `url` can hold the user and password of a proxy in front of it, so it is never shown. `timeout`, in seconds, is for
-    the request and the whole answer. `max_bytes` limits a body after decompression. If `tls` is `None`, the system's
-    certificate authorities are trusted.
+    the request and the whole answer. `max_bytes` limits a body after decompression. `tls` gives the context to use now;
+    if that is `None`, the system's certificate authorities are trusted.
     """
 
     url: str
     timeout: float
     max_bytes: int
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext | None] = lambda: None
     server_name: str | None = None
     proxy_url: str | None = None
+    user_agent: str = USER_AGENT
 
     def __repr__(self) -> str:
-        return f"Access({URL(self.url).with_user(None)})"
+        return f"Access({address.public(self.url)})"
 
 
 class Client:
@@ -74,7 +77,11 @@ class Client:
         self._session = session
         self._access = access
         self._now = now
-        self._base = URL(access.url)
+        # aiohttp would encode the names and passwords in these URLs as Latin-1.
+        self._base = URL(address.public(access.url))
+        self._own_headers = _with_authorization({"User-Agent": access.user_agent}, access.url)
+        self._proxy = None if access.proxy_url is None else address.public(access.proxy_url)
+        self._proxy_headers = _with_authorization({}, access.proxy_url or "")
         self._places = nullcontext() if places is None else places
 
     async def ask(self, api: Api, credentials: Credentials) -> Result:
@@ -97,10 +104,16 @@ class Client:
         path = "api/info" if api is Api.INFO else f"api/v1/{api}"
         async with self._session.get(
             self._base.with_path(f"{self._base.path.rstrip('/')}/{path}"),
-            headers={"X-User-Id": credentials.user_id, "X-Auth-Token": credentials.auth_token},
+            headers={
+                **credentials.headers,
+                **self._own_headers,
+                "X-User-Id": credentials.user_id,
+                "X-Auth-Token": credentials.auth_token,
+            },
             allow_redirects=False,
-            proxy=self._access.proxy_url,
-            ssl=self._access.tls if self._access.tls is not None else True,
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
+            ssl=self._access.tls() or True,
             server_hostname=self._access.server_name,
         ) as response:
             return await _read(response, self._access.max_bytes)
@@ -130,12 +143,41 @@ def open_session(resolver: aiohttp.abc.AbstractResolver | None = None, *, keep: 
         # The clients' places limit the connections; aiohttp's own limit would count waiting as the server's time.
         connector=_Connector(limit=0, resolver=resolver, force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
+        headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=False,
         # aiohttp would decompress without a limit; `_read_body` stops at `max_bytes`.
         auto_decompress=False,
+        request_class=_Request,
     )
+
+
+def keep_connections(session: aiohttp.ClientSession, *, keep: bool) -> None:
+    """Sets `keep` for a session of `open_session`."""
+    cast(_Connector, session.connector).keep(keep=keep)
+
+
+def identity(external_url: str) -> str:
+    """The header `User-Agent`: the program, its version, and where people find this exporter if that is configured."""
+    return f"{USER_AGENT} (+{URL(external_url)})" if external_url else USER_AGENT
+
+
+def _with_authorization(headers: Mapping[str, str], url: str) -> dict[str, str]:
+    value = address.authorization(url)
+    return {**headers} if value is None else {**headers, "Authorization": value}
+
+
+class _Request(aiohttp.ClientRequest):
+    """aiohttp's request. If the connection is lost before it is sent, it says why.
+
+    With TLS 1.3, a server refuses a client's certificate after the handshake, and that may be before the request.
+    """
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        try:
+            return await super().send(conn)
+        except aiohttp.ClientConnectionResetError as error:
+            raise error from (None if conn.protocol is None else conn.protocol.exception())
 
 
 class _Protocol(ResponseHandler):
@@ -159,11 +201,14 @@ class _Protocol(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Makes connections of class `_Protocol`. aiohttp has no option for this, so it sets a private attribute."""
+    """Makes connections of class `_Protocol`. aiohttp has no options for what this sets in private attributes."""
 
     def __init__(self, *, limit: int, resolver: aiohttp.abc.AbstractResolver | None, force_close: bool) -> None:
         super().__init__(limit=limit, resolver=resolver, force_close=force_close)
         self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
+
+    def keep(self, *, keep: bool) -> None:
+        self._force_close = not keep
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> Response:

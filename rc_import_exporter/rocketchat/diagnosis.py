@@ -17,7 +17,7 @@ from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
 from rc_import_exporter.errors import BodyError
 from rc_import_exporter.rocketchat import parser
 
-LONGEST_WAIT: Final = 600.0
+LONGEST_WAIT: Final = 3600.0
 """Seconds. A longer wait in the headers makes no sense."""
 PERMISSION_ERRORS: Final = frozenset({"error-action-not-allowed", "not_authorized"})
 """With these in `errorType`, a 400 from servers up to 5.0 says that a permission is missing."""

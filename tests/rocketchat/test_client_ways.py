@@ -129,7 +129,7 @@ async def test_connections_of_other_names_are_not_shared(authority: trustme.CA) 
     url = await server.start(tls=certified(authority, "chat.internal"))
     async with open_session() as session:
         for name in ("chat.internal", "other.internal"):
-            access = Access(url=url, timeout=LONG, max_bytes=MEBIBYTE, tls=context, server_name=name)
+            access = Access(url=url, timeout=LONG, max_bytes=MEBIBYTE, tls=lambda: context, server_name=name)
             results.append(await Client(session, access, WallClock().now).ask(Api.STATUS, CREDENTIALS))
     await server.stop()
     assert [reason(result) for result in results] == [Reason.INVALID, Reason.TLS]
