@@ -35,10 +35,10 @@ class App:
         self._settings = settings
         self._fleet = Fleet(settings, now)
         self.store = self._fleet.store
-        self._reloader = Reloader(settings, self._fleet, load or same)
+        self.reloader = Reloader(settings, self._fleet, load or same)
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
         pages = Pages(lambda: self.store.snapshot, now)
-        lifecycle = Lifecycle(self._reloader.reload, enabled=settings.web.enable_lifecycle)
+        lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
         self._server = Server(create_application([*publisher.routes, *pages.routes, *lifecycle.routes]))
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -48,7 +48,7 @@ class App:
         port = await self._server.start(listen.host, listen.port)
         await self._fleet.start()
         if self._settings.auto_reload:
-            self._begin(self._reloader.watch())
+            self._begin(self.reloader.watch())
         return port
 
     async def stop(self) -> None:
@@ -64,7 +64,7 @@ class App:
 
         async def reload() -> None:
             with suppress(ConfigurationError):
-                await self._reloader.reload()
+                await self.reloader.reload()
 
         self._begin(reload())
 

@@ -247,8 +247,8 @@ Answer = StatusAnswer | ListAnswer | ProgressAnswer | InfoAnswer
 class Budget:
     """What the rate limiter said about an endpoint.
 
-    `limit` and `remaining` are calls in its window, 60 s by default. `reset` is when the window ends, by the server's clock.
-    `wait` is the number of seconds from the answer to that time.
+    `limit` and `remaining` are calls in its window, 60 s by default. `reset` is when the window ends, by the server's
+    clock. `wait` is the number of seconds from the answer to that time.
     """
 
     limit: int | None

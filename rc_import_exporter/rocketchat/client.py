@@ -177,7 +177,7 @@ class _Request(aiohttp.ClientRequest):
         try:
             return await super().send(conn)
         except aiohttp.ClientConnectionResetError as error:
-            raise error from (None if conn.protocol is None else conn.protocol.exception())
+            raise error from cast(_Protocol, conn.protocol).lost_by
 
 
 class _Protocol(ResponseHandler):
@@ -187,6 +187,12 @@ class _Protocol(ResponseHandler):
     """
 
     _interim = 0
+    lost_by: BaseException | None = None
+    """Why the connection was lost, if that was an error."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost_by = exc
+        super().connection_lost(exc)
 
     def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
         """Takes the status line and headers of an answer."""

@@ -149,3 +149,17 @@ def test_a_public_url_has_no_name_and_password() -> None:
 def test_a_workspace_is_named_after_its_host(url: str, name: str) -> None:
     """In the letters that a workspace's name may have."""
     assert address.name_of(url) == name
+
+
+@pytest.mark.parametrize("read", [address.workspace_url, address.proxy_url])
+@pytest.mark.parametrize("user", ["a%3Ab:PASSWORD", "a:%FFPASSWORD", "%E2%82:PASSWORD"])
+def test_a_name_or_password_that_cannot_be_sent_is_refused(read: Callable[[str], str], user: str) -> None:
+    """Basic authentication is UTF-8, and the name ends at the first colon."""
+    with pytest.raises(ValueError, match="in UTF-8, and no colon in the name") as refused:
+        read(f"https://{user}@chat.example.org")
+    assert "PASSWORD" not in str(refused.value)
+
+
+def test_an_authorization_is_in_utf_8() -> None:
+    assert address.authorization("https://mon:%E2%82%AC@a/b") == "Basic bW9uOuKCrA=="
+    assert address.authorization("https://a/b@c") is None

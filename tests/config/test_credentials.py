@@ -40,10 +40,13 @@ def unreadable(token: Path) -> Iterator[Path]:
     os.seteuid(before)
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
-def test_a_line_end_after_a_secret_in_a_file_is_no_part_of_it(token: Path, end: str) -> None:
-    """Editors and `echo` add one; servers would refuse it."""
-    token.write_text(TOKEN + end)
+@pytest.mark.parametrize("start", ["", "\ufeff", " ", "\n", "\ufeff\t"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n", " ", "\t\n", "\u00a0"])
+def test_blanks_line_ends_and_a_bom_around_a_secret_in_a_file_are_no_part_of_it(
+    token: Path, start: str, end: str
+) -> None:
+    """Editors, `echo` and copying from a web page add them; servers would refuse the token."""
+    token.write_text(start + TOKEN + end, encoding="utf-8")
     loaded = source(token).load()
     assert (loaded.user_id, loaded.auth_token) == (USER_ID, TOKEN)
 
@@ -57,7 +60,7 @@ def test_no_representation_shows_a_secret_or_a_file(token: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["two words", " leading", "trailing ", "tab\tinside", "a\nb", "bell\a", "tökén", "\ufeffbom"]
+    "wrong", ["two words", "tab\tinside", "a\nb", "bell\a", "tökén", "b\ufeffom", "zero\u200bwidth"]
 )
 def test_a_secret_that_no_header_can_carry_is_refused_by_name_alone(token: Path, wrong: str) -> None:
     """It would fail at every request, or smuggle a header; the message names option and file."""
@@ -69,6 +72,28 @@ def test_a_secret_that_no_header_can_carry_is_refused_by_name_alone(token: Path,
     assert wrong not in str(refused.value)
     with pytest.raises(CredentialsError, match=r"^auth_token: must be printable ASCII"):
         Given(option="auth_token", value=wrong).load()
+
+
+@pytest.mark.parametrize(
+    ("secret", "named"),
+    [
+        ("two words", "character 4 is U+0020 (space)"),
+        ("tökén", "character 2 is U+00F6 (latin small letter o with diaeresis)"),
+        ("zero\u200bwidth", "character 5 is U+200B (zero width space)"),
+        ("a\nb", "character 2 is U+000A (a control character)"),
+        ('"quoted"', "must not have quotes around it"),
+        ("'quoted'", "must not have quotes around it"),
+    ],
+)
+def test_what_is_wrong_with_a_secret_is_named(token: Path, secret: str, named: str) -> None:
+    """An invisible character is found only by its name, and `docker --env-file` keeps quotes without a word."""
+    with pytest.raises(CredentialsError) as refused:
+        Given(option="auth_token", value=secret).load()
+    assert named in str(refused.value)
+    token.write_text(secret, encoding="utf-8")
+    with pytest.raises(CredentialsError) as refused:
+        source(token).load()
+    assert named in str(refused.value)
 
 
 def test_an_empty_file_is_no_secret(token: Path) -> None:

@@ -360,7 +360,9 @@ def test_a_list_or_a_word_in_the_place_of_options_is_a_mistake(file: Path) -> No
 def test_a_file_cannot_name_a_file(file: Path) -> None:
     """One is enough to look for."""
     file.write_text(f"config: {{file: {file}}}\n{ACME}}}}}\n")
-    assert mistakes(file=file) == (f"config: cannot be set in the file itself (from {file} line 1)",)
+    assert mistakes(file=file) == (f"config.file: cannot be set in the file itself (from {file} line 1)",)
+    file.write_text(f"config: {{auto_reload: true}}\n{ACME}}}}}\n")
+    assert load(file=file).auto_reload
 
 
 def test_a_file_that_cannot_be_read_is_the_only_mistake(tmp_path: Path) -> None:
@@ -458,4 +460,4 @@ def test_the_defaults_that_are_shown_are_the_ones_in_force() -> None:
     """Giving every default changes nothing."""
     shown = {DOTTED.write(option.path): option.default for option in OPTIONS if option.default}
     assert load(shown, SINGLE).workspaces == load(environ=SINGLE).workspaces
-    assert len(shown) == 8
+    assert len(shown) == 11

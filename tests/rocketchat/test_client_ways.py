@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import aiohttp
 import pytest
 import trustme
 
@@ -86,17 +87,43 @@ async def test_a_client_s_certificate_is_shown_where_it_is_asked_for(authority: 
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_missing_certificate_is_a_failure_of_tls(authority: trustme.CA, version: ssl.TLSVersion) -> None:
-    """With TLS 1.3 the refusal comes after the handshake, and looks like a closed connection."""
-    served = certified(authority, "127.0.0.1", asks=True)
+@pytest.mark.parametrize("shown", [None, "of a stranger"])
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_missing_or_refused_certificate_is_a_failure_of_tls(
+    authority: trustme.CA,
+    version: ssl.TLSVersion,
+    shown: str | None,
+    late: bool,  # noqa: FBT001
+) -> None:
+    """With TLS 1.3 the refusal comes after the handshake: at the first read or, with a late request, before it."""
+    served, shows = certified(authority, "127.0.0.1", asks=True), trusting(authority)
     served.maximum_version = version
+    if shown is not None:
+        trustme.CA().issue_cert("exporter@example.org").configure_cert(shows)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         refusing = asyncio.create_task(asyncio.to_thread(refuse, listener, served))
-        result = await ask(f"https://127.0.0.1:{listener.getsockname()[1]}", tls=trusting(authority))
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        access = Access(url=url, timeout=LONG, max_bytes=MEBIBYTE, tls=lambda: shows)
+        async with open_session() as session:
+            if late:
+                session.trace_configs.append(delaying())
+            result = await Client(session, access, WallClock().now).ask(Api.STATUS, CREDENTIALS)
         listener.shutdown(socket.SHUT_RDWR)
         await refusing
     assert isinstance(result, Failure)
     assert result.reason is Reason.TLS
+
+
+def delaying() -> aiohttp.TraceConfig:
+    """Lets a tenth of a second pass between the handshake and the request."""
+
+    async def delay(*_: object) -> None:
+        await asyncio.sleep(0.1)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(delay)
+    trace.freeze()
+    return trace
 
 
 def refuse(listener: socket.socket, context: ssl.SSLContext) -> None:
