@@ -150,12 +150,20 @@ async def test_a_signal_ends_it_while_a_name_is_looked_up(tmp_path: Path, number
     assert_clean(log)
 
 
-async def test_a_hang_up_is_told_and_outlived() -> None:
-    """Nothing is read again yet, and that is no reason to end."""
-    async with silent() as (url, _), started(environ={**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url}) as process:
-        await line(process, "listening")
+async def test_a_hang_up_reloads_the_configuration(tmp_path: Path) -> None:
+    """A mistake is told and outlived. Flags and variables count as they did at the start."""
+    file = tmp_path / "config.yml"
+    await asyncio.to_thread(file.write_text, "poll_interval: 1m")
+    async with started(f"--config.file={file}", "--web.enable-lifecycle", environ={**SINGLE, **ANYWHERE}) as process:
+        address = (await line(process, "listening")).partition("address=")[2].split()[0].strip('"')
+        await asyncio.to_thread(file.write_text, "poll_interval: soon")
         process.send_signal(signal.SIGHUP)
-        await line(process, "SIGHUP does not reload")
+        await line(process, "configuration not reloaded", "poll_interval")
+        await asyncio.to_thread(file.write_text, "poll_interval: 2m")
+        process.send_signal(signal.SIGHUP)
+        await line(process, "configuration reloaded", "changed=1")
+        async with aiohttp.ClientSession() as session, session.post(f"http://{address}/-/reload") as answer:
+            assert (answer.status, await answer.text()) == (200, "reloaded\n")
         code, _ = await ended(process, signal.SIGTERM)
     assert code == 0
 

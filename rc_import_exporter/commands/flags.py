@@ -203,7 +203,8 @@ def _instead(path: Path) -> str:
     option, variable = option_at(path), f"{VARIABLE.write(path)} in the environment"
     if option is None or not option.value.is_secret:
         return f"this option is not a flag; set {DOTTED.write(path)} in the YAML file, or {variable}"
-    file = (*path[:-1], f"{path[-1]}_file")
+    end = -2 if option.names is not None else -1
+    file = (*path[:end], f"{path[end]}_file", *path[end:][1:])
     instead = (
         f"use {flag}" if (flag := notation.flag(file)) in OPTION_FLAGS else f"set {DOTTED.write(file)} in the YAML file"
     )

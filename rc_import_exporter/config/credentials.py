@@ -110,7 +110,7 @@ class Source:
     auth_token: Given | File
     headers: Mapping[str, Given | File] = field(default_factory=lambda: MappingProxyType({}))
 
-    def load(self) -> Credentials:
+    def load(self, known: Credentials | None = None) -> Credentials:
         """Read all; raises `CredentialsError`, which names the option and the file and shows no secret."""
         marks = self._marks()
         return Credentials(

@@ -16,8 +16,8 @@ HeldT = TypeVar("HeldT")
 class Rotating(Protocol[HeldT]):
     """Something that is loaded from files."""
 
-    def load(self) -> HeldT:
-        """Reads the files. Raises `ExporterError`."""
+    def load(self, known: HeldT | None = None) -> HeldT:
+        """Reads the files. Raises `ExporterError`. `known` is what was loaded before."""
 
     def changed_since(self, loaded: HeldT) -> bool:
         """Whether a file changed since it was loaded."""
@@ -49,7 +49,7 @@ class Keyring(Generic[HeldT]):
         """Reads the files again."""
         before = self.current
         try:
-            self.current, self.loaded_at = self._source.load(), self._now()
+            self.current, self.loaded_at = self._source.load(before), self._now()
         except ExporterError as error:
             if not self._failed:
                 self._log.warning(f"{self._what} cannot be read, the last ones stay in use", detail=str(error))

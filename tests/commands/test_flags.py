@@ -105,6 +105,18 @@ def test_a_token_of_a_workspace_is_refused_with_what_to_use() -> None:
     )
 
 
+def test_a_header_on_the_command_line_is_refused_with_what_to_use() -> None:
+    """Its value is a secret, too."""
+    (told,) = mistakes("--headers.x-gate", SECRET)
+    assert "set headers_file.x_gate in the YAML file" in told
+
+
+def test_a_switch_among_the_options_needs_no_value() -> None:
+    """As in Prometheus; the next word is not its value."""
+    assert parse("--web.enable-lifecycle", "--url", "u").options == {"web.enable_lifecycle": "true", "url": "u"}
+    assert parse("--web.enable-lifecycle=false").options == {"web.enable_lifecycle": "false"}
+
+
 def test_a_value_may_begin_with_dashes() -> None:
     """A path or an id may."""
     assert parse("--user-id", "--Ab").options == {"user_id": "--Ab"}
