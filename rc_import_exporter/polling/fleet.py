@@ -40,7 +40,6 @@ class Fleet:
     def __init__(
         self, settings: Settings, now: Callable[[], float] = clock.now, store: Callable[[Snapshot], Store] = Store
     ) -> None:
-        self._settings = settings
         self._now = now
         self._members: Mapping[str, _Member] = self._enlisted(settings, {})
         self.store = store(
@@ -95,7 +94,7 @@ class Fleet:
         for task in tasks:
             task.cancel()
         # From here to the last poller nothing waits, so no poll sees half of the new settings.
-        self._settings, self._members = settings, members
+        self._members = members
         self._pollers = {name: poller for name, poller in self._pollers.items() if name not in gone}
         self.store.reconfigure(_fresh(members), settings.web.links, self._now())
         if self._session is not None:
