@@ -8,6 +8,7 @@ from rc_import_exporter import clock
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.polling.fleet import Fleet
+from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.server import Publisher, Server, create_application
 
@@ -25,7 +26,8 @@ class App:
         self.store = self._fleet.store
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
         pages = Pages(lambda: self.store.snapshot, now)
-        self._server = Server(create_application([*publisher.routes, *pages.routes]))
+        guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
+        self._server = Server(create_application([*publisher.routes, *pages.routes]), guard)
 
     async def start(self) -> int:
         """Starts to listen, then to poll, and returns the port. Raises `OSError` if it cannot listen."""

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from rc_import_exporter.config.address import is_loopback
 from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.config.settings import Workspace
 from rc_import_exporter.core.domain import Expectation
@@ -77,7 +77,7 @@ def _of_url(url: str) -> Iterator[Finding]:
     if page is not None:
         meant = f"{parts.scheme}://{parts.netloc}/{'/'.join(words[:page])}".rstrip("/")
         yield _warning("url", f"ends in /{'/'.join(words[page:])}, a page of the web client", f"use {meant}")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         yield _warning("url", "plain http: the token is sent without encryption", "use https if the server supports it")
 
 
@@ -106,13 +106,6 @@ def _of_token(credentials: Credentials) -> Iterator[Finding]:
 
 def _is_like_a_token(text: str) -> bool:
     return len(text) == TOKEN_LENGTH
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _warning(topic: str, text: str, advice: str) -> Finding:

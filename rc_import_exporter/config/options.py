@@ -94,6 +94,14 @@ LISTEN_ADDRESS: Final = _option(
     "127.0.0.1:19458",
     flag=True,
 )
+WEB_CONFIG_FILE: Final = _option(
+    "web.config.file",
+    _PROCESS,
+    values.ANY_FILE,
+    "A file with TLS, users and headers for the exporter's own server, in the format of Prometheus' exporter-toolkit. "
+    "If unset: plain HTTP without a login.",
+    flag=True,
+)
 EXTERNAL_URL: Final = _option(
     "web.external_url",
     _PROCESS,
@@ -198,7 +206,7 @@ PROXY_URL: Final = _option(
 APIS: Final = _option("apis", _SHARED, values.APIS, "The endpoints that may be called. If unset: all of them.")
 
 OPTIONS: Final[tuple[Option[object], ...]] = (
-    *(CONFIG_FILE, LISTEN_ADDRESS, EXTERNAL_URL, GRAFANA_URL, LOG_LEVEL, LOG_FORMAT),
+    *(CONFIG_FILE, LISTEN_ADDRESS, WEB_CONFIG_FILE, EXTERNAL_URL, GRAFANA_URL, LOG_LEVEL, LOG_FORMAT),
     *(URL, USER_ID, USER_ID_FILE, AUTH_TOKEN, AUTH_TOKEN_FILE),
     *(POLL_INTERVAL, POLL_INTERVAL_IDLE, STALE_AFTER, TIMEOUT, MAX_RESPONSE_BYTES, LABEL),
     *(SUCCESS_EVERY, IMPORTER, LONGEST_RUN, FAILED_RATIO, MIN_RECORDS),

@@ -12,7 +12,17 @@ from typing import Final, cast
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
-from rc_import_exporter.config import address, credentials, environment, layer, notation, options, values, yaml_file
+from rc_import_exporter.config import (
+    address,
+    credentials,
+    environment,
+    layer,
+    notation,
+    options,
+    values,
+    web_file,
+    yaml_file,
+)
 from rc_import_exporter.config.address import Listen
 from rc_import_exporter.config.layer import Layer
 from rc_import_exporter.config.notation import DOTTED, VARIABLE
@@ -36,6 +46,7 @@ class Web:
     """The exporter's own server, and the addresses that links begin with."""
 
     listen: Listen
+    config_file: str | None
     links: Links
 
 
@@ -143,6 +154,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     found: dict[Path, object] = {}
     wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
     mistakes += [layer.mistake(path, text, _origin(path, origins)) for path, text in wrong]
+    mistakes += web_file.mistakes(_Values(found).get(options.WEB_CONFIG_FILE))
     if mistakes:
         raise ConfigurationError(list(dict.fromkeys(mistakes)))
     shared, own = _by_workspace(found)
@@ -150,6 +162,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     return Settings(
         web=Web(
             listen=process[options.LISTEN_ADDRESS],
+            config_file=process.get(options.WEB_CONFIG_FILE),
             links=Links(
                 external_url=process.get(options.EXTERNAL_URL) or "", grafana_url=process.get(options.GRAFANA_URL) or ""
             ),
