@@ -7,9 +7,10 @@ from enum import StrEnum, unique
 from typing import Final
 from urllib.parse import urlsplit
 
+from rc_import_exporter.config import web_file
 from rc_import_exporter.config.address import is_loopback
 from rc_import_exporter.config.credentials import Credentials
-from rc_import_exporter.config.settings import Workspace
+from rc_import_exporter.config.settings import Web, Workspace
 from rc_import_exporter.core.domain import Expectation
 
 USER_ID: Final = re.compile(r"[A-Za-z0-9]{17}|[0-9a-f]{24}")
@@ -53,6 +54,35 @@ def suspicions(workspace: Workspace, credentials: Credentials) -> Iterator[Findi
             "off: anyone on the network path can steal the token",
             "set tls.ca_file to the authority's certificate",
         )
+
+
+def of_server(web: Web) -> Iterator[Finding]:
+    """Which TLS, login and exposure the exporter's own server has."""
+    access = web_file.load(web.config_file, {})
+    oldest, newest = access.versions
+    text = f"{oldest} to {newest}" if oldest else "off: plain http"
+    yield Finding(topic="TLS", level=Severity.OK if oldest else Severity.NOTE, text=text)
+    ways = ["by certificate"] if access.wants_certificate else []
+    ways += [f"by password (users: {len(access.users)})"] if access.users else []
+    login = Severity.OK if access.wants_login else Severity.NOTE
+    yield Finding(topic="login", level=login, text=" and ".join(ways) or "none")
+    if is_loopback(web.listen.host):
+        yield Finding(topic="exposure", level=Severity.OK, text="only this machine can connect")
+    elif not access.wants_login:
+        yield Finding(
+            topic="exposure",
+            level=Severity.NOTE,
+            text="other machines can read this without a login",
+            advice="to change that, set web.config.file",
+        )
+    elif not oldest:
+        yield _warning(
+            "exposure",
+            "other machines can connect, and passwords are sent without encryption",
+            "set tls_server_config in the web configuration file",
+        )
+    else:
+        yield Finding(topic="exposure", level=Severity.OK, text="other machines can connect, with a login only")
 
 
 def unexpected(expect: Expectation) -> Iterator[Finding]:

@@ -84,6 +84,14 @@ class Access:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
+    def versions(self) -> tuple[str, str]:
+        """The oldest and the newest version of TLS; empty without TLS."""
+        names = {version: f"TLS 1.{key[-1]}" for key, version in VERSIONS.items()}
+        if self.context is None:
+            return "", ""
+        return names[self.context.minimum_version], names[self.context.maximum_version]
+
+    @property
     def wants_certificate(self) -> bool:
         """Whether each client must show a certificate of a trusted authority."""
         return self.context is not None and self.context.verify_mode is ssl.CERT_REQUIRED
