@@ -58,17 +58,17 @@ def suspicions(workspace: Workspace, credentials: Credentials) -> Iterator[Findi
 
 def of_server(web: Web) -> Iterator[Finding]:
     """Which TLS, login and exposure the exporter's own server has."""
-    access = web_file.load(web.config_file, {})
-    oldest, newest = access.versions
+    protection = web_file.load(web.config_file, {})
+    oldest, newest = protection.versions
     text = f"{oldest} to {newest}" if oldest else "off: plain http"
     yield Finding(topic="TLS", level=Severity.OK if oldest else Severity.NOTE, text=text)
-    ways = ["by certificate"] if access.wants_certificate else []
-    ways += [f"by password (users: {len(access.users)})"] if access.users else []
-    login = Severity.OK if access.wants_login else Severity.NOTE
+    ways = ["by certificate"] if protection.wants_certificate else []
+    ways += [f"by password (users: {len(protection.users)})"] if protection.users else []
+    login = Severity.OK if protection.wants_login else Severity.NOTE
     yield Finding(topic="login", level=login, text=" and ".join(ways) or "none")
     if is_loopback(web.listen.host):
         yield Finding(topic="exposure", level=Severity.OK, text="only this machine can connect")
-    elif not access.wants_login:
+    elif not protection.wants_login:
         yield Finding(
             topic="exposure",
             level=Severity.NOTE,

@@ -70,7 +70,7 @@ _OLD_VERSIONS: Final = "@SECLEVEL=0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class Protection:
     """Who may read the exporter's pages. The default is everyone, by plain HTTP.
 
     `users` has the bcrypt hash of each user's password. `context` is `None` without TLS. If `allowed_sans` is not
@@ -111,12 +111,12 @@ def mistakes(path: str | None) -> tuple[str, ...]:
     return ()
 
 
-def load(path: str | None, marks: dict[str, Mark | None]) -> Access:
+def load(path: str | None, marks: dict[str, Mark | None]) -> Protection:
     """What the file says; raises `ConfigurationError`. Without a file, everyone may read.
 
     Puts the mark of each file that it reads into `marks`, whether or not the files can be used.
     """
-    return Access() if path is None else _File(path, marks).access()
+    return Protection() if path is None else _File(path, marks).protection()
 
 
 class _File:
@@ -130,7 +130,7 @@ class _File:
         self._found: dict[Path, object] = {}
         self._mistakes = list(self._layer.mistakes)
 
-    def access(self) -> Access:
+    def protection(self) -> Protection:
         """What it says; raises `ConfigurationError` with every mistake."""
         for key, value in self._layer.values.items():
             self._read(key, value)
@@ -138,7 +138,7 @@ class _File:
         if self._mistakes:
             raise ConfigurationError(self._mistakes)
         users = {key[1].encode(): cast(str, hash).encode() for key, hash in self._below(_USERS)}
-        return Access(
+        return Protection(
             context=context,
             allowed_sans=frozenset(cast("list[str]", self._found.get((_TLS, "client_allowed_sans"), []))),
             users=MappingProxyType(users),

@@ -44,7 +44,7 @@ class Guard:
         self._note = note
         self._marks: dict[str, Mark | None] = {}
         self._login = Login()
-        self.access = web_file.load(path, self._marks)
+        self.protection = web_file.load(path, self._marks)
         if path is not None:
             note(True)
 
@@ -56,7 +56,7 @@ class Guard:
         self._marks = {}
         log = logs.logger()
         try:
-            self.access = web_file.load(self._path, self._marks)
+            self.protection = web_file.load(self._path, self._marks)
         except ConfigurationError as error:
             log.warning(
                 "the web configuration file cannot be used, the last one stays in force",
@@ -69,7 +69,7 @@ class Guard:
 
     async def admits(self, request: web.BaseRequest) -> bool:
         """Whether the request may be answered. Raises `ConnectionError` if its client is gone before that is known."""
-        users = self.access.users
+        users = self.protection.users
         if not users or request.rel_url.raw_path in OPEN_PATHS:
             return True
         given = _credentials(request.headers.get("Authorization", ""))

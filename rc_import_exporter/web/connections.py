@@ -84,13 +84,13 @@ class Connections:
 class Connection(web.RequestHandler):
     """One connection of aiohttp's server, with deadlines."""
 
-    __slots__ = ("_busy", "_connections", "_deadline", "_socket", "access", "guard")
+    __slots__ = ("_busy", "_connections", "_deadline", "_socket", "guard", "protection")
 
     def __init__(self, server: web.Server, connections: Connections, guard: Guard) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
         guard.refresh()
         self.guard = guard
-        self.access = guard.access
+        self.protection = guard.protection
         self._connections = connections
         self._busy = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -111,7 +111,7 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         if self._socket is None:
             self.begin(transport)
-        elif not _is_allowed(transport.get_extra_info("peercert"), self.access.allowed_sans):
+        elif not _is_allowed(transport.get_extra_info("peercert"), self.protection.allowed_sans):
             self.cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -163,7 +163,7 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer that has begun cannot become another one")
         response = answers.refusal(status)
-        answers.add_headers(response, self.guard.access.headers)
+        answers.add_headers(response, self.guard.protection.headers)
         response.force_close()
         return response
 
@@ -205,7 +205,7 @@ class TlsConnection(sslproto.SSLProtocol):
 
 def accept(connection: Connection) -> asyncio.BaseProtocol:
     """The protocol of a new socket: the connection itself, or TLS below it."""
-    context = connection.access.context
+    context = connection.protection.context
     return connection if context is None else TlsConnection(connection, context)
 
 
@@ -237,7 +237,7 @@ def answering(handler: _RequestHandler, guard: Guard) -> _RequestHandler:
             response = await handler(request) if is_admitted else answers.login()
         except web.HTTPException as refused:
             response = answers.refusal_like(refused)
-        answers.add_headers(response, guard.access.headers)
+        answers.add_headers(response, guard.protection.headers)
         # aiohttp would send it only after this function, where nothing tells when the client has read it.
         await response.prepare(request)
         await response.write_eof()

@@ -117,7 +117,7 @@ class Server:
         except OSError as error:
             await self._runner.cleanup()
             raise OSError(error.errno, f"cannot listen on {host} port {port}: {_reason(error)}") from error
-        if not self._guard.access.wants_login and not is_loopback(host):
+        if not self._guard.protection.wants_login and not is_loopback(host):
             logs.logger().info("other machines can read this without a login; see the option web.config.file")
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound

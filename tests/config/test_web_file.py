@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from rc_import_exporter.config import settings, web_file
-from rc_import_exporter.config.web_file import Access
+from rc_import_exporter.config.web_file import Protection
 from rc_import_exporter.errors import ConfigurationError
 from tests.support.guarded import HASH, Folder
 
@@ -39,7 +39,7 @@ def folder(authority: trustme.CA, tmp_path: Path) -> Folder:
     return folder
 
 
-def loaded(folder: Folder, text: str) -> Access:
+def loaded(folder: Folder, text: str) -> Protection:
     """What the file with this text says."""
     folder.write("web.yml", text)
     return web_file.load(folder.file, {})
@@ -53,20 +53,20 @@ def mistakes(folder: Folder, text: str) -> str:
 
 def test_a_file_that_people_already_have_works_unchanged(folder: Folder) -> None:
     """Paths in it are relative to its folder."""
-    access = loaded(folder, SAMPLE)
-    assert sorted(access.users) == [b"alice", b"bob"]
-    assert access.versions == ("TLS 1.2", "TLS 1.3")
-    assert access.wants_login
-    assert not access.wants_certificate
-    assert "$2y$" not in repr(access)
+    protection = loaded(folder, SAMPLE)
+    assert sorted(protection.users) == [b"alice", b"bob"]
+    assert protection.versions == ("TLS 1.2", "TLS 1.3")
+    assert protection.wants_login
+    assert not protection.wants_certificate
+    assert "$2y$" not in repr(protection)
 
 
 @pytest.mark.parametrize(
     "text", ["basic_auth_users: {}\nhttp_server_config:\n", "tls_server_config: {}", "# nothing\n"]
 )
 def test_an_empty_section_sets_nothing(folder: Folder, text: str) -> None:
-    assert loaded(folder, text) == Access()
-    assert not Access().wants_login
+    assert loaded(folder, text) == Protection()
+    assert not Protection().wants_login
 
 
 def test_certificates_can_be_in_the_file_itself(authority: trustme.CA, folder: Folder) -> None:
@@ -76,8 +76,8 @@ def test_certificates_can_be_in_the_file_itself(authority: trustme.CA, folder: F
         key: "".join(f"    {line}\n" for line in blob.bytes().decode().splitlines())
         for key, blob in {"cert": issued.cert_chain_pems[0], "key": issued.private_key_pem}.items()
     }
-    access = loaded(folder, f"tls_server_config:\n  cert: |\n{indented['cert']}  key: |\n{indented['key']}")
-    assert access.context is not None
+    protection = loaded(folder, f"tls_server_config:\n  cert: |\n{indented['cert']}  key: |\n{indented['key']}")
+    assert protection.context is not None
 
 
 @pytest.mark.parametrize(
@@ -95,24 +95,24 @@ def test_versions_are_those_of_the_file(folder: Folder, tls: str, versions: tupl
 def test_cipher_suites_are_exactly_those_of_the_file(folder: Folder) -> None:
     """Beside those of TLS 1.3, which Go always has too."""
     names = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_AES_128_GCM_SHA256"
-    access = loaded(folder, f"tls_server_config: {{{CERTIFICATE}, cipher_suites: [{names}]}}")
-    assert access.context is not None
-    suites = {suite["name"] for suite in access.context.get_ciphers() if not suite["name"].startswith("TLS_")}
+    protection = loaded(folder, f"tls_server_config: {{{CERTIFICATE}, cipher_suites: [{names}]}}")
+    assert protection.context is not None
+    suites = {suite["name"] for suite in protection.context.get_ciphers() if not suite["name"].startswith("TLS_")}
     assert suites == {"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-SHA"}
 
 
 def test_client_certificates_are_verified(folder: Folder) -> None:
-    access = loaded(folder, f"tls_server_config: {{{CERTIFICATE}, {TRUST}, client_allowed_sans: [prometheus]}}")
-    assert access.context is not None
-    assert access.context.verify_mode is ssl.CERT_REQUIRED
-    assert access.allowed_sans == {"prometheus"}
-    assert access.wants_login
+    protection = loaded(folder, f"tls_server_config: {{{CERTIFICATE}, {TRUST}, client_allowed_sans: [prometheus]}}")
+    assert protection.context is not None
+    assert protection.context.verify_mode is ssl.CERT_REQUIRED
+    assert protection.allowed_sans == {"prometheus"}
+    assert protection.wants_login
 
 
 def test_headers_are_those_that_the_toolkit_allows(folder: Folder) -> None:
     headers = "{X-Frame-Options: sameorigin, Strict-Transport-Security: max-age=9, X-XSS-Protection: }"
-    access = loaded(folder, f"http_server_config: {{http2: false, headers: {headers}}}")
-    assert access.headers == {
+    protection = loaded(folder, f"http_server_config: {{http2: false, headers: {headers}}}")
+    assert protection.headers == {
         "X-Frame-Options": "sameorigin",
         "Strict-Transport-Security": "max-age=9",
         "X-XSS-Protection": "",
