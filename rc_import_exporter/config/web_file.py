@@ -149,12 +149,12 @@ class _File:
         return ((key, value) for key, value in self._found.items() if key[:-1] == group)
 
     def _read(self, key: Path, value: object) -> None:
-        """Reads one value. As in Go, a key without a value counts as unset; a header or a user has an empty value."""
+        """Reads one value. As in Go, a key without a value counts as unset, but a header or a user has an empty one."""
         above = next((key[:end] for end in range(1, len(key) + 1) if key[:end] not in _GROUPS), key)
         read = _KEYS.get(above) or _KEYS.get((*above[:-1], ANY))
         if key[:-1] in (_USERS, _HEADERS):
             value = value or ""
-        elif value in (None, "", {}) and (read or above in _GROUPS):
+        elif (value in (None, {}) and above in _GROUPS) or (value in (None, "") and read):
             return
         if read is None:
             self._refuse(above, "must be a mapping" if above in _GROUPS else "no such key in a web configuration file")

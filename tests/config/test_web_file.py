@@ -128,6 +128,8 @@ def test_headers_are_those_that_the_toolkit_allows(folder: Folder) -> None:
         ("tls_server_config: {cert_fil: x}", "tls_server_config.cert_fil: no such key"),
         ("tls_server_config: x", "tls_server_config: must be a mapping"),
         ("[a, b]", "must hold a mapping"),
+        ("basic_auth_users: ''", "basic_auth_users: must be a mapping"),
+        ("basic_auth_user:", "basic_auth_user: no such key"),
         ("basic_auth_users: {alice: secret}", "basic_auth_users.alice: must be the bcrypt hash"),
         ("basic_auth_users: {alice: }", "basic_auth_users.alice: must be the bcrypt hash"),
         ("basic_auth_users: {alice: {a: b}}", "basic_auth_users.alice: must be one value"),
