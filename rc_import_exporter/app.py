@@ -11,6 +11,7 @@ from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.polling.fleet import Fleet
 from rc_import_exporter.polling.reloading import Reloader
+from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.lifecycle import Lifecycle
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.server import Publisher, Server, create_application
@@ -39,7 +40,8 @@ class App:
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
         pages = Pages(lambda: self.store.snapshot, now)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
-        self._server = Server(create_application([*publisher.routes, *pages.routes, *lifecycle.routes]))
+        guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
+        self._server = Server(create_application([*publisher.routes, *pages.routes, *lifecycle.routes]), guard)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:

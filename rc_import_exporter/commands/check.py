@@ -17,7 +17,7 @@ from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.flags import SWITCH, Command, Flag, Invocation
 from rc_import_exporter.commands.pursuit import trouble
 from rc_import_exporter.commands.selection import select
-from rc_import_exporter.commands.suspicions import Finding, Severity, suspicions, unexpected
+from rc_import_exporter.commands.suspicions import Finding, Severity, of_server, suspicions, unexpected
 from rc_import_exporter.commands.terminal import Cell
 from rc_import_exporter.config import duration, values
 from rc_import_exporter.config.options import WORKSPACES, LogLevel
@@ -118,11 +118,12 @@ def show(console: Console, settings: Settings, examinations: Sequence[Examinatio
     """Prints tables for people."""
     _show_options(console, settings, "")
     console.print("Every other option has its default.\n")
+    console.print(terminal.printable(f"The exporter's own server: {settings.web.listen}"), style="bold", soft_wrap=True)
+    _show_findings(console, of_server(settings.web))
     for each in examinations:
         console.print(terminal.printable(f"{each.name}: {each.url}"), style="bold", soft_wrap=True)
         _show_options(console, settings, each.name)
-        console.print(terminal.table(("", "what", "found"), [_row(finding) for finding in each.findings]))
-        console.print()
+        _show_findings(console, each.findings)
     console.print(_summary(examinations), soft_wrap=True)
 
 
@@ -138,6 +139,11 @@ def _show_options(console: Console, settings: Settings, workspace: str) -> None:
         console.print()
 
 
+def _show_findings(console: Console, findings: Iterable[Finding]) -> None:
+    console.print(terminal.table(("", "what", "found"), [_row(finding) for finding in findings]))
+    console.print()
+
+
 def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
     """The JSON for scripts."""
     return json.dumps(
@@ -145,6 +151,7 @@ def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
             "exit_code": int(code(examinations)),
             "mistakes": [],
             "options": [{"option": each.option, "value": each.value, "origin": each.origin} for each in settings.given],
+            "server": {"address": str(settings.web.listen), "findings": _plain(of_server(settings.web))},
             "workspaces": [
                 {"name": each.name, "url": each.url, "works": each.works, "findings": _plain(each.findings)}
                 for each in examinations
@@ -156,11 +163,17 @@ def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
 
 def mistakes_as_json(mistakes: Sequence[str]) -> str:
     """The JSON for a configuration that cannot be used."""
-    told = {"exit_code": int(Exit.MISCONFIGURED), "mistakes": list(mistakes), "options": [], "workspaces": []}
+    told: dict[str, object] = {
+        "exit_code": int(Exit.MISCONFIGURED),
+        "mistakes": list(mistakes),
+        "options": [],
+        "server": None,
+        "workspaces": [],
+    }
     return json.dumps(told, indent=2)
 
 
-def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
+def _plain(findings: Iterable[Finding]) -> list[dict[str, str]]:
     return [{"topic": each.topic, "level": each.level, "text": each.text, "advice": each.advice} for each in findings]
 
 

@@ -12,6 +12,7 @@ from rc_import_exporter import logs
 from rc_import_exporter.app import App
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.flags import Command, Invocation
+from rc_import_exporter.config import web_file
 from rc_import_exporter.config.settings import Settings, load
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
@@ -66,7 +67,8 @@ def settings(
 
 def _welcome(configured: Settings, port: int) -> str:
     host = configured.web.listen.host or "127.0.0.1"
-    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "http" if web_file.load(configured.web.config_file, {}).context is None else "https"
+    base = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     return (
         f"Four simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
         f"  {', '.join(sorted(configured.workspaces))}\n"

@@ -7,7 +7,7 @@ import re
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
@@ -39,6 +39,14 @@ def listen(text: str) -> Listen:
     if found is None or int(found["port"]) > _LAST_PORT or not _is_host(found["host"]):
         raise ValueError("must be HOST:PORT, :PORT for every address, or [IPv6]:PORT, with a port from 0 to 65535")
     return Listen(host=found["host"].strip("[]"), port=int(found["port"]))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address that is written like this. An empty host is every address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def workspace_url(text: str) -> str:

@@ -5,13 +5,13 @@ import stat
 from pathlib import Path
 from typing import Final
 
-Mark = tuple[int, int, int]
-"""Modification time (ns), inode and size: they show that a file changed. Kubernetes replaces a symlink to renew a
-secret, so the inode changes.
-"""
-
 _LIKE_A_SECRET: Final = re.compile(r"[^.]{17,}")
 """Rocket.Chat's user ids have 17 characters and its tokens 43, and neither contains a dot."""
+
+Mark = tuple[int, int, int]
+"""Modification time (ns), inode and size. They show that a file changed. Kubernetes replaces a symlink to renew a file,
+so the inode changes.
+"""
 
 
 def shown(path: str) -> str:
@@ -20,6 +20,15 @@ def shown(path: str) -> str:
         return "the path"
     last = Path(path).name
     return str(Path(path).with_name("…")) if _LIKE_A_SECRET.fullmatch(last) else path
+
+
+def mark(path: str) -> Mark | None:
+    """The file's mark now, with symlinks followed; `None` if the file cannot be found."""
+    try:
+        seen = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return seen.st_mtime_ns, seen.st_ino, seen.st_size
 
 
 def read(path: str, most: int) -> bytes:
@@ -39,15 +48,6 @@ def read(path: str, most: int) -> bytes:
     if len(content) > most:
         raise ValueError(f"{shown(path)} is larger than {most} bytes")
     return content
-
-
-def mark(path: str) -> Mark | None:
-    """The file's mark now, symlinks followed; `None` if the file cannot be found."""
-    try:
-        seen = Path(path).stat()
-    except (OSError, ValueError):
-        return None
-    return (seen.st_mtime_ns, seen.st_ino, seen.st_size)
 
 
 def _in_words(error: OSError) -> str:

@@ -120,6 +120,14 @@ LISTEN_ADDRESS: Final = _option(
     "127.0.0.1:19458",
     flag=True,
 )
+WEB_CONFIG_FILE: Final = _option(
+    "web.config.file",
+    _PROCESS,
+    values.ANY_FILE,
+    "A file with TLS, users and headers for the exporter's own server, in the format of Prometheus' exporter-toolkit. "
+    "If unset: plain HTTP without a login.",
+    flag=True,
+)
 ENABLE_LIFECYCLE: Final = _option(
     "web.enable_lifecycle",
     _PROCESS,
@@ -261,7 +269,8 @@ PROXY_FROM_ENVIRONMENT: Final = _option(
 APIS: Final = _option("apis", _SHARED, values.APIS, "The endpoints that may be called. If unset: all of them.")
 
 OPTIONS: Final[tuple[Option[object], ...]] = (
-    *(CONFIG_FILE, AUTO_RELOAD, LISTEN_ADDRESS, ENABLE_LIFECYCLE, EXTERNAL_URL, GRAFANA_URL, LOG_LEVEL, LOG_FORMAT),
+    *(CONFIG_FILE, AUTO_RELOAD, LISTEN_ADDRESS, WEB_CONFIG_FILE, ENABLE_LIFECYCLE, EXTERNAL_URL, GRAFANA_URL),
+    *(LOG_LEVEL, LOG_FORMAT),
     *(URL, USER_ID, USER_ID_FILE, AUTH_TOKEN, AUTH_TOKEN_FILE),
     *(POLL_INTERVAL, POLL_INTERVAL_IDLE, STALE_AFTER, TIMEOUT, MAX_RESPONSE_BYTES, LABEL, HEADER, HEADER_FILE),
     *(SUCCESS_EVERY, IMPORTER, LONGEST_RUN, FAILED_RATIO, MIN_RECORDS),
@@ -269,7 +278,7 @@ OPTIONS: Final[tuple[Option[object], ...]] = (
 )
 """Every option once. One that each workspace may have stands here by its path at the top level."""
 
-AT_START: Final = (AUTO_RELOAD, LISTEN_ADDRESS, ENABLE_LIFECYCLE, LOG_LEVEL, LOG_FORMAT)
+AT_START: Final = (AUTO_RELOAD, LISTEN_ADDRESS, WEB_CONFIG_FILE, ENABLE_LIFECYCLE, LOG_LEVEL, LOG_FORMAT)
 """Options whose new values need a restart."""
 
 _BY_PATH: Final = {option.path: option for option in OPTIONS}

@@ -12,7 +12,17 @@ from typing import Final, cast
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
-from rc_import_exporter.config import address, credentials, environment, layer, notation, options, values, yaml_file
+from rc_import_exporter.config import (
+    address,
+    credentials,
+    environment,
+    layer,
+    notation,
+    options,
+    values,
+    web_file,
+    yaml_file,
+)
 from rc_import_exporter.config.address import Listen
 from rc_import_exporter.config.layer import Layer
 from rc_import_exporter.config.notation import DOTTED
@@ -31,6 +41,7 @@ class Web:
     """The exporter's own server, and the addresses that links begin with."""
 
     listen: Listen
+    config_file: str | None
     links: Links
     enable_lifecycle: bool
 
@@ -155,6 +166,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     found: dict[Path, object] = {}
     wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
     mistakes += [layer.mistake(path, text, origin_of(path, origins)) for path, text in wrong]
+    mistakes += web_file.mistakes(_Values(found).get(options.WEB_CONFIG_FILE))
     shared, own = _by_workspace(found)
     workspaces: Mapping[str, Workspace] = {}
     if not mistakes:
@@ -168,6 +180,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     return Settings(
         web=Web(
             listen=process[options.LISTEN_ADDRESS],
+            config_file=process.get(options.WEB_CONFIG_FILE),
             links=Links(
                 external_url=process.get(options.EXTERNAL_URL) or "", grafana_url=process.get(options.GRAFANA_URL) or ""
             ),

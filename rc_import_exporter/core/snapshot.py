@@ -383,6 +383,7 @@ class Snapshot:
     durations: Mapping[Api, Histogram] = field(default_factory=lambda: MappingProxyType({}))
     configured_at: float
     configured_well: bool = True
+    web_configured_well: bool | None = None
     links: Links = field(default_factory=Links)
 
     def stale_next(self, now: float) -> float | None:

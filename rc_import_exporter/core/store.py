@@ -46,6 +46,10 @@ class Store:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
 
+    def note_web_configuration(self, well: bool) -> None:  # noqa: FBT001 - the only argument
+        """Notes whether the web configuration file could be used when it was last read."""
+        self.snapshot = replace(self.snapshot, web_configured_well=well)
+
     def put(self, record: Record, exchanges: Iterable[Exchange] = ()) -> None:
         """Puts a workspace's new record, and the durations of the requests that led to it, into a new snapshot."""
         self.snapshot = replace(

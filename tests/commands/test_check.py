@@ -20,6 +20,7 @@ from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.server import AUTH_TOKEN, LoopClock, SimulatedServers, WallClock
 from rc_import_exporter.simulator.stories import Telling
 from tests.support.commands import config_file, run, simulated
+from tests.support.guarded import Folder
 
 USER_ID = "aobEdbYhXfu5hkeqG"
 TOKEN = "Zt0k3nZt0k3nZt0k3nZt0k3nZt0k3nZt0k3nZt0k3nZ"
@@ -314,6 +315,55 @@ def test_where_each_value_came_from_is_told(tmp_path: Path) -> None:
     assert options["labels.team"][0] == "people"
     assert options["workspaces.acme.auth_token"][0] == "********"
     assert AUTH_TOKEN not in ended.stdout
+
+
+def server(folder: Path, listen: str, web: str | None) -> tuple[Mapping[str, str], dict[str, tuple[str, str]]]:
+    """The options that `check` shows, and what it says of the exporter's own server with this web configuration."""
+    options: dict[str, object] = {"listen_address": listen, "external_url": "https://exporter.example.org"}
+    if web is not None:
+        (folder / "web.yml").write_text(web)
+        options["config"] = {"file": "web.yml"}
+    ended = run(
+        "check", config_file(folder, {"acme": "http://127.0.0.1:1"}, web=options), "--config-only", "--format=json"
+    )
+    told = json.loads(ended.stdout)
+    assert told["server"]["address"] == listen
+    shown = {entry["option"]: entry["value"] for entry in told["options"]}
+    return shown, {each["topic"]: (each["level"], each["text"]) for each in told["server"]["findings"]}
+
+
+def test_which_login_and_exposure_are_in_force_is_told(tmp_path: Path) -> None:
+    """A server that everyone can read, one with a login, and one that only this machine can reach."""
+    users = "basic_auth_users: {alice: $2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze}"
+    shown, found = server(tmp_path, ":19458", None)
+    assert (shown["web.listen_address"], shown["web.external_url"]) == (":19458", "https://exporter.example.org")
+    assert found["exposure"] == ("note", "other machines can read this without a login")
+    assert (found["TLS"], found["login"]) == (("note", "off: plain http"), ("note", "none"))
+    shown, found = server(tmp_path, ":19458", users)
+    assert shown["web.config.file"] == str(tmp_path / "web.yml")
+    assert found["login"] == ("ok", "by password (users: 1)")
+    assert found["exposure"] == ("warning", "other machines can connect, and passwords are sent without encryption")
+    assert server(tmp_path, "[::1]:0", users)[1]["exposure"] == ("ok", "only this machine can connect")
+
+
+def test_tls_and_client_certificates_in_force_are_told(tmp_path: Path) -> None:
+    """From a file that is used as it is."""
+    Folder(path=tmp_path).encrypt({"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.crt"})
+    _, found = server(tmp_path, ":19458", (tmp_path / "web.yml").read_text())
+    assert found["TLS"] == ("ok", "TLS 1.2 to TLS 1.3")
+    assert found["login"] == ("ok", "by certificate")
+    assert found["exposure"] == ("ok", "other machines can connect, with a login only")
+
+
+def test_a_mistake_in_the_web_configuration_is_code_2(tmp_path: Path) -> None:
+    """With the file and the line, and without the password that stands in place of a hash."""
+    (tmp_path / "web.yml").write_text("basic_auth_users:\n  alice: pa55word\n")
+    config = config_file(tmp_path, {"acme": "http://127.0.0.1:1"}, web={"config": {"file": "web.yml"}})
+    ended = run("check", config, "--config-only")
+    assert ended.returncode == 2
+    assert "basic_auth_users.alice: must be the bcrypt hash" in ended.stderr
+    assert f"{tmp_path / 'web.yml'} line 2" in ended.stderr
+    assert "pa55word" not in ended.stderr
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
