@@ -83,8 +83,8 @@ async def _daemon(configured: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.warning, NO_RELOAD)
 
     def announce(port: int) -> None:
-        names = sorted(configured.workspaces)
-        log.info("listening", address=f"{configured.web.listen.host or '*'}:{port}", version=build.current().version)
+        names, address = sorted(configured.workspaces), f"{configured.web.listen.host or '*'}:{port}"
+        log.info("listening", address=address, url=configured.web.page(port), version=build.current().version)
         log.info("polling", workspaces=len(names), names=",".join(names[:20]))
 
     await App(configured).serve(announce)

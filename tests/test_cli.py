@@ -165,8 +165,8 @@ async def test_three_variables_are_enough() -> None:
     async with started(environ={**SINGLE, **ANYWHERE}) as process:
         listening = await line(process, "listening")
         await line(process, "poll failed", "connection refused")
-        port = listening.partition("127.0.0.1:")[2].split()[0].strip('"')
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        url = listening.partition(" url=")[2].split()[0]
+        async with aiohttp.ClientSession() as session, session.get(f"{url}metrics") as answer:
             page = await answer.text()
         code, log = await ended(process, signal.SIGTERM)
     assert 'rocketchat_import_up{workspace="127.0.0.1"} 0' in page

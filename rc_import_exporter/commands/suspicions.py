@@ -56,18 +56,13 @@ def suspicions(workspace: Workspace, credentials: Credentials) -> Iterator[Findi
 
 
 def unexpected(expect: Expectation) -> Iterator[Finding]:
-    """Alerts that cannot fire, because the expectation that they need is not set."""
-    for option, text in _SILENCES.items():
-        if getattr(expect, option) is None:
-            yield Finding(topic="alerts", level=Severity.NOTE, text=f"expect.{option} {text}")
+    """The expectations that are not set, in one note: without them some alerts cannot fire."""
+    unset = [option for option in _EXPECTATIONS if getattr(expect, option) is None]
+    if unset:
+        yield Finding(topic="expect", level=Severity.NOTE, text=f"not set: {', '.join(unset)}")
 
 
-_SILENCES: Final = {
-    "success_every": "not set: no alert if a scheduled import never starts",
-    "longest_run": "not set: no alert if an import makes progress but never ends",
-    "failed_ratio": "not set: no alert if an API import rejects many records",
-    "min_records": "not set: no alert if an import has too few records",
-}
+_EXPECTATIONS: Final = ("success_every", "longest_run", "failed_ratio", "min_records")
 
 
 def _of_url(url: str) -> Iterator[Finding]:

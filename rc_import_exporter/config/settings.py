@@ -28,6 +28,8 @@ _HOW_TO_START: Final = (
     f"{VARIABLE.write(options.AUTH_TOKEN.path)} (or {VARIABLE.write(options.AUTH_TOKEN_FILE.path)}); for several, "
     f"list them below {WORKSPACES} in a YAML file and name it with {notation.flag(options.CONFIG_FILE.path)}"
 )
+_LOOPBACK: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to replace
+"""The address of this machine for each that means every address."""
 OVERRIDDEN: Final = "(each workspace has its own)"
 
 
@@ -37,6 +39,11 @@ class Web:
 
     listen: Listen
     links: Links
+
+    def page(self, port: int) -> str:
+        """Where a browser opens the page: `external_url` if it is set, else the address on this machine."""
+        host = _LOOPBACK.get(self.listen.host, self.listen.host)
+        return f"{self.links.external_url or f'http://{Listen(host=host, port=port)}'}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
