@@ -160,7 +160,7 @@ def next_step(invocation: Invocation, settings: Settings, examinations: Sequence
     """What to do after this run: repair and check again, connect, or start the exporter and open its page."""
     if code(examinations) is not Exit.DONE:
         again = command_line(invocation, settings, "check", *invocation.operands)
-        return f"Solve what is marked problem, then check again: {again}"
+        return f"Check again: {again}"
     if invocation[CONFIG_ONLY]:
         return f"Connect: {command_line(invocation, settings, 'check', *invocation.operands)}"
     page = settings.web.page(settings.web.listen.port)
@@ -202,7 +202,7 @@ def _lines(finding: Finding) -> Sequence[str]:
 
 def _summary(examinations: Sequence[Examination]) -> str:
     broken = [each.name for each in examinations if not each.works]
-    return f"Problems in: {', '.join(broken)}." if broken else "No problem was found."
+    return f"Problems in: {', '.join(broken)}. Solve what is marked problem." if broken else "No problem was found."
 
 
 def _of_poll(record: Record) -> Iterator[Finding]:

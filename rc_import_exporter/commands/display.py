@@ -4,7 +4,7 @@ A display is called whenever the state may have changed, and prints only changes
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final, Protocol, TextIO
@@ -93,6 +93,16 @@ class Sight:
         return f"{self.stalled}; {sentence(self.track)}" if self.stalled else sentence(self.track)
 
     @property
+    def told(self) -> str:
+        """The message, with the percentage while the import goes on."""
+        return f"{self.message} ({self.percent})" if self.percent and self.verdict is None else self.message
+
+    @property
+    def looks(self) -> Sequence[str]:
+        """Where to look once it has ended."""
+        return () if self.verdict is None or not self.look else [f"-> {self.look}"]
+
+    @property
     def share(self) -> float | None:
         """Which part of the records is processed, 0 to 1; `None` where that means nothing."""
         if self.track is None or self.track.outcome in _UNSTARTED:
@@ -111,12 +121,9 @@ class Sight:
         return f"about {spell(self.left)} left", f"ends about {_clock_time(now + self.left, now, zone)}"
 
     @property
-    def steps(self) -> Iterator[str]:
-        """What to do once it has ended, and where to look."""
-        if self.verdict is not None:
-            yield from (step.replace("`", "") for step in self.verdict.steps)
-            if self.look:
-                yield self.look
+    def steps(self) -> Sequence[str]:
+        """What to do once it has ended."""
+        return () if self.verdict is None else [f"-> {step.replace('`', '')}" for step in self.verdict.steps]
 
 
 class Display(Protocol):
@@ -146,14 +153,11 @@ class Lines:
             if sight.begun and self._told.get(name) != news and not sight.cut:
                 self._told[name] = news
                 self._print(f"{_instant(now)} {name}: {self._line(sight, now)}")
-                for step in sight.steps:
-                    self._print(f"{_instant(now)} {name}: -> {step}")
+                for step in (*sight.steps, *sight.looks):
+                    self._print(f"{_instant(now)} {name}: {step}")
 
     def _line(self, sight: Sight, now: float) -> str:
-        if sight.verdict is not None:
-            return sight.message
-        percent = f" ({sight.percent})" if sight.percent else ""
-        return ", ".join(filter(None, (sight.message + percent, *sight.times(now, UTC))))
+        return ", ".join(filter(None, (sight.told, *sight.times(now, UTC))))
 
     def _print(self, line: str) -> None:
         print(terminal.printable(line), file=self._stream, flush=True)
@@ -210,10 +214,11 @@ class Bars:
         for name, sight in self._sights.items():
             # The terminal breaks long lines itself, so that they can be copied as one.
             style = _STYLES[sight.verdict.exit] if sight.verdict is not None else ""
-            told = " ".join(filter(None, (sight.message, "" if sight.verdict is not None else sight.percent)))
-            self._console.print(terminal.printable(f"{name}: {told}"), style=style, soft_wrap=True)
+            self._console.print(terminal.printable(f"{name}: {sight.told}"), style=style, soft_wrap=True)
             for step in sight.steps:
-                self._console.print(Padding(terminal.printable(f"-> {step}"), (0, 0, 0, _GAP)))
+                self._console.print(Padding(terminal.printable(step), (0, 0, 0, _GAP)))
+            for look in sight.looks:
+                self._console.print(terminal.printable(f"  {look}"), soft_wrap=True)
         if farewell:
             self._console.print(farewell)
         else:
@@ -222,7 +227,9 @@ class Bars:
     def _drawn(self, now: float) -> RenderableType:
         width = self._console.width
         name_width = min(max(map(len, self._sights), default=0), _LONGEST_NAME, width // 3)
-        return Group(*(part for each in self._sights.items() for part in self._parts(*each, now, name_width)))
+        parts = (part for each in self._sights.items() for part in self._parts(*each, now, name_width))
+        # The terminal writes ^C where the cursor stands: on an empty line it moves nothing.
+        return Group(*parts, Text(""))
 
     def _parts(self, name: str, sight: Sight, now: float, name_width: int) -> Iterator[RenderableType]:
         """A row with the bar, the percentage and the times, and the message below. Times that do not fit come next."""

@@ -28,7 +28,8 @@ long to restart.
 FINAL_REASONS: Final = frozenset(
     {Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.NOT_FOUND, Reason.REDIRECTED, Reason.TLS, Reason.TOO_LARGE}
 )
-"""Reasons that end the watch before the first success, because waiting does not help."""
+FINAL_CODES: Final = frozenset({"401", "403", "404"})
+"""Reasons and HTTP codes that end the watch before the first success, because waiting does not help."""
 
 _EXITS: Final = {
     Outcome.SUCCEEDED: Exit.DONE,
@@ -187,7 +188,10 @@ def _is_out_of_sight(pursuit: Pursuit, record: Record, now: float) -> bool:
 def is_refused_for_good(record: Record) -> bool:
     """Whether the feeds never answered, and waiting does not help."""
     feeds = [record.feeds.get(api) for api in FEEDS if api in record.target.apis]
-    return record.last_success is None and all(feed is not None and feed.reason in FINAL_REASONS for feed in feeds)
+    final = all(feed is not None and feed.reason in FINAL_REASONS for feed in feeds)
+    codes = {code for api, code in record.requests if api in FEEDS}
+    # A proxy can refuse in Rocket.Chat's place.
+    return record.last_success is None and (final or bool(codes and codes <= FINAL_CODES))
 
 
 def _unseen(record: Record) -> Verdict:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from rc_import_exporter import clock
+from rc_import_exporter import clock, logs
 from rc_import_exporter.commands import terminal
 from rc_import_exporter.commands.display import Bars, Display, JsonLines, Lines, Sight
 from rc_import_exporter.commands.exits import SIGNALLED, Exit, worst
@@ -34,8 +34,6 @@ TICK: Final = 1.0
 """Seconds between two looks at the clock while no poll ends."""
 _YEAR: Final = 365 * 86_400.0
 STOPPED: Final = "Stopped watching. An import that runs goes on on the server."
-_NO_LOG: Final = "critical"
-"""A level above all that is logged, because `watch` itself shows what happens."""
 
 OPERATION_ID: Final = Flag(
     name="--operation-id",
@@ -249,7 +247,7 @@ def _patient(verdicts: Mapping[str, Verdict | None], wish: Wish, *, late: bool) 
 def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     """Runs the command."""
     wish = _wish(invocation)
-    configured = select(invocation, environ, _NO_LOG)
+    configured = select(invocation, environ, logs.NOTHING)
     if wish.operation_id and len(configured.workspaces) > 1:
         names = ", ".join(sorted(configured.workspaces)[:20])
         raise ConfigurationError([f"flag {OPERATION_ID.name}: name the workspace of the operation, one of {names}"])

@@ -385,7 +385,10 @@ def test_it_ends_with_the_next_step(
         f"Start: rc-import-exporter {config} --web.listen-address=:9000",
         "Page:  http://127.0.0.1:9000/",
     ]
-    assert broken[-1].endswith(f"check again: rc-import-exporter check {config}")
+    assert broken == [
+        "Problems in: globex. Solve what is marked problem.",
+        f"Check again: rc-import-exporter check {config}",
+    ]
     assert unasked[-1] == f"Connect: rc-import-exporter check {config} acme"
     assert elsewhere[-1] == "Page:  https://imports.example.org/x/"
 
