@@ -73,7 +73,7 @@ def _of_url(url: str) -> Iterator[Finding]:
         meant = f"{parts.scheme}://{parts.netloc}/{'/'.join(words[:page])}".rstrip("/")
         yield _warning("url", f"ends in /{'/'.join(words[page:])}, a page of the web client", f"use {meant}")
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        yield _warning("url", "plain http: the token is sent without encryption", "use https if the server supports it")
+        yield _warning("TLS", "plain http: the token is sent without encryption", "use https if the server supports it")
 
 
 def _of_user(credentials: Credentials) -> Iterator[Finding]:

@@ -265,8 +265,8 @@ def test_a_sound_configuration_raises_no_suspicion() -> None:
     [
         ("url", "https://chat.example.org/home", "url", "ends in /home"),
         ("url", "https://example.org/chat/admin/info", "url", "ends in /admin/info"),
-        ("url", "http://chat.example.org", "url", "plain http"),
-        ("url", "http://10.0.0.7:3000", "url", "plain http"),
+        ("url", "http://chat.example.org", "TLS", "plain http"),
+        ("url", "http://10.0.0.7:3000", "TLS", "plain http"),
         ("tls.verify", "false", "tls.verify", "can steal the token"),
         ("user_id", "admin", "user_id", "login name"),
         ("auth_token", "short", "auth_token", "has 5 characters"),
@@ -343,6 +343,26 @@ def test_a_configuration_that_cannot_be_used_is_code_2(tmp_path: Path, form: str
     words = [("one", "Bearer"), ("two", "line break"), ("three", "does not exist"), ("four", "/api/v1")]
     assert all(any(name in line and word in line for line in told) for name, word in words), told
     assert [secret for secret in SECRETS if secret in ended.stdout + ended.stderr] == []
+
+
+@virtual
+@pytest.mark.parametrize("columns", [40, 80, 110, 200])
+async def test_findings_fit_each_width_with_the_fault_first(columns: int) -> None:
+    """Only options and commands, which are copied, are longer."""
+
+    def tell(stage: Stage) -> None:
+        stage.forbid("view-import-operations")
+        stage.forbid("run-import")
+        healthy(stage)
+
+    found = await checked(tell)
+    stream = io.StringIO()
+    check.show(terminal.console(stream, columns), found.settings, found.examinations)
+    head, first, *rest = stream.getvalue().split("\n\n")[0].splitlines()
+    assert head.startswith("127.0.0.1: http://")
+    assert first.startswith("problem permission: HTTP 403: the")
+    assert max(map(len, [first, *rest])) <= columns
+    assert " ".join(" ".join(rest).split()).count("view-import-operations") <= 2
 
 
 def test_findings_fit_eighty_columns_without_colour(tmp_path: Path) -> None:
