@@ -147,9 +147,7 @@ def show(console: Console, settings: Settings, examinations: Sequence[Examinatio
     """Prints the findings and the options for people. `closing` is the next step."""
     for each in examinations:
         console.print(terminal.printable(f"{each.name}: {each.url}"), style="bold", soft_wrap=True)
-        for finding in each.findings:
-            console.print(terminal.listed(finding.level, _STYLES[finding.level], finding.topic, _lines(finding)))
-        console.print()
+        _show_findings(console, each.findings)
     console.print("Options that are set; every other option has its default:", style="bold")
     for option in settings.given:
         console.print(terminal.printable(f"{option.option} = {option.value}  ({option.origin})"), soft_wrap=True)
@@ -196,8 +194,11 @@ def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
 _STYLES: Final = {Severity.OK: "green", Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.PROBLEM: "bold red"}
 
 
-def _lines(finding: Finding) -> Sequence[str]:
-    return [finding.text, *([f"-> {finding.advice}"] if finding.advice else [])]
+def _show_findings(console: Console, findings: Iterable[Finding]) -> None:
+    for each in findings:
+        lines = [each.text, *([f"-> {each.advice}"] if each.advice else [])]
+        console.print(terminal.listed(each.level, _STYLES[each.level], each.topic, lines))
+    console.print()
 
 
 def _summary(examinations: Sequence[Examination]) -> str:

@@ -69,7 +69,7 @@ def settings(
 def _welcome(configured: Settings, port: int) -> str:
     page = configured.web.page(port)
     return (
-        f"Four simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
+        f"Simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
         f"  {', '.join(sorted(configured.workspaces))}\n"
         f"Open\n"
         f"  {page}\n"

@@ -89,7 +89,7 @@ def test_each_width_shows_what_matters(tmp_path: Path) -> None:
                 assert any(re.fullmatch("  ".join((row, *times)), line) for line in lines), lines
             else:
                 assert all(any(re.fullmatch(part, line.strip()) for line in lines) for part in (row, *times)), lines
-            assert any(re.fullmatch(r"  imports: [\d,]+ of [\d,]+ records", line) for line in lines), lines
+            assert any(re.fullmatch(r"  import(s|ing): [\d,]+ of [\d,]+ records", line) for line in lines), lines
             assert f"\r\n  -> Look at {urls['acme']}/admin/import\r\n" in shown[last.end() :]
             assert raw.endswith("\x07")
             assert "\x1b[?25h" in raw
@@ -141,7 +141,7 @@ def test_the_guard_holds_until_the_import_has_ended(tmp_path: Path) -> None:
     with simulated({"acme": Story(running(4))}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", "--require=idle", "--timeout=1m", config) as child:
-            child.expect("imports: ")
+            child.expect("import(s|ing): ")
             child.expect("nothing loads or runs")
             assert ended(child)[0] == 0
 
