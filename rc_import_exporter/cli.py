@@ -79,8 +79,8 @@ async def _daemon(configured: Settings, load: Callable[[], Settings]) -> None:
     log = logs.logger()
 
     def announce(port: int) -> None:
-        names = sorted(configured.workspaces)
-        log.info("listening", address=f"{configured.web.listen.host or '*'}:{port}", version=build.current().version)
+        names, address = sorted(configured.workspaces), f"{configured.web.listen.host or '*'}:{port}"
+        log.info("listening", address=address, url=configured.web.page(port), version=build.current().version)
         log.info("polling", workspaces=len(names), names=",".join(names[:20]))
 
     # In a thread, because thousands of workspaces take seconds, and scrapes do not wait for them.

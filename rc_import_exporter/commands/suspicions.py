@@ -86,18 +86,13 @@ def of_server(web: Web) -> Iterator[Finding]:
 
 
 def unexpected(expect: Expectation) -> Iterator[Finding]:
-    """Alerts that cannot fire, because the expectation that they need is not set."""
-    for option, text in _SILENCES.items():
-        if getattr(expect, option) is None:
-            yield Finding(topic="alerts", level=Severity.NOTE, text=f"expect.{option} {text}")
+    """The expectations that are not set, in one note: without them some alerts cannot fire."""
+    unset = [option for option in _EXPECTATIONS if getattr(expect, option) is None]
+    if unset:
+        yield Finding(topic="expect", level=Severity.NOTE, text=f"not set: {', '.join(unset)}")
 
 
-_SILENCES: Final = {
-    "success_every": "not set: no alert if a scheduled import never starts",
-    "longest_run": "not set: no alert if an import makes progress but never ends",
-    "failed_ratio": "not set: no alert if an API import rejects many records",
-    "min_records": "not set: no alert if an import has too few records",
-}
+_EXPECTATIONS: Final = ("success_every", "longest_run", "failed_ratio", "min_records")
 
 
 def _of_url(url: str) -> Iterator[Finding]:
@@ -108,7 +103,7 @@ def _of_url(url: str) -> Iterator[Finding]:
         meant = f"{parts.scheme}://{parts.netloc}/{'/'.join(words[:page])}".rstrip("/")
         yield _warning("url", f"ends in /{'/'.join(words[page:])}, a page of the web client", f"use {meant}")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        yield _warning("url", "plain http: the token is sent without encryption", "use https if the server supports it")
+        yield _warning("TLS", "plain http: the token is sent without encryption", "use https if the server supports it")
 
 
 def _of_user(credentials: Credentials) -> Iterator[Finding]:

@@ -33,6 +33,8 @@ from rc_import_exporter.config.values import T_co
 from rc_import_exporter.core.domain import Api, Expectation, Links, Target
 from rc_import_exporter.errors import ConfigurationError
 
+_LOOPBACK: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to replace
+"""The address of this machine for each that means every address."""
 OVERRIDDEN: Final = "(each workspace has its own)"
 
 
@@ -44,6 +46,15 @@ class Web:
     config_file: str | None
     links: Links
     enable_lifecycle: bool
+
+    def page(self, port: int) -> str:
+        """Where a browser opens the page: `external_url` if it is set, else the address on this machine.
+
+        Reads the web configuration file, which decides between http and https.
+        """
+        scheme = "http" if web_file.load(self.config_file, {}).context is None else "https"
+        host = _LOOPBACK.get(self.listen.host, self.listen.host)
+        return f"{self.links.external_url or f'{scheme}://{Listen(host=host, port=port)}'}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -298,8 +298,13 @@ STEPS: Final[Mapping[Step, str]] = {
 }
 
 
-def advice_on(reason: Reason, apis: Iterable[Api]) -> tuple[str, ...]:
-    """What to do if these endpoints fail for this reason, with the permission that each needs if that is missing."""
+def advice_on(reason: Reason, apis: Iterable[Api], remedy: str = "") -> tuple[str, ...]:
+    """What to do if these endpoints fail for this reason, with the permission that each needs if that is missing.
+
+    A `remedy` that fits this one failure replaces the advice on the reason.
+    """
+    if remedy:
+        return (remedy,)
     if reason is not Reason.FORBIDDEN:
         return REASONS[reason].advice
     needs = [f"`{api}` needs `{PERMISSIONS[api]}`" for api in apis if api in PERMISSIONS]

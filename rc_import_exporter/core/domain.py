@@ -285,13 +285,15 @@ class Success:
 class Failure:
     """A call that did not.
 
-    `detail` is one line for people, without any text from a body or a credential. `by_rocketchat` says that the answer
-    came from Rocket.Chat, as far as its form shows, and not from a proxy.
+    `detail` is one line for people, without any text from a body or a credential. `remedy` says what to do where the
+    answer tells more than the reason does, else it is empty. `by_rocketchat` says that the answer came from
+    Rocket.Chat, as far as its form shows, and not from a proxy.
     """
 
     exchange: Exchange
     reason: Reason
     detail: str
+    remedy: str = ""
     by_rocketchat: bool = False
 
 

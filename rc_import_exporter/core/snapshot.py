@@ -182,6 +182,7 @@ class Feed:
     answered: float
     reason: Reason | None = None
     detail: str = ""
+    remedy: str = ""
     failures: int = 0
     since: float | None = None
     alone: bool = False

@@ -230,6 +230,7 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         budget=exchange.budget if before is None or exchange.budget is not None else before.budget,
         reason=result.reason,
         detail=result.detail,
+        remedy=result.remedy,
         failures=1 if before is None else before.failures + 1,
         since=poll.ended if before is None or before.since is None else before.since,
         gone_since=_gone_since(before, result, poll),

@@ -7,6 +7,7 @@ and no text of a body leaves this package.
 
 import asyncio
 import os
+import socket
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
@@ -36,6 +37,12 @@ EITHER_ZLIB_OR_GZIP: Final = 47
 """zlib's `wbits` for a stream whose header says which of the two it is."""
 MOST_INTERIM: Final = 8
 """Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
+CLOSED: Final = "the connection was closed before the answer was complete"
+TLS_ALERT: Final = r"\x15\x03"
+"""How aiohttp shows the first bytes of a TLS alert, which some servers send if the request is not encrypted."""
+USE_HTTP: Final = "Write `http://` instead of `https://` in `url`, or use the port that has TLS."
+CHECK_HOST: Final = "Check the host name in `url`. If it is right, check the name server of this machine."
+ASK_DNS: Final = "Check the name server of this machine. If it is right, check the host name in `url`."
 UNREADABLE: Final = b"\x00"
 """Replaces a body that cannot be decompressed. It is not JSON, so the call fails as `invalid`."""
 
@@ -96,8 +103,8 @@ class Client:
             async with asyncio.timeout(self._access.timeout):
                 response = await self._get(api, credentials)
         except Exception as error:  # noqa: BLE001 - exceptions end here: every failure is a value
-            reason, detail = _explain(error, self._access.timeout)
-            return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail)
+            reason, detail, remedy = _explain(error, self._access.timeout)
+            return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail, remedy=remedy)
         return diagnosis.read(self._exchange(api, response, begun), response)
 
     async def _get(self, api: Api, credentials: Credentials) -> Response:
@@ -261,24 +268,29 @@ def _inflater(encoding: str) -> "zlib._Decompress | None":
             raise zlib.error
 
 
-def _explain(error: Exception, timeout: float) -> tuple[Reason, str]:
+def _explain(error: Exception, timeout: float) -> tuple[Reason, str, str]:
+    """The reason, the detail, and the remedy if one fits this very error."""
     if (insecure := _tls_error(error)) is not None:
-        return Reason.TLS, f"TLS failed: {_plain(insecure)}"
+        return Reason.TLS, f"TLS failed: {_plain(insecure)}", USE_HTTP if _is_plain_http(insecure) else ""
     match error:
         case TimeoutError():
-            return Reason.TIMEOUT, f"no complete answer within {timeout:g} s"
+            return Reason.TIMEOUT, f"no complete answer within {timeout:g} s", ""
+        case aiohttp.ClientConnectorDNSError() if error.os_error.errno == socket.EAI_AGAIN:
+            return Reason.CONNECTION, f"no name server answers for the host {error.host}", ASK_DNS
         case aiohttp.ClientConnectorDNSError():
-            return Reason.CONNECTION, f"the host {error.host} does not resolve"
+            return Reason.CONNECTION, f"no such host: {error.host}", CHECK_HOST
         case aiohttp.ClientHttpProxyError():
-            return Reason.PROXY, f"the proxy answered with HTTP {error.status}"
+            return Reason.PROXY, f"the proxy answered with HTTP {error.status}", ""
         case aiohttp.ClientConnectorError():
-            return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {_plain(error.os_error)}"
+            return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {_plain(error.os_error)}", ""
+        case aiohttp.ClientResponseError() if TLS_ALERT in error.message:
+            return Reason.TLS, diagnosis.USES_TLS, diagnosis.USE_HTTPS
         case aiohttp.ClientResponseError():
-            return Reason.INVALID, "the answer is not HTTP"
+            return Reason.INVALID, "the answer is not HTTP", ""
         case aiohttp.ClientError() | OSError():
-            return Reason.CONNECTION, "the connection was closed before the answer was complete"
+            return Reason.CONNECTION, CLOSED, ""
         case _:
-            return Reason.INTERNAL, f"a bug in the exporter: {type(error).__name__}"
+            return Reason.INTERNAL, f"a bug in the exporter: {type(error).__name__}", ""
 
 
 def _tls_error(error: BaseException | None) -> BaseException | None:
@@ -296,11 +308,15 @@ def _tls_error(error: BaseException | None) -> BaseException | None:
             return None
 
 
+def _is_plain_http(error: BaseException) -> bool:
+    return isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER"
+
+
 def _plain(error: BaseException) -> str:
     """The message of the operating system or of OpenSSL, without names of classes and files."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+    if _is_plain_http(error):
         return "the port does not use TLS; try http:// instead of https://"
     if isinstance(error, ssl.SSLError):
         return (error.reason or "no secure connection").lower().replace("_", " ")

@@ -72,7 +72,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters |= {"code": code, "spell": spell, "when": when, "number": number}
-        self._templates.filters["percent"] = lambda share: f"{progress.percent(share)} %"
+        self._templates.filters["percent"] = progress.percent
         self._templates.globals |= {"levels": LEVELS, "words": advice, "refresh": REFRESH, "reload": RELOAD}
 
     @property

@@ -313,7 +313,7 @@ def _problem(reason: Reason, detail: str, feeds: Sequence[Feed], *, known_limit:
         since=min((feed.since for feed in feeds if feed.since is not None), default=None),
         failures=max(feed.failures for feed in feeds),
         known_limit=known_limit,
-        advice=() if known_limit else advice.advice_on(reason, apis),
+        advice=() if known_limit else advice.advice_on(reason, apis, feeds[0].remedy),
         alert="" if known_limit else advice.REASONS[reason].alert,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rc_import_exporter import cli
 from rc_import_exporter.commands import check, once, terminal
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.suspicions import Finding, Severity, suspicions, unexpected
@@ -42,6 +43,10 @@ class Checked:
     @property
     def findings(self) -> tuple[Finding, ...]:
         return self.examinations[0].findings
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.level is Severity.PROBLEM)
 
     @property
     def shown(self) -> str:
@@ -93,11 +98,11 @@ def amended(change: Telling) -> Telling:
 
 @virtual
 async def test_a_healthy_workspace_needs_nothing() -> None:
-    """Every line says so, and the notes tell what would not alert."""
+    """Every line says so, and one note tells which expectations are not set."""
     found = await checked(healthy)
     assert found.code is Exit.DONE
     assert {finding.level for finding in found.findings} == {Severity.OK, Severity.NOTE}
-    assert {finding.topic for finding in found.findings if finding.level is Severity.NOTE} == {"alerts"}
+    assert [finding.topic for finding in found.findings if finding.level is Severity.NOTE] == ["expect"]
     assert found.said("version") == (Severity.OK, "Rocket.Chat 8.6")
     assert found.said("token") == (Severity.OK, "accepted")
     assert found.said("rate limit") == (Severity.OK, "10 calls a minute, 9 left; poll_interval 15s needs 4")
@@ -126,7 +131,7 @@ async def test_a_missing_permission_is_named_with_what_works_without_it() -> Non
 
 @virtual
 async def test_no_permission_at_all_does_not_work() -> None:
-    """The least that helps is named first, once."""
+    """The permission that is enough is named, first and once."""
 
     def tell(stage: Stage) -> None:
         stage.forbid("view-import-operations")
@@ -136,9 +141,10 @@ async def test_no_permission_at_all_does_not_work() -> None:
     found = await checked(tell)
     assert found.code is Exit.FAILED
     assert found.said("token") == (Severity.OK, "accepted")
-    assert [finding.advice for finding in found.findings if "view-import-operations" in finding.advice] == [
-        found.about(Api.STATUS).advice
-    ]
+    assert found.problems == found.findings[:1]
+    assert found.said("permission")[1] == "HTTP 403: the permission view-import-operations is missing"
+    assert "Grant the permission view-import-operations" in found.about("permission").advice
+    assert "run-import" not in found.shown
 
 
 @virtual
@@ -152,12 +158,13 @@ async def test_the_last_resort_alone_is_told_as_such() -> None:
 @virtual
 @pytest.mark.parametrize("fault", sorted(faults.FAULTS))
 async def test_every_fault_is_a_problem_with_words_and_advice(fault: str) -> None:
-    """Nothing of a body is shown, and nobody is left without a next step."""
+    """It comes first, and each reason once. Nothing of a body is shown, and nobody is left without a next step."""
     found = await checked(amended(lambda stage: stage.fault(faults.FAULTS[fault])))
-    problems = [finding for finding in found.findings if finding.level is Severity.PROBLEM]
     assert found.code is Exit.FAILED
-    assert any(finding.advice for finding in problems)
-    assert found.said("state") == (Severity.PROBLEM, "unknown: see above")
+    assert found.problems == found.findings[: len(found.problems)]
+    assert all(finding.advice for finding in found.problems)
+    assert len({finding.text.partition(" (")[0] for finding in found.problems}) == len(found.problems)
+    assert "state" not in [finding.topic for finding in found.findings]
     assert "nginx" not in found.shown
 
 
@@ -184,7 +191,8 @@ async def test_refused_credentials_are_told_with_the_mistake_behind_it(
     """The server says 401 and no more."""
     found = await checked(healthy, options)
     assert found.code is Exit.FAILED
-    assert found.about("token").level is Severity.PROBLEM
+    assert found.problems == (found.about("token"),)
+    assert found.shown.count("401") == 1
     assert words in found.about(topic).text
 
 
@@ -193,6 +201,8 @@ async def test_the_address_of_a_page_is_told_with_the_one_that_is_meant() -> Non
     """People copy what stands in their browser."""
     found = await checked(healthy, path="/admin/import")
     assert found.code is Exit.FAILED
+    assert [finding.topic for finding in found.findings[:2]] == ["address", "url"]
+    assert found.about("address").advice == ""
     assert found.about("url").text == "ends in /admin/import, a page of the web client"
     assert found.about("url").advice == f"use {found.settings.workspaces['127.0.0.1'].target.url[:-13]}"
 
@@ -256,8 +266,8 @@ def test_a_sound_configuration_raises_no_suspicion() -> None:
     [
         ("url", "https://chat.example.org/home", "url", "ends in /home"),
         ("url", "https://example.org/chat/admin/info", "url", "ends in /admin/info"),
-        ("url", "http://chat.example.org", "url", "plain http"),
-        ("url", "http://10.0.0.7:3000", "url", "plain http"),
+        ("url", "http://chat.example.org", "TLS", "plain http"),
+        ("url", "http://10.0.0.7:3000", "TLS", "plain http"),
         ("tls.verify", "false", "tls.verify", "can steal the token"),
         ("user_id", "admin", "user_id", "login name"),
         ("auth_token", "short", "auth_token", "has 5 characters"),
@@ -271,9 +281,9 @@ def test_a_usual_mistake_is_named(option: str, value: str, topic: str, words: st
 
 
 def test_what_is_not_expected_does_not_alert() -> None:
-    """One note for each expectation that is missing, none for those that are there."""
-    assert len(list(unexpected(Expectation()))) == 4
-    assert "no alert if a scheduled import never starts" in next(iter(unexpected(Expectation()))).text
+    """One note for all expectations that are missing, none if they are there."""
+    (note,) = unexpected(Expectation(longest_run=1))
+    assert note.text == "not set: success_every, failed_ratio, min_records"
     assert list(unexpected(Expectation(success_every=1, longest_run=1, failed_ratio=0.0, min_records=0))) == []
 
 
@@ -385,7 +395,27 @@ def test_a_configuration_that_cannot_be_used_is_code_2(tmp_path: Path, form: str
     assert [secret for secret in SECRETS if secret in ended.stdout + ended.stderr] == []
 
 
-def test_a_table_fits_eighty_columns_without_colour(tmp_path: Path) -> None:
+@virtual
+@pytest.mark.parametrize("columns", [40, 80, 110, 200])
+async def test_findings_fit_each_width_with_the_fault_first(columns: int) -> None:
+    """Only options and commands, which are copied, are longer."""
+
+    def tell(stage: Stage) -> None:
+        stage.forbid("view-import-operations")
+        stage.forbid("run-import")
+        healthy(stage)
+
+    found = await checked(tell)
+    stream = io.StringIO()
+    check.show(terminal.console(stream, columns), found.settings, found.examinations)
+    head, first, *rest = stream.getvalue().split("\n\n")[0].splitlines()
+    assert head.startswith("127.0.0.1: http://")
+    assert first.startswith("problem permission: HTTP 403: the")
+    assert max(map(len, [first, *rest])) <= columns
+    assert " ".join(" ".join(rest).split()).count("view-import-operations") <= 2
+
+
+def test_findings_fit_eighty_columns_without_colour(tmp_path: Path) -> None:
     """A mail from cron, a log of a pipeline."""
     with simulated({"acme": Story(healthy), "globex": Story(Stage.revoke_token)}) as urls:
         ended = run("check", config_file(tmp_path, urls), FORCE_COLOR="", COLUMNS="200")
@@ -395,6 +425,42 @@ def test_a_table_fits_eighty_columns_without_colour(tmp_path: Path) -> None:
     assert heads
     assert max(map(len, heads)) <= 80
     assert "Problems in: globex." in ended.stdout
+
+
+def last_lines(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """The last two lines of `check`."""
+    cli.main(["check", *words])
+    return capsys.readouterr().out.splitlines()[-2:]
+
+
+def test_it_ends_with_the_next_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command to copy, with the flags that were given and without secrets, and the address of the page."""
+    (tmp_path / "the token").write_text(AUTH_TOKEN)
+    with simulated({"acme": Story(healthy), "globex": Story(Stage.revoke_token)}) as urls:
+        flags = [f"--url={urls['acme']}", "--user-id=simulatedUser0001", f"--auth-token-file={tmp_path}/the token"]
+        single = last_lines(capsys, *flags)
+        config = config_file(tmp_path, urls)
+        several = last_lines(capsys, config, "--web.listen-address=:9000", "acme")
+        broken = last_lines(capsys, config)
+        unasked = last_lines(capsys, "--config-only", config, "acme")
+        monkeypatch.setenv("RC_IMPORT_EXPORTER_WEB__EXTERNAL_URL", "https://imports.example.org/x")
+        elsewhere = last_lines(capsys, config, "acme")
+    assert single == [
+        f"Start: rc-import-exporter {flags[0]} --user-id=SECRET '{flags[2]}'",
+        "Page:  http://127.0.0.1:19458/",
+    ]
+    assert several == [
+        f"Start: rc-import-exporter {config} --web.listen-address=:9000",
+        "Page:  http://127.0.0.1:9000/",
+    ]
+    assert broken == [
+        "Problems in: globex. Solve what is marked problem.",
+        f"Check again: rc-import-exporter check {config}",
+    ]
+    assert unasked[-1] == f"Connect: rc-import-exporter check {config} acme"
+    assert elsewhere[-1] == "Page:  https://imports.example.org/x/"
 
 
 def test_an_old_terminal_gets_question_marks(tmp_path: Path) -> None:

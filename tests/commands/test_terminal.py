@@ -4,14 +4,14 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from rc_import_exporter.simulator.scenario import Stage, Story
-from rc_import_exporter.simulator.stories import Telling, csv_migration, idle, nightly_sync, phase_throws, stalls
+from rc_import_exporter.simulator.stories import Telling, idle, nightly_sync, phase_throws, stalls
 from tests.support.commands import PROGRAM, config_file, run, simulated
 
 PATIENCE = 60
@@ -60,45 +60,60 @@ busy = running(600)
 """For as long as a test may take."""
 
 
-def test_a_bar_follows_the_import_to_its_end(tmp_path: Path) -> None:
-    """It waits, moves, and ends with the outcome and its code; the cursor is back afterwards."""
-    story = Story(csv_migration(waiting=1, running=6))
-    with (
-        simulated({"acme": story}) as urls,
-        terminal("watch", config_file(tmp_path, urls, poll_interval="1s")) as child,
-    ):
-        child.expect("acme")
-        child.expect("[1-9][0-9]%.*imports: ")
-        child.expect("done with errors: 36 of 6,240 rejected")
-        code, rest = ended(child)
-    assert code == 3
-    assert "\x1b[?25h" in rest
+WIDTHS = (40, 80, 110, 200)
+THROWS = re.compile(r"acme: failed at [\d,]+ of [\d,]+ records, ran \d+ s: a phase of the import threw an error\r\n")
 
 
-def test_each_workspace_has_its_bar(tmp_path: Path) -> None:
-    """And the worst of them gives the code."""
-    stories = {"well": Story(nightly_sync(waiting=0.5, running=3)), "ill": Story(phase_throws(waiting=0.5, running=5))}
-    with simulated(stories) as urls, terminal("watch", config_file(tmp_path, urls, poll_interval="1s")) as child:
-        code, shown = ended(child)
-    well, ill = [line for line in ESCAPE.sub("", shown).splitlines() if line.strip()][-2:]
-    assert code == 4
-    assert re.match("well .*succeeded", well)
-    assert re.match("ill .*failed", ill)
+def test_each_width_shows_what_matters(tmp_path: Path) -> None:
+    """Bar, percentage, time left, end and message; then the last sentence on a line of its own, and a bell.
 
-
-@pytest.mark.parametrize("columns", [40, 80, 200])
-def test_a_bar_stays_in_its_line(tmp_path: Path, columns: int) -> None:
-    """A sentence that is too long for the window is cut, not wrapped over the bar above it."""
-    with simulated({"acme": Story(busy)}) as urls:
+    The terminal breaks a long line itself, so that it can be copied as one.
+    """
+    with ExitStack() as stack:
+        urls = stack.enter_context(simulated({"acme": Story(phase_throws(waiting=2, running=10))}))
         config = config_file(tmp_path, urls, poll_interval="1s")
-        with terminal("watch", config, "--timeout=4s", columns=columns) as child:
-            code, shown = ended(child)
-    assert code == 6
-    assert max(len(ESCAPE.sub("", line)) for line in re.split(r"[\r\n]+", shown)) <= columns
+        children = {
+            columns: stack.enter_context(terminal("watch", config, columns=columns, TZ="UTC")) for columns in WIDTHS
+        }
+        for columns, child in children.items():
+            code, raw = ended(child)
+            shown = ESCAPE.sub("", raw)
+            last = THROWS.search(shown)
+            assert code == 4
+            assert last is not None, shown
+            lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown[: last.start()])]
+            assert max(map(len, lines)) <= columns
+            row = r"acme +[━╸╺]+ +[1-9]\d? %"
+            times = r"about \d+ s left", r"ends about \d\d:\d\d UTC"
+            if columns >= 80:
+                assert any(re.fullmatch("  ".join((row, *times)), line) for line in lines), lines
+            else:
+                assert all(any(re.fullmatch(part, line.strip()) for line in lines) for part in (row, *times)), lines
+            assert any(re.fullmatch(r"  import(s|ing): [\d,]+ of [\d,]+ records", line) for line in lines), lines
+            assert f"\r\n  -> Look at {urls['acme']}/admin/import\r\n" in shown[last.end() :]
+            assert raw.endswith("\x07")
+            assert "\x1b[?25h" in raw
+
+
+def test_each_workspace_has_its_bar_and_its_end(tmp_path: Path) -> None:
+    """And the worst of them gives the code. One that cannot be read has no percentage."""
+    stories = {
+        "well": Story(nightly_sync(waiting=0.5, running=3)),
+        "ill": Story(phase_throws(waiting=0.5, running=5)),
+        "lost": Story(Stage.revoke_token),
+    }
+    with simulated(stories) as urls, terminal("watch", config_file(tmp_path, urls, poll_interval="1s")) as child:
+        code, raw = ended(child)
+    shown = ESCAPE.sub("", raw)
+    ends = [line for line in shown.splitlines() if re.match(r"\w+: ", line)]
+    assert code == 4
+    assert [line.partition(": ")[0] for line in ends] == ["well", "ill", "lost"]
+    assert "lost: how the import ends is unknown: HTTP 401: the user id or the token is wrong" in ends[2]
+    assert not re.search(r"lost .*%", shown)
 
 
 def test_ctrl_c_ends_the_watch_and_gives_the_terminal_back(tmp_path: Path) -> None:
-    """With the code that shells give, and without a traceback."""
+    """With the code that shells give, and without a traceback. The import is not stopped, and it says so."""
     with simulated({"acme": Story(stalls())}) as urls, terminal("watch", config_file(tmp_path, urls)) as child:
         child.expect("acme")
         child.sendintr()
@@ -106,6 +121,19 @@ def test_ctrl_c_ends_the_watch_and_gives_the_terminal_back(tmp_path: Path) -> No
     assert code == 130
     assert "Traceback" not in rest
     assert "\x1b[?25h" in rest
+    assert ESCAPE.sub("", rest).endswith("Stopped watching. An import that runs goes on on the server.\r\n")
+
+
+def test_the_demo_keeps_its_addresses_in_view() -> None:
+    """Nothing follows them, not even a log, which would move them off a small window within seconds."""
+    with terminal("demo", "--web.listen-address=127.0.0.1:0") as child:
+        child.expect(r"http://127.0.0.1:\d+/\r\n")
+        child.expect("Press Ctrl-C to stop.\r\n")
+        # The first polls come within a second.
+        assert child.expect([pexpect.TIMEOUT, "."], timeout=3) == 0
+        child.sendintr()
+        code, rest = ended(child)
+    assert (code, rest.strip("^C\r\n")) == (0, "")
 
 
 def test_the_guard_holds_until_the_import_has_ended(tmp_path: Path) -> None:
@@ -113,7 +141,7 @@ def test_the_guard_holds_until_the_import_has_ended(tmp_path: Path) -> None:
     with simulated({"acme": Story(running(4))}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", "--require=idle", "--timeout=1m", config) as child:
-            child.expect("imports: ")
+            child.expect("import(s|ing): ")
             child.expect("nothing loads or runs")
             assert ended(child)[0] == 0
 

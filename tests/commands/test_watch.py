@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from rc_import_exporter import cli
 from rc_import_exporter.commands.display import SHOWN_FIELDS, Display, JsonLines, Lines
 from rc_import_exporter.commands.exits import Exit, worst
 from rc_import_exporter.commands.watch import Watch, Wish
-from rc_import_exporter.core.domain import Api
+from rc_import_exporter.core.advice import OUTCOMES
+from rc_import_exporter.core.domain import Api, Outcome
 from rc_import_exporter.simulator import faults
 from rc_import_exporter.simulator.recording import Recording
 from rc_import_exporter.simulator.scenario import Stage, Story
@@ -52,6 +54,11 @@ class Ended:
     shown: str
     asked: tuple[str, ...]
 
+    @property
+    def verdict(self) -> str:
+        """The last line that is no step to take."""
+        return [line for line in self.shown.splitlines() if ": -> " not in line][-1]
+
     def came_to(self, code: int, seconds: float) -> bool:
         """Whether it ended so, and then, to the second in the loop's time."""
         return self.code == code and abs(self.seconds - seconds) <= 2
@@ -65,13 +72,19 @@ async def watched(
     after: float = 0.0,
     **options: str,
 ) -> Ended:
-    """Watches these workspaces, begun `after` seconds into their scripts, until it ends by itself."""
+    """Watches these workspaces, begun `after` seconds into their scripts, until it ends by itself.
+
+    `url` is the pattern of a URL without its scheme, and names of options have `__` for a dot.
+    """
     clock = LoopClock()
     stream = io.StringIO()
     display: Display = JsonLines(stream) if as_json else Lines(stream)
     async with SimulatedServers(scripts, clock=clock) as servers:
         await asyncio.sleep(after)
-        configured = configure({name: servers.url(name) for name in scripts}, options)
+        pattern = options.pop("url", "http{}")
+        urls = {name: pattern.format(servers.url(name).removeprefix("http")) for name in scripts}
+        dotted = {name.replace("__", "."): text for name, text in options.items()}
+        configured = configure(urls, dotted)
         began = clock.now()
         code = await Watch(configured, wish or Wish(), display, clock.now).run()
         asked = tuple(seen.endpoint for name in scripts for seen in servers.workspaces[name].requests)
@@ -251,11 +264,91 @@ def forbidden(stage: Stage) -> None:
     stage.wait(60 * MINUTE)
 
 
-@pytest.mark.parametrize("telling", [refused, forbidden])
-async def test_what_someone_has_to_mend_ends_it_at_once(telling: Telling) -> None:
-    """Nobody waits for a permission that is not there."""
-    ended = await watched({"acme": Story(telling)})
+def failing(fault: str) -> Telling:
+    """Every call has this fault."""
+
+    def tell(stage: Stage) -> None:
+        stage.fault(faults.FAULTS[fault])
+        stage.wait(60 * MINUTE)
+
+    return tell
+
+
+REFUSALS: Mapping[str, tuple[Telling, str]] = {
+    "revoked": (refused, "HTTP 401: the user id or the token is wrong"),
+    "forbidden": (forbidden, "HTTP 403: the permission view-import-operations is missing"),
+    "no such path": (failing("missing"), "HTTP 404: this address has no such endpoint"),
+    "an old server's page": (failing("start page"), "HTTP 200: this address has no such endpoint"),
+    "a firewall": (failing("firewall's 403"), "HTTP 403: the answer is not from Rocket.Chat"),
+}
+
+
+@pytest.mark.parametrize("wish", [Wish(), Wish(idle=True, timeout=600)], ids=["import", "restart"])
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_what_someone_has_to_mend_ends_it_at_once(refusal: str, wish: Wish) -> None:
+    """Nobody waits for a permission that is not there. The reason comes first, then what to do."""
+    telling, reason = REFUSALS[refusal]
+    ended = await watched({"acme": Story(telling)}, wish)
     assert ended.came_to(Exit.FAILED, 0)
+    assert f" is unknown: {reason}" in ended.verdict
+    assert "acme: -> " in ended.shown
+    assert "0 %" not in ended.shown
+
+
+async def test_an_address_with_a_page_in_it_ends_it_at_once_with_the_hint_of_check() -> None:
+    ended = await watched({"acme": Story(idle())}, url="http{}/home")
+    assert ended.came_to(Exit.FAILED, 0)
+    assert "-> Check url: it is the address of the workspace" in ended.shown
+    assert "without /home or /admin" in ended.shown
+
+
+async def test_tls_that_cannot_work_ends_it_at_once_with_the_hint_of_check() -> None:
+    """The simulated server has no TLS."""
+    ended = await watched({"acme": Story(idle())}, url="https{}")
+    assert ended.came_to(Exit.FAILED, 0)
+    assert "try http:// instead of https://" in ended.verdict
+    assert "-> Write http:// instead of https:// in url" in ended.shown
+
+
+async def test_a_stall_is_told_with_the_words_of_the_page() -> None:
+    """Once, after the same 30 minutes."""
+    ended = await watched({"acme": Story(stalls(running=600))}, Wish(timeout=2400))
+    (line,) = [line for line in ended.shown.splitlines() if "Stalled" in line]
+    assert re.search(r"Z acme: Stalled: .* 30 min; import(s|ing): [\d,]+ of", line)
+    assert ended.code == Exit.TIMED_OUT
+
+
+async def test_the_time_left_is_told_with_the_clock_time_of_the_end() -> None:
+    """Nobody wants to add hours at night."""
+    ended = await watched({"acme": Story(unhurried(nightly_sync(waiting=20, running=600)))}, Wish())
+    assert re.search(r"records \(\d+ %\), about \d min left, ends about 08:\d\d UTC$", ended.shown, re.MULTILINE)
+
+
+async def test_the_end_is_followed_by_what_to_do_and_where_to_look() -> None:
+    """Advice is that of the page. The page itself is named if people can open it."""
+    telling = unhurried(phase_throws(waiting=20, running=100))
+    ended = await watched({"acme": Story(telling)})
+    steps = [line.partition(": -> ")[2] for line in ended.shown.splitlines() if ": -> " in line]
+    assert steps[:-1] == [step.replace("`", "") for step in OUTCOMES[Outcome.FAILED].advice]
+    assert re.fullmatch(r"Look at http://127.0.0.1:\d+/acme/admin/import", steps[-1])
+    ended = await watched({"acme": Story(telling)}, web__external_url="https://imports.example.org")
+    assert ended.shown.endswith("acme: -> Look at https://imports.example.org/workspaces/acme\n")
+
+
+async def test_a_cut_off_is_one_line() -> None:
+    """With the last counts, and not with earlier ones before."""
+    telling = unhurried(rolling_deploy(waiting=20, running=300, killed_after=150))
+    ended = await watched({"acme": Story(telling)}, poll_interval="1s")
+    assert ended.shown.count("cut off at") == 1
+
+
+async def test_what_timed_out_is_told_as_it_is() -> None:
+    """An import that nobody saw does not go on."""
+    ended = await watched({"acme": Story(idle())}, Wish(timeout=60))
+    assert ended.verdict.endswith("acme: timed out before an import started")
+    assert "0 %" not in ended.shown
+    ended = await watched({"acme": Story(failing("unavailable"))}, Wish(timeout=60))
+    assert "acme: timed out; how the import ends is unknown: HTTP 503: " in ended.verdict
 
 
 @pytest.mark.parametrize("fault", sorted(faults.FAULTS))
@@ -269,7 +362,7 @@ async def test_every_fault_before_the_first_success_ends_it(fault: str) -> None:
 
     ended = await watched({"acme": Story(tell)}, Wish(start_within=120))
     assert ended.code == Exit.FAILED
-    assert "is unknown" in ended.shown.splitlines()[-1]
+    assert "is unknown" in ended.verdict
 
 
 @pytest.mark.parametrize("fault", sorted(faults.FAULTS))
@@ -419,8 +512,8 @@ async def test_lines_are_few_and_tell_each_step() -> None:
 async def test_contact_lost_is_told_and_waited_for() -> None:
     """A restart is not the end of the watch, but what it did to the import is."""
     ended = await watched({"acme": Story(unhurried(crash(waiting=20, running=300, killed_after=150, away=40)))}, Wish())
-    assert "no answer, trying again" in ended.shown
-    assert "the server restarted" in ended.shown.splitlines()[-1]
+    assert "; trying again" in ended.shown
+    assert "the server restarted" in ended.verdict
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -429,9 +522,11 @@ async def test_a_signal_ends_the_watch_as_shells_expect(number: signal.Signals) 
     clock = LoopClock()
     async with SimulatedServers({"acme": Story(stalls())}, clock=clock) as servers:
         configured = configure({"acme": servers.url("acme")})
-        watch = Watch(configured, Wish(), Lines(io.StringIO()), clock.now)
+        stream = io.StringIO()
+        watch = Watch(configured, Wish(), Lines(stream), clock.now)
         asyncio.get_running_loop().call_later(100, watch.end, number)
         assert await watch.run() == 128 + number
+    assert stream.getvalue().endswith("\nStopped watching. An import that runs goes on on the server.\n")
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ async def test_an_endless_body_ends_at_the_limit() -> None:
     ("raw", "expected"),
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n", Reason.INVALID),
-        (b"\x15\x03\x01\x00\x02\x02\x46", Reason.INVALID),
+        (b"\x15\x03\x01\x00\x02\x02\x46", Reason.TLS),
         (bytes(4096), Reason.INVALID),
         (b"HTTP/1.1 two hundred\r\n\r\n", Reason.INVALID),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", Reason.INVALID),
@@ -356,11 +356,12 @@ async def test_a_port_where_nothing_listens_is_a_connection_refused() -> None:
     assert url.rpartition(":")[2] in result.detail
 
 
-async def test_a_host_without_an_address_does_not_resolve() -> None:
-    """The reader sees which name is wrong."""
+async def test_an_unknown_host_is_told_as_that() -> None:
+    """The reader sees which name is wrong, and is not told that Rocket.Chat is down."""
     result = await ask("http://chat.invalid")
     assert isinstance(result, Failure)
-    assert (result.reason, result.detail) == (Reason.CONNECTION, "the host chat.invalid does not resolve")
+    assert (result.reason, result.detail) == (Reason.CONNECTION, "no such host: chat.invalid")
+    assert result.remedy.startswith("Check the host name in `url`")
 
 
 async def test_the_exchange_tells_size_budget_and_skew() -> None:

@@ -86,6 +86,33 @@ async def test_a_client_s_certificate_is_shown_where_it_is_asked_for(authority: 
     assert reason(await asked_over_tls(certified(authority, "127.0.0.1", asks=True), shows)) is None
 
 
+NGINX = b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
+APACHE = b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"
+GO = b"Client sent an HTTP request to an HTTPS server.\n"
+ALERT = b"\x15\x03\x01\x00\x02\x02\x46"
+"""What OpenSSL sends to a client that does not begin with TLS."""
+
+
+@pytest.mark.parametrize("answer", [ALERT, *(http(body, status="400 Bad Request") for body in (NGINX, APACHE, GO))])
+async def test_plain_http_on_a_port_with_tls_is_told_with_what_to_try(answer: bytes) -> None:
+    """Each kind of server says it in its own way, and none of them has a problem with its database."""
+    async with speaking(saying(answer)) as url:
+        result = await ask(url)
+    assert isinstance(result, Failure)
+    assert result.reason is Reason.TLS
+    assert "try https://" in result.detail
+    assert result.remedy == "Write `https://` instead of `http://` in `url`."
+
+
+async def test_https_on_a_port_without_tls_is_told_with_what_to_try() -> None:
+    async with SimulatedServer(spoilt("missing")) as server:
+        result = await ask(server.base_url.replace("http:", "https:"))
+    assert isinstance(result, Failure)
+    assert result.reason is Reason.TLS
+    assert "try http://" in result.detail
+    assert result.remedy.startswith("Write `http://` instead of `https://` in `url`")
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("shown", [None, "of a stranger"])
 @pytest.mark.parametrize("late", [False, True])
