@@ -154,6 +154,23 @@ async def test_nothing_is_wider_than_the_screen(browser: Browser, width: int) ->
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
+async def test_no_header_of_the_runbook_breaks_inside_a_word(browser: Browser) -> None:
+    """Each word of a table's header stands on one line, on a phone as on a desktop."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
+        await page.goto(f"{shown.url}/runbook")
+        assert await page.locator("th").count() > 5
+        for width in (320, 400, 1100):
+            await page.set_viewport_size({"width": width, "height": 800})
+            broken = await page.evaluate("""() => [...document.querySelectorAll("th")].flatMap((header) =>
+                [...header.textContent.matchAll(/\\S+/g)].filter((word) => {
+                  const range = document.createRange();
+                  range.setStart(header.firstChild, word.index);
+                  range.setEnd(header.firstChild, word.index + word[0].length);
+                  return range.getClientRects().length !== 1;
+                }).map(String))""")
+            assert broken == [], width
+
+
 async def test_a_refresh_does_not_disturb_the_reader(browser: Browser) -> None:
     """The same elements show the new state; focus, a half-typed search and the place on the page stay."""
     async with showing(picture([waiting("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:

@@ -303,6 +303,16 @@ async def test_the_runbook_has_every_place_that_alerts_link_to() -> None:
     assert anchors - {each.get("id") for _, each in seen.elements} == set()
 
 
+async def test_every_link_of_the_runbook_leads_to_a_place_on_the_page() -> None:
+    """Its contents list, and each step's link to its commands."""
+    async with showing(gallery()) as shown:
+        _, _, seen = await look(f"{shown.url}/runbook")
+    links = {each.get("href") or "" for _, each in seen.elements}
+    inside = {link.removeprefix("#") for link in links if link.startswith("#")} - {"content"}
+    assert len(inside) > 30
+    assert inside - {each.get("id") for _, each in seen.elements} == set()
+
+
 def test_headings_of_the_runbook_have_the_anchors_that_alerts_link_to() -> None:
     """The same links work in the repository."""
     rendered = render_markdown("# Runbook\n\n## RocketChatImportCutOff\n\n### What to do, now?\n\n<b>x</b>\n")
