@@ -31,8 +31,6 @@ SAME_INSTANT: Final = 0.02
 """Seconds: the API writes milliseconds, and one that is created stamps the others with its own `ts`."""
 ABORT: Final = 60.0
 """Seconds within which a running operation notices that another one replaced it, and writes its last step."""
-FROZEN: Final = 30.0
-"""Seconds without a last step after which an invalid operation no longer has a server that could write one."""
 ONE_POLL_MORE: Final = 2.5
 """Seconds that two polls may be further apart than their interval: the answer took that long."""
 CLOCK_PRECISION: Final = 2.0
@@ -51,15 +49,13 @@ class Sighting:
 class Look:
     """What one poll showed of a workspace's operations.
 
-    `listed` holds the list's ids, `None` where the list did not answer. `empty` is the server's word that it holds no
-    operation. `began` and `ended` are the poll's, by the server's clock; `gone_since` is when the server was first
-    found gone since the last success. `interval` is the time from one poll to the next, seconds. `version` is the
-    server's.
+    `listed` holds the list's ids, `None` where the list did not answer. `began` and `ended` are the poll's, by the
+    server's clock; `gone_since` is when the server was first found gone since the last success. `interval` is the time
+    from one poll to the next, seconds. `version` is the server's.
     """
 
     sightings: Sequence[Sighting]
     listed: tuple[str, ...] | None
-    empty: bool
     began: float
     ended: float
     interval: float
@@ -135,7 +131,7 @@ def first_sight(history: History, sighting: Sighting, look: Look, starts: Sequen
         run_start=_run_there(operation, written, look) if runs else None,
         end=look.moment(earliest, written) if finished else None,
         dated=(_start_date(history, operation) if stamped else _date(written, evidence)) if finished else None,
-        cause=_cause(operation, outcome, written, look, starts, None),
+        cause=_cause(operation, outcome, starts, None),
         pace=_paced((), operation),
     )
 
@@ -194,7 +190,7 @@ def next_sight(track: Track, sighting: Sighting, look: Look, starts: Sequence[fl
         run_start=track.run_start or _run_start(track, operation, end, at, look),
         end=end,
         dated=_date(at, evidence) if ended else track.dated,
-        cause=_cause(operation, outcome, at, look, starts, track.cause) if changed else track.cause,
+        cause=_cause(operation, outcome, starts, track.cause) if changed else track.cause,
         gone_at=_gone_at(track, operation, look) if ended else track.gone_at,
         pace=_paced(track.pace, operation),
     )
@@ -217,7 +213,7 @@ def _end(track: Track, operation: Operation, outcome: Outcome, at: float, look: 
     if operation.valid or outcome is Outcome.DISCARDED or track.outcome is Outcome.INTERRUPTED:
         return look.moment(at, at)
     if outcome is not Outcome.INTERRUPTED:
-        return look.moment(track.alive_at, at)
+        return look.moment(track.alive_at or track.operation.updated, at)
     return look.moment(track.operation.updated or track.alive_at, at)
 
 
@@ -270,9 +266,7 @@ def _created_before(starts: Sequence[float], operation: Operation) -> bool:
     return place < len(starts) and 0 < at - starts[place] <= ABORT
 
 
-def _cause(
-    operation: Operation, outcome: Outcome, at: float, look: Look, starts: Sequence[float], held: Cause | None
-) -> Cause | None:
+def _cause(operation: Operation, outcome: Outcome, starts: Sequence[float], held: Cause | None) -> Cause | None:
     """Why it ended before its work was done, by the marks in its document."""
     if outcome not in _UNWANTED:
         return None
@@ -285,8 +279,7 @@ def _cause(
     if operation.step is Step.USER_SELECTION:
         # A restart spares what is ready to start.
         return Cause.CLEARED
-    frozen = operation.step in IMPORTING_STEPS and look.ended - at > FROZEN
-    return Cause.RESTARTED if frozen else Cause.UNCERTAIN
+    return Cause.UNCERTAIN
 
 
 def _has_moved(held: Operation, seen: Operation) -> bool:

@@ -126,7 +126,6 @@ def look(shown: Sequence[Operation], now: float, *, listed: bool = True) -> Look
     return Look(
         sightings=[Sighting(operation=each, state=state_of(each)) for each in shown],
         listed=(*dict.fromkeys(each.id for each in shown), *OTHERS) if listed else None,
-        empty=not shown and not listed,
         began=now,
         ended=now,
         interval=15.0,
