@@ -369,8 +369,10 @@ def test_a_duration_says_what_it_is_counted_from_and_whether_it_is_a_bound(
         (
             operation(Step.DONE, valid=False, total=10, completed=10),
             Outcome.INCOMPLETE,
-            "cut off at 10 of 10 records: the server restarted, another server of the cluster started, or an "
-            "administrator cleared it",
+            (
+                "cut off at 10 of 10 records: the server restarted, another server of the cluster started, or an "
+                "administrator cleared it"
+            ),
         ),
     ],
 )
