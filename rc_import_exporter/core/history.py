@@ -119,7 +119,7 @@ def _follow(
     before = history.tracks.get(operation.id)
     if before is None:
         old = expected or not _is_new(history, operation, known)
-        track = first_sight(history, sighting, look, starts, expected=old)
+        track = first_sight(sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
     elif before.operation == operation:
         return _still(history, before, look)

@@ -114,6 +114,9 @@ def test_an_import_whose_end_the_next_one_stamped_ended_well() -> None:
     done = operation("a", Step.DONE, created=0, updated=25.0, valid=False, counts=(1000, 150, 0))
     assert finished(told(look(RUN[0]), look(done, next_one))) == {Outcome.SUCCEEDED: 1}
     assert finished(told(look(), look(done, next_one))) == {Outcome.SUCCEEDED: 1}
+    again = operation("c", Step.NEW, created=25.201)
+    cut = operation("a", Step.DONE, created=0, updated=25.2, valid=False, counts=(1000, 1000, 0))
+    assert finished(told(look(RUN[0]), look(cut, next_one, again))) == {Outcome.INCOMPLETE: 1}
     late = operation("a", Step.DONE, created=0, updated=26.3, valid=False, counts=(1000, 1150, 0))
     history = told(look(RUN[0]), look(late, next_one))
     assert finished(history) == {Outcome.INCOMPLETE: 1}
@@ -454,14 +457,15 @@ def test_what_was_first_seen_invalid_never_moved() -> None:
     assert told(look(found)).tracks["a"].progressed is None
 
 
-def test_a_success_is_dated_no_earlier_than_the_end_of_the_one_before() -> None:
-    """Only one import runs at a time, so the later one ended later."""
-    cut = operation("a", Step.IMPORTING_USERS, created=0, updated=105, valid=False)
-    done = operation("b", Step.DONE, created=100, updated=9000, valid=False, counts=(10, 10, 0))
-    assert told(look(cut, done)).last_finished == {
-        ("csv", Outcome.INTERRUPTED): START + 105,
-        ("csv", Outcome.SUCCEEDED): START + 105,
-    }
+@pytest.mark.parametrize("step", [Step.IMPORTING_USERS, Step.PREPARING_MESSAGES])
+@pytest.mark.parametrize("valid", [True, False])
+def test_a_success_is_dated_no_earlier_than_the_end_of_the_one_before(step: Step, *, valid: bool) -> None:
+    """The creation of the later one ended the other, though that may go on loading and writing for minutes."""
+    cut = operation("a", step, created=0, updated=9000, valid=False)
+    done = operation("b", Step.DONE, created=100, updated=400, valid=valid, counts=(10, 10, 0))
+    dates = told(look(cut, done)).last_finished
+    assert START + 99.99 < dates["csv", Outcome.INTERRUPTED] < START + 100
+    assert dates["csv", Outcome.SUCCEEDED] == START + (400 if valid else 100)
 
 
 def test_a_write_that_changes_nothing_visible_is_progress() -> None:

@@ -98,6 +98,8 @@ def test_a_step_s_start_is_known_at_first_sight_if_the_last_write_was_that(
         (LOADS, operation("a", Step.USER_SELECTION, created=0, updated=4000), 4000.0),
         (READY, operation("a", Step.IMPORTING_USERS, created=0, updated=4000), None),
         (READY, operation("a", Step.IMPORTING_USERS, created=0, updated=20), 20.0),
+        (NEW, replace(READY, importer="api", updated=START + 4000), None),
+        (NEW, replace(READY, importer="api", updated=START + 12), 12.0),
         (IMPORTS, operation("a", Step.DONE, created=0, updated=4000), 4000.0),
         (IMPORTS, STAMPED, None),
     ],
@@ -233,25 +235,6 @@ def test_an_end_of_its_own_has_no_cause() -> None:
     assert told(look(failed, operation("b", Step.NEW, created=20))).tracks["a"].cause is None
 
 
-@pytest.mark.parametrize(
-    ("others", "dated"),
-    [
-        ([], 100.0),
-        ([operation("o", Step.IMPORTING_USERS, created=0, updated=50)], 100.0),
-        ([operation("o", Step.IMPORTING_USERS, created=0, updated=105, valid=False)], 105.0),
-        ([operation("o", Step.IMPORTING_USERS, created=0, updated=9000, valid=False)], 9000.0),
-        ([operation("o", Step.IMPORTING_USERS, created=0, updated=9001, valid=False)], 100.0),
-        ([operation("o", Step.IMPORTING_USERS, created=100, updated=105, valid=False)], 100.0),
-        ([operation("o", Step.IMPORTING_USERS, created=200, updated=250, valid=False)], 100.0),
-    ],
-)
-def test_what_a_restart_stamped_is_dated_by_what_came_before_it(others: Sequence[Operation], dated: float) -> None:
-    """No earlier than its start, nor than the end of the one before it, nor later than its stamp."""
-    done = operation("b", Step.DONE, created=100, updated=9000, valid=False, counts=(10, 10, 0))
-    # The others are there at the poll before: the date of one that is created later is known too.
-    assert told(look(*others), look(*others, done)).tracks["b"].dated == START + dated
-
-
 def test_operations_without_dates_are_followed_too() -> None:
     """A server may leave out any of them."""
     undated = Operation(id="u", importer="csv", step=Step.IMPORTING_USERS, valid=False)
@@ -261,6 +244,8 @@ def test_operations_without_dates_are_followed_too() -> None:
     history = told(look(other), look(other, done))
     assert history.tracks["u"].dated is None
     assert list(history.last_finished) == [("csv", Outcome.SUCCEEDED)]
+    found = replace(undated, updated=START + 80)
+    assert told(look(found, other)).tracks["u"].dated == START + 80
     stamped = operation("c", Step.DONE, created=100, updated=9000, valid=False, counts=(10, 10, 0))
     before = operation("o", Step.DONE, created=0, updated=70)
     assert (
