@@ -5,10 +5,14 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Final
 
+import pytest
+
 from rc_import_exporter.core import history, progress, tracking, verdict
 from tests.core import test_history, test_progress, test_tracking, test_verdict
 from tests.laws import test_truth
 from tests.support.mutations import Case, Function, Mutant, cases, mutants
+
+pytestmark = pytest.mark.once
 
 TESTS: Final = (test_tracking, test_history, test_verdict, test_progress, test_truth)
 EQUIVALENT: Final[Mapping[str, str]] = {

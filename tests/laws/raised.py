@@ -4,9 +4,7 @@
 """
 
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-import yaml
-
-from deploy.prometheus.generate import PREFIX, RULES, rules
+from deploy.prometheus.generate import PREFIX, rules
 from rc_import_exporter.core import schedule
 from rc_import_exporter.core.alerts import Alert
 from rc_import_exporter.core.domain import Expectation
@@ -28,7 +24,7 @@ from rc_import_exporter.metrics.catalogue import WORKSPACE_METRICS
 from tests.laws.exporter_lives import Exporter, live, random_exporters
 from tests.laws.server_truth import START
 from tests.laws.server_worlds import World, random_world, spread_evenly
-from tests.support.bridge import READ, Named, Sample, Scraped, named_alerts, notation
+from tests.support.bridge import READ, Named, Sample, Scraped, bare_rules, named_alerts, notation, promtool
 
 SCRAPE: Final = 60.0
 STRETCHES: Final = (1, 8, 40)
@@ -162,19 +158,12 @@ def _stretched_exporter(exporter: Exporter, stretch: int) -> Exporter:
 def at_each_scrape(series: Mapping[str, Sequence[Sample]], interval: float, folder: Path) -> list[dict[str, Named]]:
     """The alerts of each workspace that are pending or fire at each scrape, by the shipped rules.
 
-    Alerts that are kept for a while after their condition has ended are not kept here. Nor have they annotations, whose
-    queries take most of the time.
+    Alerts that are kept for a while after their condition has ended are not kept here.
     """
-    written = yaml.safe_load(RULES.read_text(encoding="utf-8"))
-    for group in written["groups"]:
-        for rule in group["rules"]:
-            rule.pop("keep_firing_for", None)
-            rule.pop("annotations", None)
-    (folder / "rules.yml").write_text(json.dumps(written))
     count = max(len(each) for each in series.values())
     step = f"{interval:.0f}s"
     case = {
-        "rule_files": [str(folder / "rules.yml")],
+        "rule_files": [str(bare_rules(folder, kept=False))],
         "evaluation_interval": step,
         "group_eval_order": list(dict.fromkeys(group for group, _ in rules())),
         "tests": [
@@ -188,19 +177,10 @@ def at_each_scrape(series: Mapping[str, Sequence[Sample]], interval: float, fold
             }
         ],
     }
-    (folder / "case.yml").write_text(json.dumps(case))
-    ran = subprocess.run(
-        ["promtool", "test", "rules", folder / "case.yml"],
-        capture_output=True,
-        text=True,
-        check=False,
-        # Memory is collected more rarely, which saves a quarter of the time.
-        env={**os.environ, "GOGC": "400"},
-    )
     found: list[dict[str, Named]] = [{} for _ in range(count)]
-    output = ran.stdout + ran.stderr
+    output = promtool(case, folder)
     matches = _TIME.findall(output)
-    if ran.returncode and not matches:
+    if output and not matches:
         raise RuntimeError(output[:5000])
     for time, got in matches:
         at = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(time))

@@ -11,7 +11,7 @@ from tests.laws.claims import Kind, Row
 from tests.laws.narrative import narrate
 from tests.laws.world_table import Table, tabulate
 
-pytestmark = pytest.mark.xdist_group("worlds")
+pytestmark = [pytest.mark.once, pytest.mark.xdist_group("worlds")]
 
 NUMBER: Final = 1500
 NEVER: Final = (
