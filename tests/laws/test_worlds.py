@@ -37,8 +37,9 @@ NEVER: Final = (
     Row.LAST_RESULT,
     Row.LAST_DURATION,
     Row.REPAIRED,
+    Row.UNREPAIRED,
 )
-SELDOM: Final = {Row.CAUSE: 0.03, Row.END_BOUNDS: 0.005, Row.LEFT: 0.05, Row.UNREPAIRED: 0.002}
+SELDOM: Final = {Row.CAUSE: 0.03, Row.END_BOUNDS: 0.005, Row.LEFT: 0.05}
 """What is told by the likeliest explanation, and the share in which another one was true."""
 
 
