@@ -147,7 +147,6 @@ def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Po
     return Look(
         sightings=sightings,
         listed=_listed(listing),
-        empty=not sightings,
         began=after.server_time(poll.started),
         ended=after.server_time(poll.ended),
         gone_since=after.server_time(min(gone)) if gone else None,

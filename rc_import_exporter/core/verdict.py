@@ -205,8 +205,7 @@ def _lasted(track: Track) -> str:
     if track.end is None:
         return ""
     if track.run_start is not None and track.run_start.seen:
-        ran = _between(track.run_start, track.end)
-        return f", ran {ran}" if ran else ""
+        return f", ran {_between(track.run_start, track.end)}"
     least = 0.0 if track.run_start is None else track.end.earliest - track.run_start.latest
     if least >= 1:
         return f", ran at least {spell(least)}"
@@ -216,13 +215,13 @@ def _lasted(track: Track) -> str:
 
 
 def _between(start: Moment, end: Moment) -> str:
-    """The duration between two moments, with the bound that it is; empty where nothing is known of it."""
+    """The duration between two moments, with the bound that it is."""
     least, most = max(0.0, end.earliest - start.latest), max(0.0, end.latest - start.earliest)
     if start.seen and end.seen:
         return spell(max(0.0, end.latest - start.latest))
     if most <= least * NEARLY_THE_SAME:
         return f"about {spell((least + most) / 2)}"
-    return f"at most {spell(most)}" if most > 0 else ""
+    return f"at most {spell(most)}"
 
 
 def spell(seconds: float) -> str:

@@ -14,6 +14,8 @@ from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.stories import Telling, idle, nightly_sync, phase_throws, stalls
 from tests.support.commands import PROGRAM, config_file, run, simulated
 
+pytestmark = pytest.mark.once
+
 PATIENCE = 60
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

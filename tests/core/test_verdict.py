@@ -330,10 +330,14 @@ def between(earliest: float, latest: float) -> Moment:
     [
         (at(1100), at(1280), ", ran 3 min"),
         (at(1100), between(1690, 1715), ", ran about 10 min"),
+        (at(1100), between(1200, 1225), ", ran about 1 min"),
+        (at(1100), between(1200, 1230), ", ran at most 2 min"),
         (at(1100), between(1160, 5900), ", ran at most 1 h 20 min"),
         (between(1000, 11_800), at(11_820), ", ran at least 20 s"),
+        (between(1000, 11_800), at(11_801), ", ran at least 1 s"),
         (between(1000, 6400), at(6400), ", 1 h 30 min after it was created"),
         (None, at(1180), ", 3 min after it was created"),
+        (None, at(1001), ", 1 s after it was created"),
         (None, between(1000, 9000), ""),
         (at(1100), None, ""),
         (None, at(1000), ""),
@@ -345,6 +349,35 @@ def test_a_duration_says_what_it_is_counted_from_and_whether_it_is_a_bound(
     """A run of 3 s after an hour of waiting is no run of an hour; what was not seen is not told as seen."""
     found = operation(Step.DONE, total=10, completed=10)
     assert sentence(track(found, Outcome.SUCCEEDED, run=run, end=end)) == f"succeeded: 10 of 10 records{words}"
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "told"),
+    [
+        (operation(Step.NEW), Outcome.WAITING, "was created, and waits"),
+        (operation(Step.USER_SELECTION), Outcome.WAITING, "waits to be started"),
+        (operation(Step.PREPARING_USERS), Outcome.LOADING, "loads its data"),
+        (operation(Step.PREPARING_USERS, total=2100), Outcome.LOADING, "loads its data: 2,100 records so far"),
+        (operation(Step.IMPORTING_USERS, total=1, completed=0), Outcome.RUNNING, "imports: 0 of 1 record"),
+        (operation(Step.IMPORTING_USERS, completed=7), Outcome.RUNNING, "imports: 7 records"),
+        (operation(Step.IMPORTING_USERS), Outcome.RUNNING, "imports: no record counted"),
+        (
+            operation(Step.USER_SELECTION, valid=False),
+            Outcome.DISCARDED,
+            "discarded before it ran: the server restarted, or an administrator cleared it",
+        ),
+        (
+            operation(Step.DONE, valid=False, total=10, completed=10),
+            Outcome.INCOMPLETE,
+            (
+                "cut off at 10 of 10 records: the server restarted, another server of the cluster started, or an "
+                "administrator cleared it"
+            ),
+        ),
+    ],
+)
+def test_a_sentence_tells_what_is_known(found: Operation, outcome: Outcome, told: str) -> None:
+    assert sentence(track(found, outcome)) == told
 
 
 def test_an_unconfirmed_end_says_what_cannot_be_told() -> None:

@@ -46,7 +46,9 @@ from rc_import_exporter.metrics.negotiation import Format
 from tests.support.pictures import BUILD
 
 START: Final = 1_800_000_000.0
-DEFAULT: Final = settings(max_examples=50)
+MOST: Final = settings().max_examples
+DEFAULT: Final = settings(max_examples=min(50, MOST))
+FEWER: Final = settings(max_examples=min(30, MOST))
 
 Life = Sequence[Operation]
 """The versions of one operation, in the order in which a server wrote them."""
@@ -126,7 +128,6 @@ def look(shown: Sequence[Operation], now: float, *, listed: bool = True) -> Look
     return Look(
         sightings=[Sighting(operation=each, state=state_of(each)) for each in shown],
         listed=(*dict.fromkeys(each.id for each in shown), *OTHERS) if listed else None,
-        empty=not shown and not listed,
         began=now,
         ended=now,
         interval=15.0,
@@ -261,7 +262,7 @@ def test_the_number_of_polls_does_not_change_what_is_counted(world: Mapping[str,
     }
 
 
-@settings(max_examples=30)
+@FEWER
 @given(st.lists(st.integers(0, 150), min_size=80, max_size=200))
 def test_a_forgotten_operation_is_not_counted_again(order: Sequence[int]) -> None:
     """The history keeps 64 of these 151 operations, and any of them may show up again."""
@@ -371,7 +372,7 @@ def sampled(text: str, form: Format) -> dict[tuple[str, frozenset[tuple[str, str
 COUNTERS: Final = {metric.name for metric in METRICS if metric.kind is MetricKind.COUNTER}
 
 
-@settings(max_examples=30)
+@FEWER
 @given(polled())
 def test_any_history_gives_the_same_page_in_both_formats_and_counters_never_fall(records: Sequence[Record]) -> None:
     """Exactly one state, step and outcome is 1 as long as the data is not stale."""
@@ -389,7 +390,7 @@ def test_any_history_gives_the_same_page_in_both_formats_and_counters_never_fall
         before = seen
 
 
-@settings(max_examples=30)
+@FEWER
 @given(polled())
 def test_up_is_1_exactly_if_the_last_poll_told_the_state(records: Sequence[Record]) -> None:
     for before, after in pairwise(records):
@@ -400,7 +401,7 @@ def test_up_is_1_exactly_if_the_last_poll_told_the_state(records: Sequence[Recor
         assert after.last_success == (after.last_poll if after.told else before.last_success)
 
 
-@settings(max_examples=30)
+@FEWER
 @given(polled())
 def test_the_next_poll_comes_after_one_interval_and_within_ten_minutes(records: Sequence[Record]) -> None:
     """In these histories the rate limiter asks for ten minutes at most; every other rest is shorter."""
@@ -410,7 +411,7 @@ def test_the_next_poll_comes_after_one_interval_and_within_ten_minutes(records: 
             assert record.plan.interval <= 601
 
 
-@settings(max_examples=30)
+@FEWER
 @given(polled())
 def test_only_configured_endpoints_are_published(records: Sequence[Record]) -> None:
     for record in records:

@@ -11,7 +11,7 @@ from tests.laws.claims import Kind, Row
 from tests.laws.narrative import narrate
 from tests.laws.world_table import Table, tabulate
 
-pytestmark = pytest.mark.xdist_group("worlds")
+pytestmark = [pytest.mark.once, pytest.mark.xdist_group("worlds")]
 
 NUMBER: Final = 1500
 NEVER: Final = (
@@ -37,8 +37,9 @@ NEVER: Final = (
     Row.LAST_RESULT,
     Row.LAST_DURATION,
     Row.REPAIRED,
+    Row.UNREPAIRED,
 )
-SELDOM: Final = {Row.CAUSE: 0.03, Row.END_BOUNDS: 0.005, Row.LEFT: 0.05, Row.UNREPAIRED: 0.002}
+SELDOM: Final = {Row.CAUSE: 0.03, Row.END_BOUNDS: 0.005, Row.LEFT: 0.05}
 """What is told by the likeliest explanation, and the share in which another one was true."""
 
 

@@ -278,7 +278,7 @@ results = st.tuples(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=min(40, settings().max_examples))
 @given(
     histories=st.lists(st.lists(results, max_size=3), max_size=3),
     elapsed=st.sampled_from([0.0, 0.25, 100.0, 4_000.0]),
