@@ -17,7 +17,7 @@ from tests.deploy.test_rules import ALERTS, CASES, GROUPS, NAMES, short
 EXTERNAL: Final = "https://imports.example.org"
 GRAFANA: Final = "https://grafana.example.org"
 SERVER: Final = "https://chat.example.org"
-README: Final = (generate.ROOT / "README.md").read_text(encoding="utf-8")
+README: Final = (RULES.parent / "README.md").read_text(encoding="utf-8")
 YAML_BLOCKS: Final = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 ADDRESS: Final = re.compile(r"\w+://[^\s\"']+")
 FIRING: Final = re.compile(rf'alertname="({PREFIX}\w+)",\s*alertstate="firing"')
