@@ -32,7 +32,7 @@ def load(
 
 
 def single(flags: Mapping[str, str] | None = None, **environ: str) -> Workspace:
-    """The three variables for one workspace, and these others."""
+    """The workspace of the three variables, with these options too."""
     (workspace,) = load(flags, {**SINGLE, **environ}).workspaces.values()
     return workspace
 
