@@ -92,7 +92,7 @@ def amended(change: Telling) -> Telling:
 
 @virtual
 async def test_a_healthy_workspace_needs_nothing() -> None:
-    """The notes list the alerts that cannot fire."""
+    """Every line says so, and the notes tell what would not alert."""
     found = await checked(healthy)
     assert found.code is Exit.DONE
     assert {finding.level for finding in found.findings} == {Severity.OK, Severity.NOTE}
@@ -125,7 +125,7 @@ async def test_a_missing_permission_is_named_with_what_works_without_it() -> Non
 
 @virtual
 async def test_no_permission_at_all_does_not_work() -> None:
-    """The permission with the fewest rights is named first, and once."""
+    """The least that helps is named first, once."""
 
     def tell(stage: Stage) -> None:
         stage.forbid("view-import-operations")
@@ -151,7 +151,7 @@ async def test_the_last_resort_alone_is_told_as_such() -> None:
 @virtual
 @pytest.mark.parametrize("fault", sorted(faults.FAULTS))
 async def test_every_fault_is_a_problem_with_words_and_advice(fault: str) -> None:
-    """Every message has a next step and quotes nothing of the body."""
+    """Nothing of a body is shown, and nobody is left without a next step."""
     found = await checked(amended(lambda stage: stage.fault(faults.FAULTS[fault])))
     problems = [finding for finding in found.findings if finding.level is Severity.PROBLEM]
     assert found.code is Exit.FAILED
@@ -270,7 +270,7 @@ def test_a_usual_mistake_is_named(option: str, value: str, topic: str, words: st
 
 
 def test_what_is_not_expected_does_not_alert() -> None:
-    """Each missing expectation has one note."""
+    """One note for each expectation that is missing, none for those that are there."""
     assert len(list(unexpected(Expectation()))) == 4
     assert "no alert if a scheduled import never starts" in next(iter(unexpected(Expectation()))).text
     assert list(unexpected(Expectation(success_every=1, longest_run=1, failed_ratio=0.0, min_records=0))) == []
@@ -336,7 +336,7 @@ def test_a_configuration_that_cannot_be_used_is_code_2(tmp_path: Path, form: str
 
 
 def test_a_table_fits_eighty_columns_without_colour(tmp_path: Path) -> None:
-    """Mails from cron and logs of pipelines have 80 columns."""
+    """A mail from cron, a log of a pipeline."""
     with simulated({"acme": Story(healthy), "globex": Story(Stage.revoke_token)}) as urls:
         ended = run("check", config_file(tmp_path, urls), FORCE_COLOR="", COLUMNS="200")
     assert ended.returncode == 1

@@ -83,7 +83,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def visiting(
     browser: Browser, home: str, *, width: int = 1100, scheme: Scheme = "light", script: bool = True
 ) -> AsyncIterator[Page]:
-    """A page. At the end of the block, it must not have had any problem."""
+    """A page whose visitor complains about nothing."""
     context = await browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script
     )
@@ -103,7 +103,7 @@ async def violations(page: Page) -> list[str]:
 
 
 async def tick(page: Page) -> None:
-    """Run the page's clock until the page refreshes, and wait for the answer."""
+    """Lets the page's clock run until it has looked again, and waits for the answer."""
     async with page.expect_response("**/*"):
         await page.clock.run_for(PERIOD)
 
@@ -340,7 +340,7 @@ async def play() -> list[Moment]:
 
 
 async def test_the_demo_s_stories_are_shown_as_they_happen(browser: Browser) -> None:
-    """An open page shows every change of all four stories."""
+    """The page that stays open shows every turn of all four, and its progress never leaves 0 to 100 %."""
     played = await asyncio.to_thread(moments)
     told = set()
     async with showing(played[0].snapshot) as shown, visiting(browser, shown.url) as page:

@@ -33,12 +33,12 @@ QUERIES: Final = [
 
 
 def test_every_alert_has_a_heading_and_every_heading_an_alert() -> None:
-    """After the general sections, the order is that of the rules."""
+    """In the order of the rules, after what is general."""
     assert [name for name in SECTIONS if name not in GENERAL] == [alert.name for alert in alerts()]
 
 
 def test_the_links_of_the_alerts_are_the_anchors_of_their_headings() -> None:
-    """An anchor is the heading in lower case, with hyphens for spaces."""
+    """A heading's anchor is itself in lower case, with hyphens for spaces."""
     anchors = {heading.lower().replace(" ", "-") for heading in SECTIONS}
     assert {alert.anchor.removeprefix("#") for alert in alerts()} <= anchors
 
