@@ -61,7 +61,7 @@ busy = running(600)
 
 
 def test_a_bar_follows_the_import_to_its_end(tmp_path: Path) -> None:
-    """At the end it shows the outcome, and the cursor is visible again."""
+    """It waits, moves, and ends with the outcome and its code; the cursor is back afterwards."""
     story = Story(csv_migration(waiting=1, running=6))
     with (
         simulated({"acme": story}) as urls,
@@ -76,7 +76,7 @@ def test_a_bar_follows_the_import_to_its_end(tmp_path: Path) -> None:
 
 
 def test_each_workspace_has_its_bar(tmp_path: Path) -> None:
-    """The worst result decides the exit code."""
+    """And the worst of them gives the code."""
     stories = {"well": Story(nightly_sync(waiting=0.5, running=3)), "ill": Story(phase_throws(waiting=0.5, running=5))}
     with simulated(stories) as urls, terminal("watch", config_file(tmp_path, urls, poll_interval="1s")) as child:
         code, shown = ended(child)
@@ -88,7 +88,7 @@ def test_each_workspace_has_its_bar(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_a_bar_stays_in_its_line(tmp_path: Path, columns: int) -> None:
-    """A long sentence is cut. A second line would overwrite the bar above it."""
+    """A sentence that is too long for the window is cut, not wrapped over the bar above it."""
     with simulated({"acme": Story(busy)}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", config, "--timeout=4s", columns=columns) as child:
@@ -98,7 +98,7 @@ def test_a_bar_stays_in_its_line(tmp_path: Path, columns: int) -> None:
 
 
 def test_ctrl_c_ends_the_watch_and_gives_the_terminal_back(tmp_path: Path) -> None:
-    """The exit code is the usual one of shells, and no traceback is shown."""
+    """With the code that shells give, and without a traceback."""
     with simulated({"acme": Story(stalls())}) as urls, terminal("watch", config_file(tmp_path, urls)) as child:
         child.expect("acme")
         child.sendintr()

@@ -65,7 +65,7 @@ async def watched(
     after: float = 0.0,
     **options: str,
 ) -> Ended:
-    """Watch these workspaces until the watch ends. It starts `after` seconds after their scripts."""
+    """Watches these workspaces, begun `after` seconds into their scripts, until it ends by itself."""
     clock = LoopClock()
     stream = io.StringIO()
     display: Display = JsonLines(stream) if as_json else Lines(stream)
@@ -252,7 +252,7 @@ def forbidden(stage: Stage) -> None:
 
 @pytest.mark.parametrize("telling", [refused, forbidden])
 async def test_what_someone_has_to_mend_ends_it_at_once(telling: Telling) -> None:
-    """Only a person can grant a permission."""
+    """Nobody waits for a permission that is not there."""
     ended = await watched({"acme": Story(telling)})
     assert ended.came_to(Exit.FAILED, 0)
 

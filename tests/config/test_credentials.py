@@ -42,7 +42,7 @@ def unreadable(token: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
 def test_a_line_end_after_a_secret_in_a_file_is_no_part_of_it(token: Path, end: str) -> None:
-    """Editors and `echo` add one, and servers would refuse it."""
+    """Editors and `echo` add one; servers would refuse it."""
     token.write_text(TOKEN + end)
     loaded = source(token).load()
     assert (loaded.user_id, loaded.auth_token) == (USER_ID, TOKEN)

@@ -236,7 +236,7 @@ def _only_rules(alert: str, world: Watched, number: int) -> bool:
 
 
 def play(number: int, first: int) -> Iterator[Difference]:
-    """The differences in this many random worlds, from this seed on."""
+    """The differences of this many random worlds, from this seed on."""
     for begin in range(first, first + number, WORLDS_OF_A_RUN):
         seeds = range(begin, min(begin + WORLDS_OF_A_RUN, first + number))
         for index, stretch in enumerate(STRETCHES):
