@@ -1,7 +1,7 @@
-"""What the shipped rules cost a real Prometheus: seconds for one evaluation of all of them.
+"""Measures how long a real Prometheus takes to evaluate all shipped rules once.
 
-The page does not change between scrapes. All workspaces import, and no alert fires: each one that fires adds the
-queries of its texts.
+The page does not change between scrapes. All workspaces import, and no alert fires: each firing alert would add
+the queries in its texts.
 """
 
 import re
@@ -29,7 +29,7 @@ _DURATION: Final = re.compile(r"^prometheus_rule_group_last_duration_seconds\{.*
 
 
 def evaluations(workspaces: int, times: int) -> list[float]:
-    """The seconds that each of so many evaluations of all groups took, after the first minute."""
+    """The seconds of each evaluation of all groups, after the first minute."""
     records = [told(workspace(f"w{n:05}"), 0.0, importing(1_000, 5.0)) for n in range(workspaces)]
     page = Exposition(process=False).page(picture(records), NOW)
     with tempfile.TemporaryDirectory() as folder, _serving(page) as port, _prometheus(Path(folder), port) as own:
@@ -43,7 +43,7 @@ def evaluations(workspaces: int, times: int) -> list[float]:
 
 
 def print_rules(workspaces: int = 1000, times: int = 6) -> None:
-    """The median as a line."""
+    """Print one line with the median."""
     seconds = evaluations(workspaces, times)
     print(
         f"\nAll rules of {workspaces:,} importing workspaces in Prometheus: {median(seconds):.2f} s an evaluation "
@@ -62,7 +62,7 @@ def _serving(page: bytes) -> Iterator[int]:
             self.wfile.write(page)
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Says nothing."""
+            """Writes no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""`check` finds the mistake, says what to do, and never shows a secret."""
+"""`check` finds mistakes, says what to do, and never shows a secret."""
 
 import io
 import json
@@ -31,7 +31,7 @@ virtual = pytest.mark.looptime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What `check` found in the one workspace there is, and how it shows it."""
+    """What `check` found in the only workspace, and how it shows it."""
 
     settings: Settings
     examinations: list[check.Examination]
@@ -55,12 +55,12 @@ class Checked:
         return stream.getvalue()
 
     def about(self, topic: str) -> Finding:
-        """The one finding about it."""
+        """The only finding about this topic."""
         (found,) = [finding for finding in self.findings if finding.topic == topic]
         return found
 
     def said(self, topic: str) -> tuple[Severity, str]:
-        """How bad it is, and the words."""
+        """How bad the finding is, and its text."""
         found = self.about(topic)
         return found.level, found.text
 
@@ -68,7 +68,7 @@ class Checked:
 async def checked(
     telling: Telling, options: Mapping[str, str] | None = None, *, path: str = "", ahead: float = 0.0
 ) -> Checked:
-    """Checks one workspace of a simulated server, whose clock is `ahead` seconds fast; in virtual time."""
+    """Check one workspace of a simulated server in virtual time. Its clock is `ahead` seconds fast."""
     clock = LoopClock()
     async with SimulatedServers(
         {"acme": Story(telling)}, clock=LoopClock(zero=clock.zero + ahead), user_id=USER_ID, auth_token=TOKEN
@@ -80,14 +80,14 @@ async def checked(
 
 
 def healthy(stage: Stage) -> None:
-    """An import an hour ago, on a server that tells everything and limits calls."""
+    """An import an hour ago, on a server that answers everything and limits calls."""
     stage.limit_rate(10)
     stage.remember("api", age=3600, valid=True, total=420, users=420, completed=420, error=0)
     stage.wait(3600)
 
 
 def amended(change: Telling) -> Telling:
-    """The same server, with something else about it."""
+    """The same server after this change."""
 
     def tell(stage: Stage) -> None:
         change(stage)
@@ -111,7 +111,7 @@ async def test_a_healthy_workspace_needs_nothing() -> None:
 
 @virtual
 async def test_a_read_only_token_is_enough() -> None:
-    """It is the least privilege, and no mistake."""
+    """A token with few rights is recommended, so it must not look like a mistake."""
     found = await checked(amended(Stage.read_only))
     assert found.code is Exit.DONE
     level, text = found.said(Api.STATUS)
@@ -120,7 +120,7 @@ async def test_a_read_only_token_is_enough() -> None:
 
 @virtual
 async def test_a_missing_permission_is_named_with_what_works_without_it() -> None:
-    """And where it is granted."""
+    """The message says where to grant it."""
     found = await checked(amended(lambda stage: stage.forbid("view-import-operations")))
     assert found.code is Exit.DONE
     listing = found.about(Api.LIST)
@@ -149,7 +149,7 @@ async def test_no_permission_at_all_does_not_work() -> None:
 
 @virtual
 async def test_the_last_resort_alone_is_told_as_such() -> None:
-    """It works, with a limit."""
+    """`getImportProgress` alone is enough, but it tells less."""
     found = await checked(amended(lambda stage: stage.fault(faults.refused_permission, Api.STATUS, Api.LIST)))
     assert found.code is Exit.DONE
     assert "seems to run forever" in found.about(Api.STATUS).text
@@ -170,7 +170,7 @@ async def test_every_fault_is_a_problem_with_words_and_advice(fault: str) -> Non
 
 @virtual
 async def test_one_endpoint_in_trouble_beside_one_that_works_is_a_warning() -> None:
-    """The daemon would work, too."""
+    """The daemon works in this case too."""
     found = await checked(amended(lambda stage: stage.fault(faults.database_down, Api.LIST)))
     assert found.code is Exit.DONE
     assert found.about(Api.LIST).level is Severity.WARNING
@@ -188,7 +188,7 @@ async def test_one_endpoint_in_trouble_beside_one_that_works_is_a_warning() -> N
 async def test_refused_credentials_are_told_with_the_mistake_behind_it(
     options: Mapping[str, str], topic: str, words: str
 ) -> None:
-    """The server says 401 and no more."""
+    """The server only says 401."""
     found = await checked(healthy, options)
     assert found.code is Exit.FAILED
     assert found.problems == (found.about("token"),)
@@ -198,7 +198,7 @@ async def test_refused_credentials_are_told_with_the_mistake_behind_it(
 
 @virtual
 async def test_the_address_of_a_page_is_told_with_the_one_that_is_meant() -> None:
-    """People copy what stands in their browser."""
+    """People copy the address from their browser."""
     found = await checked(healthy, path="/admin/import")
     assert found.code is Exit.FAILED
     assert [finding.topic for finding in found.findings[:2]] == ["address", "url"]
@@ -213,7 +213,7 @@ async def test_the_address_of_a_page_is_told_with_the_one_that_is_meant() -> Non
     [("15s", Severity.OK), ("8s", Severity.NOTE), ("6s", Severity.NOTE), ("5s", Severity.WARNING)],
 )
 async def test_the_interval_is_held_to_the_rate_limit(interval: str, level: Severity) -> None:
-    """Ten calls a minute are every six seconds, and a second exporter needs as many."""
+    """Ten calls a minute are one every six seconds, and a second exporter needs as many."""
     found = await checked(healthy, {"poll_interval": interval})
     assert found.about("rate limit").level is level
     assert ("6s" in found.about("rate limit").advice) == (level is Severity.WARNING)
@@ -221,7 +221,7 @@ async def test_the_interval_is_held_to_the_rate_limit(interval: str, level: Seve
 
 @virtual
 async def test_no_limit_is_told_as_that() -> None:
-    """The user is exempt, or there is no limiter."""
+    """The user is exempt, or the server has no rate limiter."""
     found = await checked(lambda stage: stage.wait(3600))
     assert found.said("rate limit") == (Severity.OK, "none: the user is exempt, or the limiter is off")
     assert found.said("state")[1].startswith("none: nothing imported yet")
@@ -233,20 +233,20 @@ async def test_no_limit_is_told_as_that() -> None:
     [(0.0, Severity.OK, "agree"), (10.0, Severity.NOTE, "10 s ahead"), (-95.0, Severity.WARNING, "95 s behind")],
 )
 async def test_clocks_that_differ_are_told(ahead: float, level: Severity, words: str) -> None:
-    """Ages and durations are off by as much."""
+    """Ages and durations are wrong by the same time."""
     found = await checked(healthy, ahead=ahead)
     assert (found.about("clock").level, words in found.about("clock").text) == (level, True)
 
 
 @virtual
 async def test_an_endpoint_that_is_not_asked_is_told() -> None:
-    """Somebody chose that."""
+    """Someone configured it, so it is not a problem."""
     found = await checked(healthy, {"apis": "getLatestImportOperations"})
     assert found.said(Api.STATUS) == (Severity.NOTE, "not called: the option apis excludes it")
 
 
 def suspected(**options: str) -> dict[str, str]:
-    """What is suspected of these options, by topic."""
+    """The suspicions about these options, by topic."""
     given = {"url": "https://chat.example.org", "user_id": USER_ID, "auth_token": TOKEN, **options}
     configured = settings.load(given, {})
     (workspace,) = configured.workspaces.values()
@@ -255,7 +255,7 @@ def suspected(**options: str) -> dict[str, str]:
 
 
 def test_a_sound_configuration_raises_no_suspicion() -> None:
-    """Neither does MongoDB's form of a user's id, nor a path, nor http to this machine."""
+    """User ids in MongoDB's form, paths, and http to this machine are all correct."""
     assert suspected() == {}
     assert suspected(user_id="0123456789abcdef01234567", url="https://example.org/chat") == {}
     assert suspected(url="http://localhost:3000") == suspected(url="http://[::1]:3000") == {}
@@ -274,7 +274,7 @@ def test_a_sound_configuration_raises_no_suspicion() -> None:
     ],
 )
 def test_a_usual_mistake_is_named(option: str, value: str, topic: str, words: str) -> None:
-    """Without asking anybody."""
+    """No server is called."""
     found = suspected(**{option: value})
     assert list(found) == [topic]
     assert words in found[topic]
@@ -291,7 +291,7 @@ SECRETS = (USER_ID, TOKEN, "pa55word")
 
 
 def test_no_output_shows_a_secret(tmp_path: Path) -> None:
-    """Neither tables nor JSON, whichever place a secret came from, working or not."""
+    """The output is a table or JSON. The secret is an option, a variable or a file."""
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     config = tmp_path / "config.yml"
     with simulated({"acme": Story(healthy)}) as urls:
@@ -312,7 +312,7 @@ def test_no_output_shows_a_secret(tmp_path: Path) -> None:
 
 
 def test_where_each_value_came_from_is_told(tmp_path: Path) -> None:
-    """Flag, variable, and file with its line."""
+    """The sources are flags, variables, and lines of files."""
     config = config_file(tmp_path, {"acme": "http://127.0.0.1:1"}, poll_interval="30s", labels={"team": "people"})
     ended = run(
         "check", config, "--config-only", "--log.format=json", "--format=json", RC_IMPORT_EXPORTER_LOG__LEVEL="error"
@@ -378,7 +378,7 @@ def test_a_mistake_in_the_web_configuration_is_code_2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_configuration_that_cannot_be_used_is_code_2(tmp_path: Path, form: str) -> None:
-    """Every mistake in words of its own: `Bearer`, a line end, a file that is not there."""
+    """Each mistake has a message of its own."""
     (tmp_path / "config.yml").write_text(
         "workspaces:\n"
         f"  one: {{url: 'https://x', user_id: {USER_ID}, auth_token: 'Bearer {TOKEN}'}}\n"
@@ -472,7 +472,7 @@ def test_an_old_terminal_gets_question_marks(tmp_path: Path) -> None:
 
 
 def test_only_the_named_workspaces_are_asked(tmp_path: Path) -> None:
-    """One of hundreds at a time."""
+    """With hundreds of workspaces, people check one."""
     with simulated({"acme": Story(healthy), "globex": Story(Stage.revoke_token)}) as urls:
         config = config_file(tmp_path, urls)
         well, unknown = run("check", config, "--format=json", "acme"), run("check", config, "acne")
@@ -499,7 +499,7 @@ def test_a_stray_word_is_not_repeated(command: str, stray: str, tmp_path: Path) 
 
 
 def test_words_of_a_server_cannot_steer_a_terminal(tmp_path: Path) -> None:
-    """An escape sequence for a version shows as a stand-in."""
+    """An escape sequence in a version is replaced."""
 
     def tell(stage: Stage) -> None:
         stage.fault(faults.with_json(lambda value: {"version": "8\x1b[2J", "success": True}), Api.INFO)

@@ -1,4 +1,4 @@
-"""The commands in a real terminal: bars that move, colours, and Ctrl-C."""
+"""The commands in a real terminal: progress bars, colours, and Ctrl-C."""
 
 import os
 import re
@@ -40,14 +40,14 @@ def terminal(*words: str, columns: int = 100, **environ: str) -> Iterator["pexpe
 
 
 def ended(child: "pexpect.spawn[str]") -> tuple[int | None, str]:
-    """The exit code once it has ended, and what it still showed."""
+    """The exit code after the end, and the rest of the output."""
     child.expect(pexpect.EOF)
     child.wait()
     return child.exitstatus, child.before or ""
 
 
 def running(seconds: float) -> Telling:
-    """An import that runs already, and for so long."""
+    """An import that already runs, and goes on for some seconds."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -139,7 +139,7 @@ def test_the_demo_keeps_its_addresses_in_view() -> None:
 
 
 def test_the_guard_holds_until_the_import_has_ended(tmp_path: Path) -> None:
-    """A roll-out that asks before it restarts."""
+    """A roll-out asks before it restarts the server."""
     with simulated({"acme": Story(running(4))}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", "--require=idle", "--timeout=1m", config) as child:
@@ -149,7 +149,7 @@ def test_the_guard_holds_until_the_import_has_ended(tmp_path: Path) -> None:
 
 
 def test_the_guard_refuses_at_once(tmp_path: Path) -> None:
-    """And says why."""
+    """It says why."""
     with simulated({"acme": Story(busy)}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", "--require=idle", config) as child:
@@ -158,7 +158,7 @@ def test_the_guard_refuses_at_once(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_there_are_lines(tmp_path: Path) -> None:
-    """No escape sequence, each line with its instant."""
+    """Each line has a time, and no escape sequence."""
     with simulated({"acme": Story(nightly_sync(waiting=0.5, running=3))}) as urls:
         piped = run("watch", config_file(tmp_path, urls, poll_interval="1s"))
     assert piped.returncode == 0, piped.stderr
@@ -168,7 +168,7 @@ def test_without_a_terminal_there_are_lines(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_cannot_draw_gets_lines(tmp_path: Path) -> None:
-    """An editor's shell, a serial console."""
+    """Examples are the shell in an editor and a serial console."""
     with simulated({"acme": Story(running(2))}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", config, TERM="dumb") as child:
@@ -179,7 +179,6 @@ def test_a_terminal_that_cannot_draw_gets_lines(tmp_path: Path) -> None:
 
 
 def test_check_is_coloured_in_a_terminal_and_heeds_no_color(tmp_path: Path) -> None:
-    """As people and their settings expect."""
     with simulated({"acme": Story(Stage.revoke_token)}) as urls:
         config = config_file(tmp_path, urls)
         with terminal("check", config) as child:
@@ -195,7 +194,7 @@ def test_check_is_coloured_in_a_terminal_and_heeds_no_color(tmp_path: Path) -> N
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("words", ["check", "once", "watch --require idle", "metrics", "--version", "--help"])
 def test_a_closed_stream_is_no_mistake(words: str, closed: str, tmp_path: Path) -> None:
-    """Whoever wants the exit code alone may close what the words go to."""
+    """A script that only needs the exit code may close the output."""
     with simulated({"acme": Story(idle())}) as urls:
         config = config_file(tmp_path, urls)
         ended = subprocess.run(
@@ -209,14 +208,14 @@ def test_a_closed_stream_is_no_mistake(words: str, closed: str, tmp_path: Path) 
 
 
 def test_a_mistake_goes_nowhere_but_to_standard_error(tmp_path: Path) -> None:
-    """Standard output is for what was asked for."""
+    """Standard output is only for results."""
     shell = f"exec {' '.join(PROGRAM)} once --no-such-flag 2>&-"
     ended = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (2, "")
 
 
 def test_a_reader_that_leaves_early_is_no_mistake() -> None:
-    """`metrics | head -1` ends without a word."""
+    """`metrics | head -1` ends without an error."""
     shell = f"{PROGRAM[0]} -m rc_import_exporter metrics | head -1"
     child = pexpect.spawn("/bin/sh", ["-c", shell], encoding="utf-8", timeout=PATIENCE)
     code, shown = ended(child)

@@ -1,4 +1,4 @@
-"""What the shipped rules raise at each scrape, beside what `core.alerts` names for the same records.
+"""Compares the alerts that the shipped rules raise with those that `core.alerts` names, at each scrape.
 
 `python -m tests.laws.raised [NUMBER [FIRST_SEED]]` plays many worlds and prints each difference.
 """
@@ -43,7 +43,7 @@ _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A workspace at each scrape: its series, and the alerts that the page names. `None` is no scrape."""
+    """A workspace at each scrape: its series, and the alerts on its page. `None` means no scrape."""
 
     name: str
     series: Mapping[str, Sequence[Sample]]
@@ -52,7 +52,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """An alert that only one side raises at a scrape, although the other does not either one scrape before or after."""
+    """An alert that only one side raises, while the other does not raise it one scrape earlier or later."""
 
     workspace: str
     scrape: int
@@ -194,7 +194,7 @@ def at_each_scrape(series: Mapping[str, Sequence[Sample]], interval: float, fold
 
 
 def differences(worlds: Sequence[Watched], interval: float, folder: Path) -> Iterator[Difference]:
-    """Where page and rules disagree, but for a scrape at which a limit is passed."""
+    """The differences between page and rules, except at the scrape at which a limit is passed."""
     found = at_each_scrape({key: values for world in worlds for key, values in world.series.items()}, interval, folder)
     for world in worlds:
         fired = [found[number].get(world.name, frozenset()) for number in range(len(world.named))]
@@ -211,7 +211,7 @@ def differences(worlds: Sequence[Watched], interval: float, folder: Path) -> Ite
 
 
 def differences_of(scraped: Scraped, folder: Path) -> list[Difference]:
-    """The same for the workspaces of one exporter that was scraped."""
+    """The differences for the workspaces of one exporter."""
     worlds = [Watched(name=name, series=scraped.series, named=named) for name, named in scraped.named.items()]
     return list(differences(worlds, scraped.interval, folder))
 
@@ -221,7 +221,7 @@ def _slack(alert: str) -> int:
 
 
 def _only_rules(alert: str, world: Watched, number: int) -> bool:
-    """Whether one exporter cannot know this alert: an outage that comes and goes."""
+    """Whether one exporter cannot know this alert, because outages come and go."""
     label = f'workspace="{world.name}"'
     up = next(each for key, each in world.series.items() if key.startswith("rocketchat_import_up{") and label in key)
     comes_and_goes = sum(a != b for a, b in pairwise(up[: number + 1])) >= 4

@@ -1,6 +1,6 @@
-"""What the exporter says in random worlds is true, or said to be a bound, or could not be known by anyone.
+"""The exporter's statements in random worlds are true, or bounds, or could not be known.
 
-`make worlds` plays many more of them. A failure names seeds and shows the shortest log.
+`make worlds` plays many more worlds. A failure names seeds and shows the shortest log.
 """
 
 from typing import Final
@@ -49,7 +49,7 @@ def table() -> Table:
 
 
 def logs(table: Table, row: Row) -> str:
-    """Where a row was wrong: all seeds that are held, and the shortest log."""
+    """All seeds in which a row was wrong, and the shortest log."""
     wrong = table.wrong(row)
     found = [f"{seed} {number} {finding.id}: {finding.text}" for seed, number, finding in wrong]
     told = [narrate(seed, number, filter(None, [finding.id])) for seed, number, finding in wrong]
@@ -67,7 +67,7 @@ def test_the_likeliest_explanation_is_seldom_wrong(table: Table, row: Row) -> No
 
 
 def test_what_was_followed_is_seldom_left_open(table: Table) -> None:
-    """Else `unconfirmed` for everything would pass."""
+    """Otherwise `unconfirmed` for everything would pass."""
     assert table.share(Row.UNCONFIRMED_CUT, Kind.FOLLOWED) < 0.3
     assert table.share(Row.UNCONFIRMED_WELL, Kind.FOLLOWED) < 0.1
     assert table.share(Row.UNCONFIRMED_WELL, Kind.FOUND) < 0.05
@@ -75,5 +75,5 @@ def test_what_was_followed_is_seldom_left_open(table: Table) -> None:
 
 @pytest.mark.parametrize("row", [*NEVER, *SELDOM])
 def test_every_kind_of_statement_is_made(table: Table, row: Row) -> None:
-    """Else the worlds would prove nothing of it."""
+    """Otherwise the worlds would prove nothing about it."""
     assert sum(table.cell(row, kind).stated for kind in Kind) > 100

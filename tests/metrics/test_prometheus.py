@@ -95,7 +95,7 @@ async def test_prometheus_reads_an_import_in_both_formats(tmp_path: Path) -> Non
 
 
 async def test_prometheus_asks_for_openmetrics_by_itself(tmp_path: Path) -> None:
-    """Else the test above would read the text format twice."""
+    """Otherwise the test above would read the text format twice."""
     asked: asyncio.Queue[str] = asyncio.Queue()
 
     async def hear(request: web.Request) -> web.Response:

@@ -175,7 +175,7 @@ async def test_a_fault_of_ours_is_logged_counted_and_survived() -> None:
 
 
 async def test_no_workspace_blinds_another() -> None:
-    """One broken server must not change what is published about the others."""
+    """One broken server must not change what is published about others."""
 
     def spoilt(name: str) -> Story:
         def tell(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""The page in a real browser: readable, accessible, alive, and silent towards everyone but its own server."""
+"""The pages in a real browser: readable, accessible, up to date, and without requests to other servers."""
 
 import asyncio
 import json
@@ -43,13 +43,13 @@ needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not instal
 
 @dataclass
 class Watch:
-    """What went wrong on a page: errors, forbidden loads, dialogs, and requests that go elsewhere."""
+    """Problems on a page: errors, blocked loads, dialogs, and requests to other servers."""
 
     home: str
     complaints: list[str] = field(default_factory=list)
 
     def follow(self, page: Page) -> None:
-        """Watches a page from now on."""
+        """Watch a page from now on."""
         page.on("console", self._console)
         page.on("pageerror", self._error)
         page.on("request", self._request)
@@ -74,7 +74,7 @@ class Watch:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser, which takes seconds to start; each test has a profile of its own in it."""
+    """One browser for all tests, because its start takes seconds. Each test has its own profile."""
     async with chromium() as started:
         yield started
 
@@ -96,7 +96,7 @@ async def visiting(
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds wrong with a page, as rule and place."""
+    """The violations that axe finds on a page: rules and places."""
     await page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
     found: Mapping[str, list[dict[str, object]]] = await page.evaluate("axe.run({resultTypes: ['violations']})")
     return [f"{each['id']}: {json.dumps(each['nodes'])[:400]}" for each in found["violations"]]
@@ -111,7 +111,7 @@ async def tick(page: Page) -> None:
 @needs_axe
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_every_kind_of_workspace_is_accessible(browser: Browser, scheme: Scheme) -> None:
-    """Contrast, names, order of headings, landmarks: axe finds nothing, in either scheme."""
+    """Axe checks contrast, names, headings and landmarks in both colour schemes."""
     async with showing(gallery()) as shown, visiting(browser, shown.url, scheme=scheme) as page:
         paths = ["/", "/?q=nobody", "/runbook", *(f"/workspaces/{name}" for name in TELLING)]
         found = {}
@@ -123,7 +123,7 @@ async def test_every_kind_of_workspace_is_accessible(browser: Browser, scheme: S
 
 @needs_axe
 async def test_the_check_finds_what_is_wrong(browser: Browser) -> None:
-    """A check that finds nothing proves nothing."""
+    """A check that never finds anything proves nothing."""
     async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
         await page.goto(f"{shown.url}/")
         await page.evaluate("document.querySelector('h1').append(new Image())")
@@ -132,7 +132,7 @@ async def test_the_check_finds_what_is_wrong(browser: Browser) -> None:
 
 
 async def test_a_visitor_complains_of_loads_from_elsewhere(browser: Browser) -> None:
-    """The policy blocks them, and the other tests notice that it had to."""
+    """The policy blocks the loads, and the other tests rely on this check."""
     watch = Watch(home="none")
     async with showing(gallery()) as shown:
         context = await browser.new_context()
@@ -147,7 +147,7 @@ async def test_a_visitor_complains_of_loads_from_elsewhere(browser: Browser) -> 
 
 @pytest.mark.parametrize("width", [320, 768, 1600])
 async def test_nothing_is_wider_than_the_screen(browser: Browser, width: int) -> None:
-    """A phone shows all of it without scrolling sideways, the longest words included."""
+    """A phone shows everything without scrolling sideways, even long words."""
     async with showing(gallery()) as shown, visiting(browser, shown.url, width=width) as page:
         for path in ["/", "/runbook", *(f"/workspaces/{name}" for name in TELLING)]:
             await page.goto(f"{shown.url}{path}")
@@ -172,7 +172,7 @@ async def test_no_header_of_the_runbook_breaks_inside_a_word(browser: Browser) -
 
 
 async def test_a_refresh_does_not_disturb_the_reader(browser: Browser) -> None:
-    """The same elements show the new state; focus, a half-typed search and the place on the page stay."""
+    """The elements stay. So do the focus, the text in the search field and the scroll position."""
     async with showing(picture([waiting("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/")
@@ -194,7 +194,7 @@ async def test_a_refresh_does_not_disturb_the_reader(browser: Browser) -> None:
 
 
 async def test_what_moves_up_keeps_its_element_and_its_focus(browser: Browser) -> None:
-    """A reader who is about to click must not lose the element."""
+    """Otherwise a reader who is about to click would hit something else."""
     async with showing(picture([failed("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/")
@@ -207,7 +207,7 @@ async def test_what_moves_up_keeps_its_element_and_its_focus(browser: Browser) -
 
 
 async def test_a_search_narrows_as_it_is_typed_and_survives_a_refresh(browser: Browser) -> None:
-    """People with three hundred workspaces find theirs by a few letters."""
+    """People with three hundred workspaces find theirs with a few letters."""
     async with showing(crowd(300)) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/")
@@ -226,7 +226,7 @@ async def test_a_search_narrows_as_it_is_typed_and_survives_a_refresh(browser: B
 
 
 async def test_without_a_script_everything_is_there(browser: Browser) -> None:
-    """State, cause, progress, advice and filter; the page reloads by itself."""
+    """The page has state, cause, progress, advice and filter, and reloads by itself."""
     async with showing(gallery()) as shown, visiting(browser, shown.url, script=False) as page:
         await page.goto(f"{shown.url}/")
         assert await page.locator("meta[http-equiv=refresh]").count() == 1
@@ -248,7 +248,7 @@ async def test_with_a_script_the_page_does_not_reload(browser: Browser) -> None:
 
 
 async def test_hostile_names_are_shown_as_they_are_written(browser: Browser) -> None:
-    """The script inserts texts, too."""
+    """The script inserts texts too."""
     async with showing(picture([running("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/workspaces/acme")
@@ -262,7 +262,7 @@ async def test_hostile_names_are_shown_as_they_are_written(browser: Browser) -> 
 
 
 async def test_the_gzip_page_of_metrics_is_read_whole(browser: Browser) -> None:
-    """One member: a browser stops at the end of the first, and the tail would be missing."""
+    """A browser reads only the first gzip member, so the page must be a single one."""
     async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
         response = await page.goto(f"{shown.url}/metrics")
         assert response is not None
@@ -271,7 +271,7 @@ async def test_the_gzip_page_of_metrics_is_read_whole(browser: Browser) -> None:
 
 
 async def test_it_works_below_a_prefix(browser: Browser) -> None:
-    """Style, script, refresh, search and links, behind a proxy that serves other things beside it."""
+    """A proxy may serve other programs beside the exporter."""
     async with (
         showing(gallery()) as shown,
         proxied(shown.url, "/tools/imports") as base,
@@ -293,7 +293,7 @@ async def test_it_works_below_a_prefix(browser: Browser) -> None:
 
 
 async def test_it_says_when_the_exporter_is_away(browser: Browser) -> None:
-    """What stands there is then old; and it is forgotten when it comes back."""
+    """The data on the page is then old. The message goes when the exporter answers again."""
     async with showing(gallery()) as shown:
         context = await browser.new_context()
         page = await context.new_page()
@@ -310,7 +310,7 @@ async def test_it_says_when_the_exporter_is_away(browser: Browser) -> None:
 
 
 async def test_a_keyboard_reaches_everything_and_sees_where_it_is(browser: Browser) -> None:
-    """The first key leads past the navigation; what has the focus is outlined."""
+    """The first key skips the navigation. The element with the focus has an outline."""
     async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
         await page.goto(f"{shown.url}/")
         await page.keyboard.press("Tab")
@@ -325,14 +325,14 @@ async def test_a_keyboard_reaches_everything_and_sees_where_it_is(browser: Brows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What the exporter knew at an instant."""
+    """The exporter's data at one time."""
 
     snapshot: Snapshot
     now: float
 
 
 def moments() -> list[Moment]:
-    """The demo played in virtual time: the moments at which an outcome, or that it can be told, had changed."""
+    """The times in the demo, in virtual time, at which an outcome changed."""
     loop = looptime.new_event_loop(start=0.0)
     try:
         return loop.run_until_complete(play())
@@ -342,7 +342,7 @@ def moments() -> list[Moment]:
 
 
 async def play() -> list[Moment]:
-    """A minute of the demo, second by second, without what looks the same as before."""
+    """One minute of the demo, second by second, without repetitions."""
     kept: list[Moment] = []
     titles: list[str] = []
     async with exporting(stories.demo(), poll_interval="1s", poll_interval_idle="1s") as running_demo:

@@ -32,7 +32,7 @@ PAGES = ["/", "/workspaces/acme", "/workspaces/hostile", "/workspaces/nobody", "
 
 @dataclass(slots=True)
 class Seen(HTMLParser):
-    """What a browser would make of a page: its elements, links and text."""
+    """A parsed page: its elements, links and text."""
 
     elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
     text: str = ""
@@ -52,7 +52,7 @@ class Seen(HTMLParser):
 
     @property
     def addresses(self) -> list[str]:
-        """All that it links to or loads, but for data."""
+        """Everything that the page links to or loads, except data."""
         found = [each.get("href") or each.get("src") for _, each in self.elements]
         return [address for address in found if address and not address.startswith("data:")]
 
@@ -67,7 +67,7 @@ async def look(url: str) -> tuple[int, dict[str, str], Seen]:
 
 @asynccontextmanager
 async def proxied(url: str, prefix: str) -> AsyncIterator[str]:
-    """A proxy that forwards what lies below a prefix, and knows nothing else; gives its address with the prefix."""
+    """The address, with its prefix, of a proxy that only forwards paths below the prefix."""
 
     async def forward(request: web.Request) -> web.Response:
         target = f"{url}/{request.match_info['path']}"
@@ -166,7 +166,7 @@ async def test_a_slash_too_many_or_too_few_leads_on(path: str, end: str) -> None
 
 
 async def test_texts_of_rocketchat_are_escaped() -> None:
-    """Rocket.Chat's texts are not ours: markup in them must not run."""
+    """Markup in Rocket.Chat's texts must not run."""
     async with showing(picture([hostile("acme"), untouched("beta")])) as shown:
         for path in ("/", "/workspaces/acme"):
             _, _, seen = await look(f"{shown.url}{path}")
@@ -334,5 +334,5 @@ def test_numbers_and_instants_are_written_for_people() -> None:
 
 
 def test_what_is_to_be_typed_is_set_as_code() -> None:
-    """It is still escaped."""
+    """Markup in it is still escaped."""
     assert code("set `a<b`, & go") == "set <code>a&lt;b</code>, &amp; go"

@@ -1,4 +1,4 @@
-"""The runbook: a heading for each alert, the same answers under each, and nothing in it that is not published."""
+"""The runbook has a section for each alert, with the same questions, and names only published metrics."""
 
 import json
 import re
@@ -96,7 +96,7 @@ def anchors() -> set[str]:
 
 @pytest.mark.parametrize("name", [alert.name for alert in alerts()])
 def test_each_section_answers_the_same_questions_in_the_same_order(name: str) -> None:
-    """Who is woken looks for the same thing at the same place, and finds a query."""
+    """Someone who was woken up finds each answer in the same place."""
     assert re.findall(r"^\*\*(.+?)\*\*", SECTIONS[name], re.MULTILINE) == list(ANSWERS)
     queries = answer(name, "Look at.")
     assert re.search(r"In Prometheus.+Grafana.+:\s+```promql\n", queries, re.DOTALL), "nobody knows where to paste them"
@@ -244,27 +244,26 @@ def forms(heading: str) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
 def test_only_what_is_critical_cannot_wait(alert: Alert) -> None:
-    """The runbook and the severity say the same."""
+    """The runbook and the severity must agree."""
     answer = re.search(r"until morning\?\*\* (\w+)", SECTIONS[alert.name])
     assert answer is not None
     assert (answer[1] == "No") == (alert.severity == "critical")
 
 
 def test_every_metric_in_the_runbook_is_published_or_recorded() -> None:
-    """A query that finds nothing is worse than none."""
+    """A query that finds nothing misleads the reader."""
     known = {metric.full_name for metric in METRICS} | set(records())
     assert set(re.findall(r"\brocketchat_import[_:]\w+", TEXT)) - {"rocketchat_import_data"} <= known
 
 
 def test_every_option_in_the_runbook_is_one() -> None:
-    """Dotted as the file has them."""
     options = {".".join(option.path) for option in OPTIONS}
     named = set(re.findall(r"`((?:expect|tls)\.\w+)`", TEXT)) | {"poll_interval", "max_response_bytes"}
     assert named <= options
 
 
 def test_every_reason_that_is_a_workspace_out_of_reach_is_explained() -> None:
-    """The four others have alerts of their own, or need no table."""
+    """The other reasons have alerts of their own."""
     section = SECTIONS["RocketChatImportWorkspaceUnreachable"]
     rows = {reason for row in re.findall(r"^\| ([a-z_, ]+) \|", section, re.MULTILINE) for reason in row.split(", ")}
     assert rows - {"reason"} == set(Reason) - {Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.RATE_LIMITED}
@@ -272,7 +271,6 @@ def test_every_reason_that_is_a_workspace_out_of_reach_is_explained() -> None:
 
 @pytest.mark.program("promtool")
 def test_prometheus_reads_every_query(tmp_path: Path) -> None:
-    """Each as the expression of a rule."""
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(QUERIES)]
     file = tmp_path / "queries.yml"
     file.write_text(json.dumps({"groups": [{"name": "runbook", "rules": rules}]}))
@@ -281,13 +279,13 @@ def test_prometheus_reads_every_query(tmp_path: Path) -> None:
 
 
 def test_the_runbook_lies_beside_the_rules_as_well() -> None:
-    """It is part of the package, so that the exporter serves it without the internet; there is one text."""
+    """The package has the only copy, so that the exporter can serve it without the internet."""
     beside = ROOT / "deploy" / "prometheus" / "runbook.md"
     assert beside.is_symlink()
     assert beside.resolve() == RUNBOOK.resolve()
 
 
 def test_every_block_of_code_stands_on_lines_of_its_own() -> None:
-    """Else it is rendered as part of the paragraph."""
+    """Otherwise it is rendered as part of the paragraph."""
     assert not re.search(r"[^\n]```\w", TEXT)
     assert len(re.findall(r"^```", TEXT, re.MULTILINE)) % 2 == 0

@@ -187,7 +187,7 @@ def test_loading_and_running_imports_forbid_a_restart() -> None:
 
 
 def test_an_import_in_an_unknown_step_wants_a_look() -> None:
-    """It may or may not run: nobody should rely on either."""
+    """It may run or not, and people should not rely on either."""
     seen = shown(told(workspace("acme"), 0.0, importing(10, 5.0, step=Step.UNKNOWN)))
     assert (seen.level, seen.fragile, seen.restart_safe) == (Level.WARNING, False, None)
 
@@ -203,13 +203,13 @@ def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() 
 
 
 def test_a_workspace_at_rest_that_cannot_be_reached_is_no_emergency() -> None:
-    """No import can be lost there."""
+    """No import can be lost."""
     gone = refused(untouched("acme"), 0.0, Reason.CONNECTION, None)
     assert shown(gone, LATER + 3600.0).level is Level.WARNING
 
 
 def test_one_poll_without_an_answer_keeps_the_state_and_says_of_when_it_is() -> None:
-    """One failed poll is common, and the state is still fresh enough."""
+    """Single polls often fail, and the state is still fresh enough."""
     seen = shown(blinking("acme"))
     assert seen.outcome is Outcome.RUNNING
     assert (seen.up, seen.fragile, seen.level) == (False, True, Level.WARNING)
@@ -247,7 +247,7 @@ def test_an_api_import_of_existing_people_is_no_failure() -> None:
 
 
 def test_a_stall_is_critical() -> None:
-    """A stalled import needs someone, and how long tells how urgently."""
+    """A stalled import needs someone. The time without progress shows how urgent it is."""
     seen = shown(stalled("acme"))
     assert (seen.level, seen.title) == (Level.CRITICAL, "Stalled")
     assert "It has not moved for 1 h" in texts(seen)
@@ -318,7 +318,7 @@ def test_a_clock_that_is_off_by_half_a_minute_is_mentioned(ahead: float, *, nota
 
 
 def test_a_fault_of_ours_is_shown_as_ours() -> None:
-    """Nobody should look for it in Rocket.Chat."""
+    """People should not look for it in Rocket.Chat."""
     seen = shown(note_fault(running("acme"), NOW))
     assert [problem.reason for problem in seen.failures] == [Reason.INTERNAL]
     assert seen.level is Level.WARNING
