@@ -16,15 +16,15 @@ class App:
     """The exporter: its pollers, and the server that publishes what they store.
 
     `now` gives Unix seconds. Construction reads credentials and TLS files, and raises `CredentialsError` or
-    `ConfigurationError` if they cannot be used.
+    `ConfigurationError` if they cannot be used. With `demo` the pages say that the servers are simulated.
     """
 
-    def __init__(self, settings: Settings, now: Callable[[], float] = clock.now) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], float] = clock.now, *, demo: bool = False) -> None:
         self._settings = settings
         self._fleet = Fleet(settings, now)
         self.store = self._fleet.store
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
-        pages = Pages(lambda: self.store.snapshot, now)
+        pages = Pages(lambda: self.store.snapshot, now, demo=demo)
         self._server = Server(create_application([*publisher.routes, *pages.routes]))
 
     async def start(self) -> int:

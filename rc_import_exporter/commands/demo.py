@@ -47,7 +47,7 @@ async def _run(invocation: Invocation, environ: Mapping[str, str]) -> None:
         urls = {name: servers.url(name) for name in servers.workspaces}
         configured = settings(invocation.options, environ, urls, USER_ID, AUTH_TOKEN)
         logs.configure(configured.log.level, configured.log.format)
-        await App(configured).serve(lambda port: print(_welcome(configured, port), flush=True))
+        await App(configured, demo=True).serve(lambda port: print(_welcome(configured, port), flush=True))
 
 
 def settings(

@@ -68,7 +68,7 @@ def test_a_bar_follows_the_import_to_its_end(tmp_path: Path) -> None:
         terminal("watch", config_file(tmp_path, urls, poll_interval="1s")) as child,
     ):
         child.expect("acme")
-        child.expect("[1-9][0-9]%.*imports: ")
+        child.expect("[1-9][0-9]%.*importing: ")
         child.expect("done with errors: 36 of 6,240 rejected")
         code, rest = ended(child)
     assert code == 3
@@ -113,7 +113,7 @@ def test_the_guard_holds_until_the_import_has_ended(tmp_path: Path) -> None:
     with simulated({"acme": Story(running(4))}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", "--require=idle", "--timeout=1m", config) as child:
-            child.expect("imports: ")
+            child.expect("importing: ")
             child.expect("nothing loads or runs")
             assert ended(child)[0] == 0
 

@@ -14,7 +14,7 @@ from rc_import_exporter.core.domain import Api, Counts, Expectation, Kind, Outco
 from rc_import_exporter.core.snapshot import Feed, Record
 from rc_import_exporter.core.store import note_fault
 from rc_import_exporter.web import view
-from rc_import_exporter.web.fields import Level, WorkspaceView
+from rc_import_exporter.web.fields import Danger, Level, WorkspaceView
 from tests.support.gallery import (
     LATER,
     blinking,
@@ -178,18 +178,20 @@ def test_a_search_finds_names_and_labels(search: str, level: str, found: int) ->
 
 def test_loading_and_running_imports_forbid_a_restart() -> None:
     """A waiting import survives a restart. One that only `getImportProgress` reports does not."""
-    assert shown(running("acme")).fragile
-    assert shown(loading("acme")).fragile
-    assert shown(progress_alone("acme")).fragile
-    assert not shown(waiting("acme")).fragile
-    assert not shown(interrupted("acme")).fragile
-    assert view.overview(gallery(), LATER).fragile == ("acme", "cyberdyne", "hostile", "stark", "wayne", "wonka")
+    assert shown(running("acme")).restart_safe is False
+    assert shown(loading("acme")).restart_safe is False
+    assert shown(progress_alone("acme")).restart_safe is False
+    assert shown(waiting("acme")).restart_safe
+    assert shown(interrupted("acme")).restart_safe
+    endangered = view.overview(gallery(), LATER).endangered
+    assert endangered[Danger.RUNS] == ("acme", "hostile", "stark", "wayne", "wonka")
+    assert endangered[Danger.SILENT] == ("cyberdyne", "gone")
 
 
 def test_an_import_in_an_unknown_step_wants_a_look() -> None:
     """It may or may not run: nobody should rely on either."""
     seen = shown(told(workspace("acme"), 0.0, importing(10, 5.0, step=Step.UNKNOWN)))
-    assert (seen.level, seen.fragile, seen.restart_safe) == (Level.WARNING, False, None)
+    assert (seen.level, seen.danger, seen.restart_safe) == (Level.WARNING, None, None)
 
 
 def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() -> None:
@@ -212,7 +214,7 @@ def test_one_poll_without_an_answer_keeps_the_state_and_says_of_when_it_is() -> 
     """One failed poll is common, and the state is still fresh enough."""
     seen = shown(blinking("acme"))
     assert seen.outcome is Outcome.RUNNING
-    assert (seen.up, seen.fragile, seen.level) == (False, True, Level.WARNING)
+    assert (seen.up, seen.danger, seen.level) == (False, Danger.SILENT, Level.WARNING)
     assert [problem.reason for problem in seen.failures] == [Reason.TIMEOUT]
 
 
@@ -242,7 +244,7 @@ def test_an_api_import_of_existing_people_is_no_failure() -> None:
     assert shown(synchronised("acme")).level is Level.QUIET
     watched = shown(synchronised("acme", failed_ratio=0.05))
     assert watched.level is Level.WARNING
-    assert "100 % of the people were rejected" in texts(watched)
+    assert "100 % rejected, more than the limit of 5 %" in texts(watched)
     assert shown(synchronised("acme", failed_ratio=1.0)).level is Level.QUIET
 
 
@@ -250,7 +252,7 @@ def test_a_stall_is_critical() -> None:
     """A stalled import needs someone, and how long tells how urgently."""
     seen = shown(stalled("acme"))
     assert (seen.level, seen.title) == (Level.CRITICAL, "Stalled")
-    assert "It has not moved for 1 h" in texts(seen)
+    assert "No progress for 1 h" in texts(seen)
 
 
 def test_a_missing_success_is_overdue() -> None:
@@ -297,7 +299,11 @@ def test_rejections_are_measured_among_people() -> None:
     """Rocket.Chat never counts rejected messages: 15 of 20 people are many, whatever the number of messages."""
     counts = Counts(total=5_020, completed=5_020, failed=15, staged={Kind.USERS: 20, Kind.MESSAGES: 5_000})
     done = operation("p" * 17, Step.DONE, created=60.0, counts=counts)
-    assert "75 % of the people were rejected" in texts(shown(told(workspace("acme"), 0.0, done)))
+    seen = shown(told(workspace("acme"), 0.0, done))
+    assert seen.sentence.startswith("Done with errors: 15 of 20 users rejected")
+    assert "75 % rejected, more than the limit of 5 %" in texts(seen)
+    runs = replace(done, step=Step.IMPORTING_MESSAGES)
+    assert "15 of 20 users rejected so far, more than the limit of 5 %" in texts(shown(told(workspace("a"), 0.0, runs)))
 
 
 def test_ages_are_measured_by_the_server_s_clock() -> None:
