@@ -271,9 +271,14 @@ async def test_the_demo_says_where_to_look_and_ends_at_once() -> None:
     """By Ctrl-C, with its servers."""
     async with started("demo", "--web.listen-address=127.0.0.1:0", environ={}) as process:
         url = await printed(process, "/metrics")
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
-            page = await answer.text()
+        async with aiohttp.ClientSession() as session:
+            async with session.get(url) as answer:
+                page = await answer.text()
+            async with session.get(url.removesuffix("metrics")) as answer:
+                people = await answer.text()
         code, log = await ended(process, signal.SIGINT)
+    assert "This is a demo" in people
+    assert 'workspace="slack-migration"' in page
     assert 'workspace="rolling-deploy"' in page
     assert code == 0
     assert "Traceback" not in log

@@ -30,6 +30,7 @@ EXPECTATIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "expect.min_records": "400",
     },
     "csv-migration": {"labels.team": "migration"},
+    "slack-migration": {"labels.team": "migration", "expect.importer": "slack", "expect.longest_run": "6h"},
     "rolling-deploy": {"labels.team": "platform"},
     "crash": {"labels.team": "platform"},
 }
@@ -68,7 +69,7 @@ def _welcome(configured: Settings, port: int) -> str:
     host = configured.web.listen.host or "127.0.0.1"
     base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     return (
-        f"Four simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
+        f"Five simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
         f"  {', '.join(sorted(configured.workspaces))}\n"
         f"Open\n"
         f"  {base}/\n"
@@ -80,6 +81,6 @@ def _welcome(configured: Settings, port: int) -> str:
 COMMAND: Final = Command(
     name="demo",
     run=run,
-    summary="Run the exporter and four simulated Rocket.Chat servers in one process.",
+    summary="Run the exporter and five simulated Rocket.Chat servers in one process.",
     examples=("demo", "demo --web.listen-address=127.0.0.1:9000"),
 )
