@@ -175,8 +175,11 @@ ALERTS: Final[Mapping[Alert, tuple[str, ...]]] = {
             "last “Import progress update”."
         ),
         "Let it go on if the log still shows progress. A restart ends the import, and it cannot be resumed.",
-        f"If it does not go on: {_SAVE[0].lower()}{_SAVE[1:]}",
-        "Restart Rocket.Chat, check the four settings that the runbook names under “After a crash”, and import again.",
+        _SAVE,
+        (
+            "Restart Rocket.Chat if the import does not go on. Then check the four settings that the runbook names "
+            "under “After a crash”, and import again."
+        ),
     ),
     Alert.OVERDUE: ("Check the job that starts the import, and its log. Then start it by hand.",),
     Alert.RUNNING_TOO_LONG: ("Check the load of Rocket.Chat and its database, and let the import end.",),

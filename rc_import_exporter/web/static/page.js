@@ -12,7 +12,7 @@
 
   function period() {
     const { refresh, refreshHidden } = document.body.dataset;
-    return Number(document.hidden ? refreshHidden : refresh) * 1000;
+    return Number(document.hidden && Number(refresh) ? refreshHidden : refresh) * 1000;
   }
 
   // Swedish writes dates as ISO 8601 does: 2027-01-15 09:00:00.
@@ -27,18 +27,20 @@
   // What the server's page cannot hold: the reader's time zone, and buttons that need this script.
   function prepare(page) {
     for (const time of page.querySelectorAll("time[class]")) time.textContent = local(new Date(time.dateTime), time.className);
-    for (const command of page.querySelectorAll(".command")) {
+    for (const command of page.querySelectorAll("pre")) {
       const button = page.createElement("button");
+      const form = command.previousElementSibling;
+      button.className = "copy";
       button.type = "button";
       button.textContent = "Copy";
-      button.setAttribute("aria-label", `Copy the ${command.querySelector(".form").textContent} command`);
-      command.querySelector(".form").after(button);
+      button.setAttribute("aria-label", form && form.matches(".form") ? `Copy for ${form.textContent}` : "Copy this text");
+      command.before(button);
     }
   }
 
   // Also where a browser has no clipboard API, because the page came without TLS. What was copied stays selected.
   function copy(button) {
-    getSelection().selectAllChildren(button.closest(".command").querySelector("code"));
+    getSelection().selectAllChildren(button.nextElementSibling);
     if (document.execCommand("copy")) button.textContent = "Copied";
   }
 
@@ -142,11 +144,11 @@
 
   // A page in a background tab goes on, but less often: its title, its icon and its notifications are what is seen of it.
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) refresh();
+    if (!document.hidden && period()) refresh();
   });
 
   document.addEventListener("click", (event) => {
-    if (event.target.matches(".command button")) copy(event.target);
+    if (event.target.matches(".copy")) copy(event.target);
     if (event.target === notify) toggle();
   });
 
@@ -162,5 +164,6 @@
 
   prepare(document);
   showButton();
-  timer = setTimeout(refresh, period());
+  // The runbook does not change, so it has no period.
+  if (period()) timer = setTimeout(refresh, period());
 })();
