@@ -135,13 +135,13 @@ def sentence(track: Track) -> str:
         case Outcome.UNCONFIRMED:
             return f"done by its own word, {_progress(track)}{_lasted(track)}; {_doubt(track)}"
         case Outcome.FAILED:
-            return f"failed at {_progress(track)}{_lasted(track)}: a phase of the import threw an error"
+            return f"failed {_point(track, _progress(track))}{_lasted(track)}: a phase of the import threw an error"
         case Outcome.INTERRUPTED | Outcome.INCOMPLETE:
-            return f"cut off at {_at_least(track)}{_lasted(track)}: {_why(track)}"
+            return f"cut off {_point(track, _at_least(track))}{_lasted(track)}: {_why(track)}"
         case Outcome.DISCARDED:
             return f"discarded before it ran: {_why(track)}"
         case Outcome.CANCELED:
-            return f"canceled at {_progress(track)}{_lasted(track)}"
+            return f"canceled {_point(track, _progress(track))}{_lasted(track)}"
         case Outcome.UNKNOWN:
             return "its step is not known to this release"
 
@@ -194,6 +194,10 @@ def _progress(track: Track) -> str:
     if counts is None:
         return "no record counted"
     return f"{counts.processed:,} of {_records(track)}" if counts.total is not None else f"{counts.processed:,} records"
+
+
+def _point(track: Track, done: str) -> str:
+    return "before any record was counted" if track.operation.counts is None else f"at {done}"
 
 
 def _all(track: Track) -> str:

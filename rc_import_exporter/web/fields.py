@@ -87,7 +87,7 @@ class OperationView:
     run_started: Instant[float | None]
     """When it began to import, if that was seen."""
     progressed: Instant[float | None]
-    """When it last moved, if that was seen."""
+    """When it last made progress, if that was seen."""
     finished: Instant[float | None]
     """When it ended; null while it runs, and if the end was not seen."""
     ended_after: Instant[float | None]

@@ -84,11 +84,14 @@ def view(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
     of_now = [each for each in alerts if not is_earlier(record, each)]
     remarked = tuple(remarks(record, held, of_now, there))
     endangered = danger(record, now)
-    levels = [_level(record, held, up=up), *(each.level for each in remarked), *(each.level for each in earlier)]
-    level = min(levels, key=_ORDER.index)
+    own = [_level(record, held, up=up), *(each.level for each in remarked)]
+    level = min((*own, *(each.level for each in earlier)), key=_ORDER.index)
     title, told = _headline(record, held, problems)
-    # The remark that makes the workspace urgent is what it is about.
-    title = next((each.title for each in remarked if each.title and each.level is level), title)
+    # The title says what makes the workspace urgent.
+    urgent = [each.title for each in remarked if each.title and each.level is level]
+    if level not in own and (held is None or not held.active):
+        urgent += [f"{each.title} before" for each in earlier if each.level is level]
+    title = next(iter(urgent), title)
     return WorkspaceView(
         name=record.target.name,
         url=record.target.url,

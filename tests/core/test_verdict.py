@@ -348,6 +348,13 @@ def test_a_duration_says_what_it_is_counted_from_and_whether_it_is_a_bound(
     assert sentence(track(found, Outcome.SUCCEEDED, run=run, end=end)) == f"succeeded: all 10 records{words}"
 
 
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.CANCELED, Outcome.INTERRUPTED])
+def test_an_end_before_the_first_count_is_told_in_words(outcome: Outcome) -> None:
+    """Servers write no counts before something is loaded."""
+    told = sentence(track(replace(operation(Step.DONE), counts=None), outcome))
+    assert " before any record was counted" in told
+
+
 def test_an_unconfirmed_end_says_what_cannot_be_told() -> None:
     short = track(operation(Step.DONE, valid=False, total=9000, completed=180), Outcome.UNCONFIRMED)
     whole = track(operation(Step.DONE, valid=False, total=10, completed=10), Outcome.UNCONFIRMED)

@@ -125,6 +125,40 @@ async def test_pages_link_to_grafana_if_its_address_is_configured(path: str, das
     assert "Grafana" not in seen.text or path == "/runbook"
 
 
+async def test_the_warning_stands_as_long_as_a_restart_is_not_safe() -> None:
+    """An import that was under way when its server went away may go on: the JSON says so, and the page must as well."""
+    snapshot = gallery()
+    async with showing(snapshot) as shown:
+        for name, record in snapshot.records.items():
+            _, _, seen = await look(f"{shown.url}/workspaces/{name}")
+            warned = any(each.get("id") == "banner" for each in seen.all("section"))
+            assert warned == (record.restart_safe(shown.now) is False), name
+            assert ("cut off already" in seen.text) == (name in ("gone", "cyberdyne")), name
+
+
+async def test_an_idle_workspace_says_where_to_start_an_import() -> None:
+    """The exporter only watches."""
+    async with showing(gallery()) as shown:
+        for path in ("/", "/workspaces/new"):
+            _, _, seen = await look(f"{shown.url}{path}")
+            assert "http://new.example.org:3000/admin/import" in seen.addresses
+            assert "To start an import, open Administration → Workspace → Import" in " ".join(seen.text.split())
+
+
+async def test_counts_are_told_with_what_explains_them() -> None:
+    """40 done of 20 looks wrong, and 20 users are no progress."""
+    async with showing(gallery()) as shown:
+        _, _, beta = await look(f"{shown.url}/workspaces/beta")
+        _, _, acme = await look(f"{shown.url}/workspaces/acme")
+    words, more = " ".join(beta.text.split()), " ".join(acme.text.split())
+    assert "Done40More than the total is normal: Rocket.Chat counts the users of a file import twice." in words
+    assert "Started1 min ago or earlier" in words
+    assert "Tookat least 59 s" in words
+    assert "To import20 users, 8 channels, 4,992 messages" in more
+    assert "about 1 min left, until 08:01 UTC" in more
+    assert "Last progress8 s ago" in more
+
+
 @pytest.mark.parametrize("prefix", ["", "/tools/imports"])
 async def test_every_link_leads_somewhere_below_any_prefix(prefix: str) -> None:
     """Many run the exporter behind a proxy with a path prefix. The test follows every link."""
