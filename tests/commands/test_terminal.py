@@ -69,7 +69,7 @@ def test_a_bar_follows_the_import_to_its_end(tmp_path: Path) -> None:
     ):
         child.expect("acme")
         child.expect("[1-9][0-9]%.*importing: ")
-        child.expect("done with errors: 36 of 6,240 rejected")
+        child.expect("done with errors: 36 of 240 users rejected")
         code, rest = ended(child)
     assert code == 3
     assert "\x1b[?25h" in rest
