@@ -247,7 +247,7 @@ async def test_the_log_tells_transitions_and_not_repetitions() -> None:
     (cut,) = events(caught, "cut off")
     assert "the server that ran it stopped or crashed" in str(cut["event"])
     states = [each["state"] for each in events(caught, "import state")]
-    assert states == ["none", "loading", "ready", "importing", "error"]
+    assert states == ["none", "new", "loading", "ready", "importing", "error"]
     assert all(each["log_level"] in ("info", "warning", "error") for each in caught)
 
 
