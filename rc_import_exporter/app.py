@@ -20,8 +20,9 @@ from rc_import_exporter.web.server import Publisher, Server, create_application
 class App:
     """The exporter: its pollers, and the server that publishes what they store.
 
-    `now` gives Unix seconds. `load` reads the settings again for a reload; without it they stay the same. Construction
-    reads credentials and TLS files, and raises `CredentialsError` or `ConfigurationError` if they cannot be used.
+    `now` gives Unix seconds. `load` reads the settings again for a reload; without it they stay the same. With `demo`
+    the pages say that the servers are simulated. Construction reads credentials and TLS files, and raises
+    `CredentialsError` or `ConfigurationError` if they cannot be used.
     """
 
     def __init__(
@@ -29,6 +30,8 @@ class App:
         settings: Settings,
         now: Callable[[], float] = clock.now,
         load: Callable[[], Awaitable[Settings]] | None = None,
+        *,
+        demo: bool = False,
     ) -> None:
         async def same() -> Settings:
             return settings
@@ -38,7 +41,7 @@ class App:
         self.store = self._fleet.store
         self.reloader = Reloader(settings, self._fleet, load or same)
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
-        pages = Pages(lambda: self.store.snapshot, now)
+        pages = Pages(lambda: self.store.snapshot, now, demo=demo)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
         guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
         self._server = Server(create_application([*publisher.routes, *pages.routes, *lifecycle.routes]), guard)

@@ -278,9 +278,14 @@ async def test_the_demo_prints_its_address_and_ends_at_once() -> None:
     """Ctrl-C also stops its simulated servers."""
     async with started("demo", "--web.listen-address=127.0.0.1:0", environ={}) as process:
         url = await printed(process, "/metrics")
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
-            page = await answer.text()
+        async with aiohttp.ClientSession() as session:
+            async with session.get(url) as answer:
+                page = await answer.text()
+            async with session.get(url.removesuffix("metrics")) as answer:
+                people = await answer.text()
         code, log = await ended(process, signal.SIGINT)
+    assert "This is a demo" in people
+    assert 'workspace="slack-migration"' in page
     assert 'workspace="rolling-deploy"' in page
     assert code == 0
     assert "Traceback" not in log

@@ -31,6 +31,7 @@ EXPECTATIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "expect.min_records": "400",
     },
     "csv-migration": {"labels.team": "migration"},
+    "slack-migration": {"labels.team": "migration", "expect.importer": "slack", "expect.longest_run": "6h"},
     "rolling-deploy": {"labels.team": "platform"},
     "crash": {"labels.team": "platform"},
 }
@@ -49,7 +50,7 @@ async def _run(invocation: Invocation, environ: Mapping[str, str]) -> None:
         configured = settings(invocation.options, environ, urls, USER_ID, AUTH_TOKEN)
         # The log would move the addresses out of view within seconds.
         logs.configure(configured.log.level if configured.sets(LOG_LEVEL) else logs.NOTHING, configured.log.format)
-        await App(configured).serve(lambda port: print(_welcome(configured, port), flush=True))
+        await App(configured, demo=True).serve(lambda port: print(_welcome(configured, port), flush=True))
 
 
 def settings(
@@ -69,7 +70,7 @@ def settings(
 def _welcome(configured: Settings, port: int) -> str:
     page = configured.web.page(port)
     return (
-        f"Simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
+        f"Five simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
         f"  {', '.join(sorted(configured.workspaces))}\n"
         f"Open\n"
         f"  {page}\n"
@@ -81,6 +82,6 @@ def _welcome(configured: Settings, port: int) -> str:
 COMMAND: Final = Command(
     name="demo",
     run=run,
-    summary="Run the exporter and four simulated Rocket.Chat servers in one process.",
+    summary="Run the exporter and five simulated Rocket.Chat servers in one process.",
     examples=("demo", "demo --web.listen-address=127.0.0.1:9000"),
 )

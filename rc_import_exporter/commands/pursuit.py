@@ -12,7 +12,7 @@ from typing import Final
 
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.faults import faults, trouble
-from rc_import_exporter.core.advice import OUTCOMES
+from rc_import_exporter.core.advice import OUTCOMES, fitting
 from rc_import_exporter.core.domain import FEEDS, FINISHED, UNFINISHED, Api, Outcome, Reason, Step
 from rc_import_exporter.core.snapshot import Observation, Record, Track
 from rc_import_exporter.core.verdict import sentence
@@ -164,7 +164,9 @@ def _verdict(pursuit: Pursuit, record: Record, now: float) -> Verdict | None:
         if _may_end_otherwise(pursuit, record, now):
             return None
         code = _EXITS.get(track.outcome, Exit.BROKEN_OFF)
-        return Verdict(exit=code, sentence=sentence(track), steps=OUTCOMES[track.outcome].advice)
+        return Verdict(
+            exit=code, sentence=sentence(track), steps=fitting(OUTCOMES[track.outcome].advice, track.operation.importer)
+        )
     late = track is None and pursuit.start_by is not None and now >= pursuit.start_by
     if _is_out_of_sight(pursuit, record, now) or (late and not _told_by_feed(record)):
         return _unseen(record)

@@ -175,7 +175,7 @@ POLL_INTERVAL: Final = _option(
     "poll_interval", _SHARED, seconds(1, _HOUR), "How often to poll while an import waits, loads or runs.", "15s"
 )
 POLL_INTERVAL_IDLE: Final = _option(
-    "poll_interval_idle", _SHARED, seconds(1, _HOUR), "How often to poll otherwise.", "1m"
+    "poll_interval_idle", _SHARED, seconds(1, _HOUR), "How often to poll otherwise.", "30s"
 )
 STALE_AFTER: Final = _option(
     "stale_after",

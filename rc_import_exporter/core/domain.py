@@ -350,6 +350,6 @@ class Target:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     expect: Expectation = field(default_factory=Expectation)
     poll_interval: float = 15.0
-    poll_interval_idle: float = 60.0
+    poll_interval_idle: float = 30.0
     stale_after: float | None = None
     apis: frozenset[Api] = frozenset(Api)

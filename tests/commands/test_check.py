@@ -106,7 +106,7 @@ async def test_a_healthy_workspace_needs_nothing() -> None:
     assert found.said("version") == (Severity.OK, "Rocket.Chat 8.6")
     assert found.said("token") == (Severity.OK, "accepted")
     assert found.said("rate limit") == (Severity.OK, "10 calls a minute, 9 left; poll_interval 15s needs 4")
-    assert found.about("state").text.startswith("done: succeeded: 420 of 420 records")
+    assert found.about("state").text.startswith("done: succeeded: all 420 records")
 
 
 @virtual

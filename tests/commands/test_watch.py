@@ -15,7 +15,7 @@ from rc_import_exporter import cli
 from rc_import_exporter.commands.display import SHOWN_FIELDS, Display, JsonLines, Lines
 from rc_import_exporter.commands.exits import Exit, worst
 from rc_import_exporter.commands.watch import Watch, Wish
-from rc_import_exporter.core.advice import OUTCOMES
+from rc_import_exporter.core.advice import OUTCOMES, fitting
 from rc_import_exporter.core.domain import Api, Outcome
 from rc_import_exporter.simulator import faults
 from rc_import_exporter.simulator.recording import Recording
@@ -328,7 +328,7 @@ async def test_the_end_is_followed_by_what_to_do_and_where_to_look() -> None:
     telling = unhurried(phase_throws(waiting=20, running=100))
     ended = await watched({"acme": Story(telling)})
     steps = [line.partition(": -> ")[2] for line in ended.shown.splitlines() if ": -> " in line]
-    assert steps[:-1] == [step.replace("`", "") for step in OUTCOMES[Outcome.FAILED].advice]
+    assert steps[:-1] == [step.replace("`", "") for step in fitting(OUTCOMES[Outcome.FAILED].advice, "csv")]
     assert re.fullmatch(r"Look at http://127.0.0.1:\d+/acme/admin/import", steps[-1])
     ended = await watched({"acme": Story(telling)}, web__external_url="https://imports.example.org")
     assert ended.shown.endswith("acme: -> Look at https://imports.example.org/workspaces/acme\n")

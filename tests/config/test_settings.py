@@ -73,7 +73,7 @@ def test_three_variables_are_enough() -> None:
     assert acme.target.url == acme.url.get_secret_value() == "https://chat.example.org"
     assert (acme.credentials.load().user_id, acme.credentials.load().auth_token) == ("u", "t")
     assert (acme.timeout, acme.max_response_bytes, acme.proxy_url) == (10, 8 * 1024 * 1024, None)
-    assert (acme.target.poll_interval, acme.target.poll_interval_idle, acme.target.stale_after) == (15, 60, None)
+    assert (acme.target.poll_interval, acme.target.poll_interval_idle, acme.target.stale_after) == (15, 30, None)
     assert acme.target.apis == frozenset(Api)
     assert (loaded.web.listen, loaded.log.level, loaded.log.format) == (
         Listen(host="127.0.0.1", port=19458),

@@ -67,8 +67,8 @@ def test_the_share_of_rejected_records_is_one_of_what_can_be_rejected(
     assert progress.failed_ratio(counts) == share
 
 
-@pytest.mark.parametrize(("share", "shown"), [(0.0, 0), (0.29, 29), (0.999, 99), (1.0, 100)])
-def test_percents_are_rounded_down(share: float, shown: int) -> None:
+@pytest.mark.parametrize(("share", "shown"), [(0.0, "0 %"), (0.29, "29 %"), (0.999, "99 %"), (1.0, "100 %")])
+def test_percents_are_rounded_down(share: float, shown: str) -> None:
     assert progress.percent(share) == shown
 
 

@@ -110,10 +110,10 @@ def importing(api: Api, at: float) -> Result:
         (Step.USER_SELECTION, 15),
         (Step.PREPARING_USERS, 15),
         (Step.IMPORTING_USERS, 15),
-        (Step.DONE, 60),
-        (Step.IMPORT_FAILED, 60),
+        (Step.DONE, 30),
+        (Step.IMPORT_FAILED, 30),
         (Step.UNKNOWN, 15),
-        (None, 60),
+        (None, 30),
     ],
 )
 def test_the_interval_is_longer_while_no_import_is_active(step: Step | None, interval: float) -> None:

@@ -124,6 +124,7 @@ RECORDED: Final[Expected] = {
 DEMO: Final[Expected] = {
     "nightly-sync": [],
     "csv-migration": [],
+    "slack-migration": [],
     "rolling-deploy": [("CutOff", 2.5)],
     "crash": [("CutOff", 2.5)],
 }

@@ -248,7 +248,7 @@ async def test_the_log_tells_transitions_and_not_repetitions() -> None:
     assert "the server that ran it stopped or crashed" in str(cut["event"])
     assert cut["state"] == "error"
     states = [each["state"] for each in events(caught, "import state")]
-    assert states == ["none", "loading", "ready", "importing"]
+    assert states == ["none", "new", "loading", "ready", "importing"]
     assert all(each["log_level"] in ("info", "warning", "error") for each in caught)
 
 

@@ -267,6 +267,7 @@ async def take_pictures() -> None:
                 viewport={"width": 1100, "height": 700}, color_scheme="dark" if scheme == "dark" else "light"
             )
             page = await context.new_page()
+            await page.clock.set_fixed_time(LATER)
             await page.goto(f"{shown.url}{path}")
             await page.screenshot(path=PICTURES / name, full_page=True)
             await context.close()
