@@ -2,8 +2,9 @@
 
 Measured with all workspaces importing, and with an import of each failed at once. Prometheus renders the texts of each
 alert again at every evaluation. That takes about 1 ms for each alert: half of it for five templates, 0.1 ms each even
-without a query, and half for four queries, each of one series. This is the limit as long as alerts have links. A query that joins reads all workspaces, and a thousand alerts took 20 to 80 s with it:
-tests/deploy/test_rules.py keeps such queries out.
+without a query, and half for four queries, each of one series. This is the limit as long as alerts have links. A query
+that joins reads all workspaces, and a thousand alerts took 20 to 80 s with it: tests/deploy/test_rules.py keeps such
+queries out.
 
 The page does not change between scrapes. The sum of the groups' times is shown, although Prometheus evaluates groups at
 the same time.
