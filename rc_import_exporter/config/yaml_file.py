@@ -133,7 +133,8 @@ class _Reader:
 
 def _where(error: yaml.YAMLError | RecursionError, text: str) -> str:
     """Where the mistake is, in our own words, because the parser's words quote the file."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+    deep = "nesting" in str(getattr(error, "problem", ""))  # libyaml's own limit, by its words
+    if deep or not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return " must be YAML without control characters and without deep nesting"
     mark, lines = error.problem_mark, text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""

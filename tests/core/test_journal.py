@@ -190,7 +190,7 @@ def test_an_import_that_is_cut_off_is_one_line() -> None:
 def test_the_end_of_an_import_is_one_line() -> None:
     _, ended = told(RUNS, showing(operation(Step.DONE, at=190)))
     (entry,) = ended
-    assert entry.event.startswith("import succeeded: 100 of 100 records")
+    assert entry.event.startswith("import succeeded: all 100 records")
 
 
 def test_a_state_that_an_older_import_has_again_is_logged() -> None:

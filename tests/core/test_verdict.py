@@ -366,9 +366,9 @@ def test_an_end_before_the_first_count_is_told_in_words(outcome: Outcome) -> Non
         (operation(Step.USER_SELECTION), Outcome.WAITING, "waits to be started"),
         (operation(Step.PREPARING_USERS), Outcome.LOADING, "loads its data"),
         (operation(Step.PREPARING_USERS, total=2100), Outcome.LOADING, "loads its data: 2,100 records so far"),
-        (operation(Step.IMPORTING_USERS, total=1, completed=0), Outcome.RUNNING, "imports: 0 of 1 record"),
-        (operation(Step.IMPORTING_USERS, completed=7), Outcome.RUNNING, "imports: 7 records"),
-        (operation(Step.IMPORTING_USERS), Outcome.RUNNING, "imports: no record counted"),
+        (operation(Step.IMPORTING_USERS, total=1, completed=0), Outcome.RUNNING, "importing: 0 of 1 record"),
+        (operation(Step.IMPORTING_USERS, completed=7), Outcome.RUNNING, "importing: 7 records"),
+        (operation(Step.IMPORTING_USERS), Outcome.RUNNING, "importing: no record counted"),
         (
             operation(Step.USER_SELECTION, valid=False),
             Outcome.DISCARDED,
