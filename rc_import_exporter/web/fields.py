@@ -311,7 +311,7 @@ class WorkspaceView:
         """The title in the browser's tab: how far the import is while it runs, else the title."""
         share = None if self.operation is None else self.operation.progress_ratio
         runs = self.outcome is Outcome.RUNNING and self.title == OUTCOMES[Outcome.RUNNING].title
-        return f"{self.title if share is None or not runs else f'{percent(share)} %'} · {self.name}"
+        return f"{self.title if share is None or not runs else percent(share)} · {self.name}"
 
     @property
     def import_url(self) -> str:

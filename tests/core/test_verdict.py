@@ -367,6 +367,7 @@ def test_an_end_before_the_first_count_is_told_in_words(outcome: Outcome) -> Non
         (operation(Step.PREPARING_USERS), Outcome.LOADING, "loads its data"),
         (operation(Step.PREPARING_USERS, total=2100), Outcome.LOADING, "loads its data: 2,100 records so far"),
         (operation(Step.IMPORTING_USERS, total=1, completed=0), Outcome.RUNNING, "importing: 0 of 1 record"),
+        (operation(Step.DONE, total=1, completed=1), Outcome.SUCCEEDED, "succeeded: 1 record"),
         (operation(Step.IMPORTING_USERS, completed=7), Outcome.RUNNING, "importing: 7 records"),
         (operation(Step.IMPORTING_USERS), Outcome.RUNNING, "importing: no record counted"),
         (
