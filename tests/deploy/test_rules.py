@@ -291,12 +291,8 @@ def test_every_reason_of_a_failure_is_exactly_one_alert(api: str, tmp_path: Path
     promtool("test", "rules", case)
 
 
-@pytest.mark.program("promtool")
-@pytest.mark.parametrize(
-    "case", [each for each in CASES if each.stem in {"clusters", "field"}], ids=lambda each: each.stem
-)
-def test_a_global_ruler_that_also_has_local_records_raises_the_same(case: Path, tmp_path: Path) -> None:
-    """Each record then has two series, and a join that takes one of them as its only one fails."""
+def local_records(folder: Path) -> Path:
+    """A file with the recording rules, as a local Prometheus loads them that has an external label."""
     local = yaml.safe_load(RULES.read_text())
     local["groups"] = [
         {
@@ -306,10 +302,21 @@ def test_a_global_ruler_that_also_has_local_records_raises_the_same(case: Path, 
         for group in local["groups"]
         if any("record" in rule for rule in group["rules"])
     ]
-    (tmp_path / "local.yml").write_text(yaml.safe_dump(local))
+    (folder / "local.yml").write_text(yaml.safe_dump(local))
+    return folder / "local.yml"
+
+
+@pytest.mark.program("promtool")
+def test_a_global_ruler_that_also_has_local_records_raises_the_same(tmp_path: Path) -> None:
+    """Each record then has two series, and a join that takes one of them as its only one fails.
+
+    The cases of two clusters are played in test_field_scenarios.py.
+    """
+    (case,) = [each for each in CASES if each.stem == "field"]
     written = yaml.safe_load(case.read_text())
-    written["rule_files"] = [str(tmp_path / "local.yml"), str(RULES)]
-    written["group_eval_order"] = [*(group["name"] for group in local["groups"]), *GROUPS]
+    local = local_records(tmp_path)
+    written["rule_files"] = [str(local), str(RULES)]
+    written["group_eval_order"] = [*(group["name"] for group in yaml.safe_load(local.read_text())["groups"]), *GROUPS]
     (tmp_path / "case.yml").write_text(yaml.safe_dump(written))
     promtool("test", "rules", tmp_path / "case.yml")
 

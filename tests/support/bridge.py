@@ -44,11 +44,15 @@ _PAIR: Final = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """An exporter that runs from `starts` to `ends`, in seconds. A later one with the same instance is its restart."""
+    """An exporter that runs from `starts` to `ends`, in seconds. A later one with the same instance is its restart.
+
+    `options` are pairs of a dotted name and a text, besides those of the play.
+    """
 
     instance: str = "a"
     starts: float = 0.0
     ends: float = FOREVER
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +103,15 @@ def play(
     duration: float,
     options: Mapping[str, str] | None = None,
     lives: Sequence[Life] = (Life(),),
+    ahead: float = 0.0,
 ) -> Scraped:
-    """Run exporters of these scripts and scrape each of them every `interval` seconds. Options have dotted names."""
+    """Run exporters of these scripts and scrape each of them every `interval` seconds. Options have dotted names.
+
+    The servers' clock is `ahead` seconds fast.
+    """
     loop = looptime.new_event_loop(start=0.0, noop_cycles=2)
     try:
-        run = _Run(scripts, options or {}, lives)
+        run = _Run(scripts, options or {}, lives, ahead)
         return loop.run_until_complete(run.scrapes(interval, duration))
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
@@ -113,11 +121,14 @@ def play(
 class _Run:
     """Simulated servers, and the exporters that run at the moment."""
 
-    def __init__(self, scripts: Mapping[str, Script], options: Mapping[str, str], lives: Sequence[Life]) -> None:
+    def __init__(
+        self, scripts: Mapping[str, Script], options: Mapping[str, str], lives: Sequence[Life], ahead: float
+    ) -> None:
         self._scripts = scripts
         self._options = options
         self._lives = lives
         self._clock = LoopClock()
+        self._servers_clock = LoopClock(zero=self._clock.zero + ahead)
         self._alive: dict[Life, tuple[App, int]] = {}
 
     async def scrapes(self, interval: float, duration: float) -> Scraped:
@@ -125,7 +136,7 @@ class _Run:
         series: dict[str, list[Sample]] = {}
         named: dict[str, list[Named | None]] = {name: [None] * count for name in self._scripts}
         async with AsyncExitStack() as stack:
-            servers = await stack.enter_async_context(SimulatedServers(self._scripts, clock=self._clock))
+            servers = await stack.enter_async_context(SimulatedServers(self._scripts, clock=self._servers_clock))
             session = await stack.enter_async_context(
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
             )
@@ -146,7 +157,7 @@ class _Run:
         for life in self._lives:
             if life.starts <= now < life.ends and life not in self._alive:
                 urls = {name: servers.url(name) for name in self._scripts}
-                app = App(configure(urls, self._options), now=self._clock.now)
+                app = App(configure(urls, {**self._options, **dict(life.options)}), now=self._clock.now)
                 self._alive[life] = app, await app.start()
 
     async def _end(self, lives: Sequence[Life]) -> None:
@@ -167,6 +178,17 @@ class _Run:
                 yield f"up{{{target}}}", float(alive is not None)
 
 
+def in_clusters(scraped: Mapping[str, Scraped]) -> Scraped:
+    """What one Prometheus has of several clusters, by their names. All must have the same scrapes."""
+    (interval,) = {each.interval for each in scraped.values()}
+    series = {
+        key.replace("{", f'{{cluster="{cluster}",', 1): values
+        for cluster, each in scraped.items()
+        for key, values in each.series.items()
+    }
+    return Scraped(interval=interval, series=series, named={})
+
+
 def named_alerts(record: Record, now: float) -> Named:
     """The alerts that the page names."""
     return frozenset((each.alert.value, each.importer) for each in raised(record, now))
@@ -182,8 +204,11 @@ def _samples(page: str, target: str, zero: float) -> Iterator[tuple[str, float]]
             yield labelled, float(value) - (zero if name.endswith("_timestamp_seconds") else 0.0)
 
 
-def alerts(scraped: Scraped, folder: Path) -> list[Fired]:
-    """The alerts that fire if the shipped rules are evaluated at each scrape, in the order in which they fire."""
+def alerts(scraped: Scraped, folder: Path, local: Path | None = None) -> list[Fired]:
+    """The alerts that fire if the shipped rules are evaluated at each scrape, in the order in which they fire.
+
+    `local` is a file of rules that are evaluated before.
+    """
     last = (max(len(each) for each in scraped.series.values()) - 1) * scraped.interval
     step = f"{scraped.interval:.0f}s"
     window = f"[{last + scraped.interval:.0f}s:{step}]"
@@ -197,6 +222,7 @@ def alerts(scraped: Scraped, folder: Path) -> list[Fired]:
         ],
         last,
         folder,
+        local,
     )
     fired = [
         Fired(
@@ -211,12 +237,16 @@ def alerts(scraped: Scraped, folder: Path) -> list[Fired]:
     return sorted(fired, key=lambda each: (each.first, each.name, each.workspace))
 
 
-def _ask(scraped: Scraped, exprs: Sequence[str], at: float, folder: Path) -> list[dict[Labels, float]]:
+def _ask(
+    scraped: Scraped, exprs: Sequence[str], at: float, folder: Path, local: Path | None
+) -> list[dict[Labels, float]]:
     """The result of each expression. promtool is told to expect none, and its error says what it got instead."""
+    bare = bare_rules(folder)
+    files = [bare] if local is None else [local, bare]
     case = {
-        "rule_files": [str(bare_rules(folder))],
+        "rule_files": [str(each) for each in files],
         "evaluation_interval": f"{scraped.interval:.0f}s",
-        "group_eval_order": list(dict.fromkeys(group for group, _ in rules())),
+        "group_eval_order": [group["name"] for each in files for group in yaml.safe_load(each.read_text())["groups"]],
         "tests": [
             {
                 "interval": f"{scraped.interval:.0f}s",
