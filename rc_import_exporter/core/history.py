@@ -59,10 +59,10 @@ def fold(history: History, look: Look) -> History:
 
 
 def _without_gone(history: History, versions: Sequence[Sighting], look: Look) -> History:
-    """Parts what the server holds from what it no longer holds: its database may have been restored or emptied.
+    """Marks the operations that the server no longer holds: its database may have been restored or emptied.
 
-    A list of fewer than 20 is all that there is. An operation that is missing there, and that `import.status` does not
-    name either, is gone; one that was gone may come back.
+    A list of fewer than 20 has all operations. An operation that is missing there is gone, unless `import.status` names
+    it. It may come back later.
     """
     there = {each.operation.id for each in versions}
     complete = (look.listed is not None or not versions) and len(look.listed or ()) < FULL_LIST
@@ -154,9 +154,9 @@ def _is_step_back(track: Track, seen: Operation) -> bool:
 
 
 def _explain(history: History, look: Look) -> History:
-    """Names the cause of a cut that time tells: an import whose server lives notices it, and writes its last step.
+    """Names the cause of a cut by what followed: if the import's server still runs, it notices and writes `done`.
 
-    If its server stopped, it ended no later than the moment at which nobody answered any more.
+    If it writes nothing, its server stopped. Then the import ended before that server stopped to answer.
     """
     frozen = {
         id: replace(track, cause=Cause.RESTARTED, end=_end_of_frozen(track, look))

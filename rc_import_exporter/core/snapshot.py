@@ -88,8 +88,8 @@ class Track:
     instants at which the processed records moved, with their number, oldest first.
 
     `alive_at` is the latest instant at which it was seen valid and unfinished. `step_started` and `progressed` are
-    `None` where they were not seen. `run_start` and `end` are bounds, `None` where it has not come to that. `dated` is
-    the cautious date of a finished one: never later than it can have ended, where it was finished when first seen.
+    `None` if they were not seen. `run_start` and `end` are bounds, `None` if it has not started or ended. `dated` is
+    the cautious date of a finished one: if it was finished when first seen, this is never later than its end.
     `gone_at` is when its server was found gone before its end.
     """
 

@@ -76,8 +76,8 @@ def age_key(operation: Operation) -> float:
 def goes_on(held: Operation, seen: Operation, most: int) -> bool:
     """Whether the second can only have come after the first, of which `most` records were seen processed.
 
-    `_updatedAt` is the clock of whichever server wrote: clocks of a cluster differ, and a clock can be set back. But an
-    operation's phase, its validity and its counts only ever go one way.
+    The server that writes sets `_updatedAt` by its own clock. The clocks of a cluster differ, and a clock can be set
+    back. An operation's phase, validity and counts change in one direction only.
     """
     before, after = _phase(held), _phase(seen)
     if before is not None and after is not None and before != after:

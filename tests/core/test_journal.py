@@ -178,7 +178,7 @@ def test_an_import_that_came_and_went_between_two_polls_is_logged() -> None:
 
 
 def test_an_import_that_is_cut_off_is_one_line() -> None:
-    """The server writes more counts and `done` a moment later. For whoever reads the log, that is the same event."""
+    """The server writes more counts and `done` a moment later. In the log that is one event."""
     cut = operation(Step.IMPORTING_USERS, at=190, valid=False)
     _, first, second = told(RUNS, showing(cut), showing(operation(Step.DONE, at=192, valid=False, failed=3)))
     (entry,) = first

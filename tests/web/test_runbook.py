@@ -80,7 +80,7 @@ def test_every_link_leads_to_a_heading_and_the_contents_to_all_of_them() -> None
 
 
 def test_every_cross_reference_is_a_link() -> None:
-    """Who is tired does not search for a section by its name."""
+    """At night, people follow links. They do not search for a section by its name."""
     plain = LINK.sub("", CODE.sub("", "\n".join(SECTIONS.values())))
     headings = [*(alert.name.removeprefix("RocketChatImport") for alert in alerts()), *GENERAL]
     names = [name for name in headings if re.search(r"[a-z][A-Z]| ", name)]
