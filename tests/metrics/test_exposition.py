@@ -375,7 +375,7 @@ def test_only_the_workspace_that_goes_stale_is_read_again() -> None:
     exposition = Exposition([readings.metric], process=False)
     exposition.page(snapshot, LATER)
     readings.names.clear()
-    exposition.page(snapshot, NOW + 60.0)
+    exposition.page(snapshot, NOW + 95.0)
     assert readings.names == ["acme"]
 
 

@@ -25,7 +25,7 @@ TYPED = sorted(
         part.strip()
         for text in [*(block for _, block in FENCED.findall(ALL)), *INLINE]
         for written in text.splitlines()
-        for part in written.removeprefix("# ").split("&&")
+        for part in re.split("&&|;|>", written.removeprefix("# "))
         if part.strip().startswith(("rc-import-exporter ", "watch --", "check --"))
     }
 )
