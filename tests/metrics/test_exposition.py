@@ -371,11 +371,13 @@ def test_a_poll_makes_only_its_own_workspace_read_again() -> None:
 
 def test_only_the_workspace_that_goes_stale_is_read_again() -> None:
     """The others are still fresh, so their lines stay."""
-    readings, snapshot = Readings(), picture([running("acme"), finished("beta")])
+    beta = finished("beta")
+    lasting = replace(beta, target=replace(beta.target, stale_after=300.0))
+    readings, snapshot = Readings(), picture([running("acme"), lasting])
     exposition = Exposition([readings.metric], process=False)
     exposition.page(snapshot, LATER)
     readings.names.clear()
-    exposition.page(snapshot, NOW + 95.0)
+    exposition.page(snapshot, NOW + 100.0)
     assert readings.names == ["acme"]
 
 
