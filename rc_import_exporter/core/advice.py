@@ -203,6 +203,11 @@ SILENT: Final = (
     "Do not start a new import before you know how this one ended.",
 )
 """What to do if an import ran and the server gives no answer any more."""
+REPEATED: Final = (
+    "Do not start it yet. First take the steps for the earlier import of the same kind, which ended badly. Its "
+    "records may have to be removed."
+)
+"""What to do if an import waits to be started, and the one before with the same importer still needs someone."""
 UNREAD: Final = ("Do not restart or scale Rocket.Chat: the import may go on. Only its state cannot be read.",)
 """What to do if an import ran and the server's answers no longer tell the state."""
 

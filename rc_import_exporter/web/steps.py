@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rc_import_exporter.core import advice
 from rc_import_exporter.core.alerts import Alert, Raised
-from rc_import_exporter.core.domain import FEEDS, Outcome, Reason
+from rc_import_exporter.core.domain import FEEDS, Outcome, Reason, known_importer
 from rc_import_exporter.core.snapshot import Observation, Record
-from rc_import_exporter.web.fields import Danger, Problem
+from rc_import_exporter.web.fields import Danger, Problem, Unresolved
 
 _SILENCE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.PROXY})
 """Reasons that leave open whether the server runs."""
@@ -28,11 +28,21 @@ def steps(
     alerts: Sequence[Raised],
     problems: Iterable[Problem],
     endangered: Danger | None,
+    unresolved: Iterable[Unresolved],
 ) -> tuple[str, ...]:
-    """The steps. `held` is the observation that is not too old, `alerts` are those about the newest operation."""
-    found = _steps(record, held, alerts, problems, endangered)
+    """The steps. `held` is the observation that is not too old, `alerts` are those about the newest operation.
+
+    `unresolved` are the bad ends of earlier imports.
+    """
     seen = record.observation
     importer = "" if seen is None or seen.operation is None else seen.operation.importer
+    found = list(_steps(record, held, alerts, problems, endangered))
+    if (
+        held is not None
+        and held.outcome is Outcome.WAITING
+        and any(each.importer == known_importer(importer) for each in unresolved)
+    ):
+        found.insert(0, advice.REPEATED)
     return tuple(dict.fromkeys(advice.fitting(found, importer)))
 
 

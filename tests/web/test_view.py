@@ -253,6 +253,16 @@ def test_a_bad_end_of_another_importer_stays_visible() -> None:
     assert listed["advice"] == list(earlier.advice)
 
 
+@pytest.mark.parametrize(("importer", "first"), [("slack", True), ("pending-avatars", False)])
+def test_an_import_that_waits_is_not_started_before_the_earlier_one_is_repaired(importer: str, *, first: bool) -> None:
+    """A second run of a CSV import creates all messages a second time."""
+    next_one = replace(importing(0, 10.0, step=Step.USER_SELECTION, id="z"), importer=importer, created=NOW - 60)
+    seen = shown(told(failed("acme"), 0.0, next_one, importing(500, 20.0, step=Step.IMPORT_FAILED)))
+    assert [each.importer for each in seen.unresolved] == ["slack"]
+    assert (seen.advice[0] == advice.REPEATED) is first
+    assert seen.advice[-1] == advice.OUTCOMES[Outcome.WAITING].advice[0]
+
+
 def test_the_title_in_the_tab_says_how_far_it_is_or_how_it_ended() -> None:
     """It is all that is seen of a page in the background."""
     assert shown(running("hours")).tab == "29 % · hours"
