@@ -90,15 +90,11 @@ _SPECIFIC: Final[Mapping[tuple[str, str], str]] = {
 
 
 def _in_forms(script: str, rest: str = "") -> Mapping[str, str]:
-    eval_it = f"--quiet --eval '{script}'{rest}"
-    docker, kubectl = "docker exec", "kubectl exec --namespace rocketchat"
+    mongosh = f"mongosh \"$MONGO_URL\" --quiet --eval '{script}'{rest}"
     return {
-        "mongosh": f'mongosh "$MONGO_URL" {eval_it}',
-        "docker": f'{docker} mongodb mongosh "$({docker} rocketchat printenv MONGO_URL)" {eval_it}',
-        "kubectl": (
-            f"{kubectl} rocketchat-mongodb-0 -- mongosh "
-            f'"$({kubectl} deployment/rocketchat-rocketchat -- printenv MONGO_URL)" {eval_it}'
-        ),
+        "mongosh": mongosh,
+        "docker": f'docker exec "$MONGODB" {mongosh}',
+        "kubectl": f'kubectl --namespace "$NAMESPACE" exec "$MONGODB" -- {mongosh}',
     }
 
 
@@ -113,8 +109,7 @@ SAVE_ERRORS: Final = _in_forms(
 )
 """Writes every record with an error to the file `errors.json`."""
 COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {_WHO: LIST_REJECTED, _SAVE: SAVE_ERRORS}
-"""The command for a step, in three forms. `MONGO_URL` is the variable that Rocket.Chat is started with. The names of
-containers and pods are examples."""
+"""The command for a step, in three forms. The runbook says under "Prepare the terminal" how to set the variables."""
 
 OUTCOMES: Final[Mapping[Outcome, Words]] = {
     Outcome.NONE: Words(title="Nothing imported yet"),

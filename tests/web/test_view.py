@@ -39,6 +39,7 @@ from tests.support.gallery import (
 )
 from tests.support.pictures import NOW, finished, lost, operation, picture, running, untouched
 
+RUNBOOK: Final = Path(__file__).parents[2] / "rc_import_exporter" / "web" / "runbook.md"
 RULES: Final = Path(__file__).parents[2] / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
 
 
@@ -99,6 +100,12 @@ def test_a_shell_understands_every_command(command: str) -> None:
     ran = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert any("rocketchat_import_data" in word for word in shlex.split(command))
+
+
+@pytest.mark.parametrize("command", [text for forms in advice.COMMANDS.values() for text in forms.values()])
+def test_the_runbook_has_the_same_commands(command: str) -> None:
+    """It also says how to set their variables. Two forms of one command would leave open which one is right."""
+    assert f"\n{command}\n" in RUNBOOK.read_text(encoding="utf-8")
 
 
 def test_advice_names_alerts_that_exist() -> None:
