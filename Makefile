@@ -39,7 +39,8 @@ check: environment ## Check format, lint, types and layers
 tests: environment node_modules tools
 	$(python) -m pytest --numprocesses 2 --dist loadgroup
 
-# The tests that need no outside program run again on each other Python that is installed.
+# On each other Python that is installed, the tests run again that need no outside program and may depend on Python, with
+# fewer random examples.
 other-pythons: environment
 	@ran=$$($(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	for version in $(SUPPORTED); do \
@@ -51,7 +52,8 @@ python-%:
 	if [ -z "$$found" ]; then echo "Python $* is not installed: its tests do not run."; exit 0; fi; \
 	.venv-$*/bin/python -c '' 2>/dev/null || $$found -m venv --clear .venv-$* || exit 1; \
 	$(call install,.venv-$*,requirements-test.txt) || exit 1; \
-	.venv-$*/bin/python -m pytest --numprocesses 2 --dist loadgroup -m "not program"
+	.venv-$*/bin/python -m pytest --numprocesses 2 --dist loadgroup -m "not program and not once" \
+		--hypothesis-profile few
 
 format: environment ## Format the code and fix what lint can fix
 	$(python) -m ruff check --fix .

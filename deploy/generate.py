@@ -30,7 +30,7 @@ GENERATED_FOLDERS: Final = (CHART / "files",)
 
 _FROM_HELM: Final = frozenset({"helm.sh/chart", "app.kubernetes.io/managed-by"})
 _NOT_IN_VALUES: Final = frozenset(
-    {"config", "web", "user_id", "user_id_file", "auth_token", "auth_token_file", "url", "workspaces"}
+    {"config", "web", "user_id", "user_id_file", "auth_token", "auth_token_file", "headers", "url", "workspaces"}
 )
 """Options that the chart sets itself, that come only from Secrets, or that only a workspace has."""
 

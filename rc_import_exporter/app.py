@@ -2,12 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 
 from rc_import_exporter import clock
 from rc_import_exporter.config.settings import Settings
+from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.polling.fleet import Fleet
+from rc_import_exporter.polling.reloading import Reloader
+from rc_import_exporter.web.auth import Guard
+from rc_import_exporter.web.lifecycle import Lifecycle
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.server import Publisher, Server, create_application
 
@@ -15,35 +20,70 @@ from rc_import_exporter.web.server import Publisher, Server, create_application
 class App:
     """The exporter: its pollers, and the server that publishes what they store.
 
-    `now` gives Unix seconds. Construction reads credentials and TLS files, and raises `CredentialsError` or
-    `ConfigurationError` if they cannot be used.
+    `now` gives Unix seconds. `load` reads the settings again for a reload; without it they stay the same. With `demo`
+    the pages say that the servers are simulated. Construction reads credentials and TLS files, and raises
+    `CredentialsError` or `ConfigurationError` if they cannot be used.
     """
 
-    def __init__(self, settings: Settings, now: Callable[[], float] = clock.now) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], float] = clock.now,
+        load: Callable[[], Awaitable[Settings]] | None = None,
+        *,
+        demo: bool = False,
+    ) -> None:
+        async def same() -> Settings:
+            return settings
+
         self._settings = settings
         self._fleet = Fleet(settings, now)
         self.store = self._fleet.store
+        self.reloader = Reloader(settings, self._fleet, load or same)
         publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
-        pages = Pages(lambda: self.store.snapshot, now)
-        self._server = Server(create_application([*publisher.routes, *pages.routes]))
+        pages = Pages(lambda: self.store.snapshot, now, demo=demo)
+        lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
+        guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
+        self._server = Server(create_application([*publisher.routes, *pages.routes, *lifecycle.routes]), guard)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:
         """Starts to listen, then to poll, and returns the port. Raises `OSError` if it cannot listen."""
         listen = self._settings.web.listen
         port = await self._server.start(listen.host, listen.port)
         await self._fleet.start()
+        if self._settings.auto_reload:
+            self._begin(self.reloader.watch())
         return port
 
     async def stop(self) -> None:
         """Ends running polls, then connections, then the server."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._fleet.stop()
         await self._server.stop()
 
+    def hang_up(self) -> None:
+        """Reloads the configuration: the handler of SIGHUP."""
+
+        async def reload() -> None:
+            with suppress(ConfigurationError):
+                await self.reloader.reload()
+
+        self._begin(reload())
+
     async def serve(self, announce: Callable[[int], None]) -> None:
         """Runs until SIGINT or SIGTERM. Calls `announce` with the port once it listens. Raises `OSError`."""
-        ended = asyncio.Event()
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+            loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(signal.SIGHUP, self.hang_up)
         announce(await self.start())
         await ended.wait()
         await self.stop()
+
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

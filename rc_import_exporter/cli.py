@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
@@ -23,9 +23,6 @@ from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.errors import ConfigurationError, ExporterError
 
 COMMANDS: Final = (demo.COMMAND, check.COMMAND, once.COMMAND, watch.COMMAND, metrics.COMMAND)
-
-NO_RELOAD: Final = "SIGHUP does not reload the configuration: restart to change it"
-"""Logged on SIGHUP. Without a handler the signal would end the process."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,20 +71,20 @@ def _serve(invocation: Invocation, environ: Mapping[str, str]) -> None:
     configured = settings.load(invocation.options, environ)
     logs.configure(configured.log.level, configured.log.format)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_daemon(configured))
+        asyncio.run(_daemon(configured, lambda: settings.load(invocation.options, environ)))
 
 
-async def _daemon(configured: Settings) -> None:
+async def _daemon(configured: Settings, load: Callable[[], Settings]) -> None:
     descriptors.raise_descriptors()
     log = logs.logger()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.warning, NO_RELOAD)
 
     def announce(port: int) -> None:
-        names = sorted(configured.workspaces)
-        log.info("listening", address=f"{configured.web.listen.host or '*'}:{port}", version=build.current().version)
+        names, address = sorted(configured.workspaces), f"{configured.web.listen.host or '*'}:{port}"
+        log.info("listening", address=address, url=configured.web.page(port), version=build.current().version)
         log.info("polling", workspaces=len(names), names=",".join(names[:20]))
 
-    await App(configured).serve(announce)
+    # In a thread, because thousands of workspaces take seconds, and scrapes do not wait for them.
+    await App(configured, load=lambda: asyncio.to_thread(load)).serve(announce)
     log.info("stopped")
 
 

@@ -19,11 +19,15 @@ class ExporterError(Exception):
 
 
 class ConfigurationError(ExporterError):
-    """The configuration cannot be used. `mistakes` has a line for each mistake; no line shows a value."""
+    """The configuration cannot be used. `mistakes` has a line for each mistake; no line shows a value.
 
-    def __init__(self, mistakes: Sequence[str]) -> None:
+    `files` are the files that it names: a change of one of them may correct a mistake.
+    """
+
+    def __init__(self, mistakes: Sequence[str], files: Sequence[str] = ()) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
+        self.files = tuple(files)
 
 
 class CredentialsError(ExporterError):

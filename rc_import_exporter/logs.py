@@ -7,6 +7,8 @@ from typing import Final
 import structlog
 from structlog.typing import Processor
 
+NOTHING: Final = "critical"
+"""A level above all that is logged, for commands that show themselves what happens."""
 ORDER: Final = ("ts", "level", "msg", "workspace")
 
 

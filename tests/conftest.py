@@ -22,6 +22,7 @@ asyncio.set_event_loop(None)
 
 # No deadline, because tests measure no time. CI uses the same examples each time, so that only a change can fail it.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=IN_CI, print_blob=True)
+hypothesis.settings.register_profile("few", hypothesis.settings.get_profile("project"), max_examples=10)
 hypothesis.settings.load_profile("project")
 
 

@@ -1,4 +1,4 @@
-"""The exporter as a whole: what it is made of starts in order, publishes at once, and ends."""
+"""The whole exporter: it starts its parts in order, publishes at once, and stops."""
 
 import asyncio
 
@@ -22,8 +22,8 @@ async def get(url: str) -> int:
         return answer.status
 
 
-async def test_it_is_ready_once_each_workspace_had_an_outcome_of_either_kind() -> None:
-    """One that hangs is waited for until its timeout; alive it is at once."""
+async def test_it_is_ready_when_each_workspace_answered_or_failed() -> None:
+    """It waits for a server that hangs until the timeout. `/-/healthy` answers 200 at once."""
 
     def hanging(stage: Stage) -> None:
         stage.fault(FAULTS["hang"])
@@ -39,7 +39,7 @@ async def test_it_is_ready_once_each_workspace_had_an_outcome_of_either_kind() -
 
 
 async def test_a_scrape_never_waits_for_rocket_chat() -> None:
-    """While every server hangs pages come as ever: no time passes for them."""
+    """If every server hangs, the page still comes at once."""
 
     def hanging(stage: Stage) -> None:
         stage.fault(FAULTS["hang"])
@@ -52,8 +52,8 @@ async def test_a_scrape_never_waits_for_rocket_chat() -> None:
         assert asyncio.get_running_loop().time() - before < 60
 
 
-async def test_a_port_in_use_is_an_error_for_people() -> None:
-    """With host, port and reason; nothing of the exporter stays."""
+async def test_a_port_in_use_is_an_error_that_names_the_port() -> None:
+    """The message has the host, the port and the reason. No part of the exporter keeps running."""
     clock = LoopClock()
     urls = {"acme": "http://127.0.0.1:9"}
     first = App(configure(urls), now=clock.now)
@@ -65,14 +65,13 @@ async def test_a_port_in_use_is_an_error_for_people() -> None:
     await first.stop()
 
 
-async def test_files_that_hold_no_certificate_are_a_mistake_of_the_configuration() -> None:
-    """Told before anything starts."""
+async def test_a_file_without_a_certificate_is_a_configuration_error() -> None:
+    """The error comes before anything starts."""
     with pytest.raises(ConfigurationError, match="tls"):
         App(configure({"acme": "https://chat.example.org"}, {"workspaces.acme.tls.ca_file": __file__}))
 
 
-async def test_what_is_configured_is_published_before_anybody_answers() -> None:
-    """`up` is 0, and the workspace is there."""
+async def test_workspaces_are_published_before_they_answer() -> None:
     app = App(configure({"acme": "http://127.0.0.1:9"}), now=LoopClock().now)
     port = await app.start()
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:

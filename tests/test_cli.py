@@ -1,4 +1,4 @@
-"""The program as people run it: its exit codes, its lines, and how it ends."""
+"""The program as people run it: its exit codes, its output, and how it stops."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.timeout(60)]
 
 TOKEN: Final = "v3ry-s3cret-t0ken"
 PATIENCE: Final = 20.0
-"""Seconds after which something hangs."""
+"""Seconds after which a test gives up."""
 SINGLE: Final = {
     "RC_IMPORT_EXPORTER_URL": "http://127.0.0.1:9",
     "RC_IMPORT_EXPORTER_USER_ID": "user0001",
@@ -32,7 +32,7 @@ ANYWHERE: Final = {"RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
 
 @asynccontextmanager
 async def started(*arguments: str, environ: Mapping[str, str]) -> AsyncIterator[Process]:
-    """The program with these arguments and variables and no others; killed if it does not end."""
+    """Run the program with only these arguments and variables. Kill it if it does not end."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "rc_import_exporter", *arguments, env={**inherited, **environ}, stdout=PIPE, stderr=PIPE
@@ -46,14 +46,14 @@ async def started(*arguments: str, environ: Mapping[str, str]) -> AsyncIterator[
 
 
 async def ran(*arguments: str, environ: Mapping[str, str]) -> tuple[int | None, str, str]:
-    """Exit code, standard output and standard error of a program that ends by itself."""
+    """The exit code, standard output and standard error of a program that ends by itself."""
     async with started(*arguments, environ=environ) as process, asyncio.timeout(PATIENCE):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
 
 
 async def line(process: Process, *words: str) -> str:
-    """The next line of its log that has all of these words."""
+    """The next line of its log with all of these words."""
     assert process.stderr is not None
     async with asyncio.timeout(PATIENCE):
         async for raw in process.stderr:
@@ -63,7 +63,7 @@ async def line(process: Process, *words: str) -> str:
 
 
 async def printed(process: Process, end: str) -> str:
-    """The next line of its output that ends so, without the blanks around it."""
+    """The next line of its output with this end, without surrounding blanks."""
     assert process.stdout is not None
     async with asyncio.timeout(PATIENCE):
         async for raw in process.stdout:
@@ -73,7 +73,7 @@ async def printed(process: Process, end: str) -> str:
 
 
 async def ended(process: Process, number: signal.Signals) -> tuple[int | None, str]:
-    """Its exit code after this signal, and the rest of its log."""
+    """Send the signal. Return the exit code and the rest of the log."""
     process.send_signal(number)
     async with asyncio.timeout(PATIENCE):
         _, err = await process.communicate()
@@ -82,7 +82,7 @@ async def ended(process: Process, number: signal.Signals) -> tuple[int | None, s
 
 @asynccontextmanager
 async def silent() -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """The URL of a server that answers nothing, and the event of its first request."""
+    """A server that never answers: its URL, and the event of its first request."""
     asked, over = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
@@ -97,7 +97,7 @@ async def silent() -> AsyncIterator[tuple[str, asyncio.Event]]:
 
 
 def assert_clean(log: str) -> None:
-    """Nothing in it is an error, a traceback or a secret."""
+    """The log has no error, no traceback and no secret."""
     assert "level=error" not in log
     assert "Traceback" not in log
     assert TOKEN not in log
@@ -105,7 +105,7 @@ def assert_clean(log: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_at_once_with_a_request_in_flight(number: signal.Signals) -> None:
-    """With exit code 0 and no error; the server's answer would have come in an hour."""
+    """The request has a timeout of five minutes, but Kubernetes kills a container after 30 seconds."""
     async with silent() as (url, asked):
         environ = {**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url, "RC_IMPORT_EXPORTER_TIMEOUT": "5m"}
         async with started(environ=environ) as process:
@@ -120,7 +120,7 @@ async def test_a_signal_ends_it_at_once_with_a_request_in_flight(number: signal.
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_while_a_name_is_looked_up(tmp_path: Path, number: signal.Signals) -> None:
-    """A name server that hangs holds nothing up."""
+    """A name server that does not answer must not delay the end."""
     looked_up = tmp_path / "looked-up"
     (tmp_path / "sitecustomize.py").write_text(
         "import socket, time, pathlib\n"
@@ -150,23 +150,31 @@ async def test_a_signal_ends_it_while_a_name_is_looked_up(tmp_path: Path, number
     assert_clean(log)
 
 
-async def test_a_hang_up_is_told_and_outlived() -> None:
-    """Nothing is read again yet, and that is no reason to end."""
-    async with silent() as (url, _), started(environ={**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url}) as process:
-        await line(process, "listening")
+async def test_a_hang_up_reloads_the_configuration(tmp_path: Path) -> None:
+    """A mistake is told and outlived. Flags and variables count as they did at the start."""
+    file = tmp_path / "config.yml"
+    await asyncio.to_thread(file.write_text, "poll_interval: 1m")
+    async with started(f"--config.file={file}", "--web.enable-lifecycle", environ={**SINGLE, **ANYWHERE}) as process:
+        address = (await line(process, "listening")).partition("address=")[2].split()[0].strip('"')
+        await asyncio.to_thread(file.write_text, "poll_interval: soon")
         process.send_signal(signal.SIGHUP)
-        await line(process, "SIGHUP does not reload")
+        await line(process, "configuration not reloaded", "poll_interval")
+        await asyncio.to_thread(file.write_text, "poll_interval: 2m")
+        process.send_signal(signal.SIGHUP)
+        await line(process, "configuration reloaded", "changed=1")
+        async with aiohttp.ClientSession() as session, session.post(f"http://{address}/-/reload") as answer:
+            assert (answer.status, await answer.text()) == (200, "reloaded\n")
         code, _ = await ended(process, signal.SIGTERM)
     assert code == 0
 
 
 async def test_three_variables_are_enough() -> None:
-    """It listens, polls the one workspace, and publishes it under its host's name."""
+    """The workspace is named after its host."""
     async with started(environ={**SINGLE, **ANYWHERE}) as process:
         listening = await line(process, "listening")
         await line(process, "poll failed", "connection refused")
-        port = listening.partition("127.0.0.1:")[2].split()[0].strip('"')
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        url = listening.partition(" url=")[2].split()[0]
+        async with aiohttp.ClientSession() as session, session.get(f"{url}metrics") as answer:
             page = await answer.text()
         code, log = await ended(process, signal.SIGTERM)
     assert 'rocketchat_import_up{workspace="127.0.0.1"} 0' in page
@@ -175,8 +183,8 @@ async def test_three_variables_are_enough() -> None:
     assert_clean(log)
 
 
-async def test_a_port_in_use_is_told_in_one_line() -> None:
-    """Exit code 1: the configuration is right, and the machine says no."""
+async def test_a_port_in_use_is_reported_in_one_line() -> None:
+    """The exit code is 1, not 2, because the configuration is right."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         code, out, err = await ran(environ={**SINGLE, "RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": address})
@@ -187,8 +195,8 @@ async def test_a_port_in_use_is_told_in_one_line() -> None:
     assert "in use" in told
 
 
-async def test_a_host_that_does_not_resolve_is_told_in_one_line_and_the_others_go_on() -> None:
-    """One for all of its endpoints."""
+async def test_a_host_that_does_not_resolve_is_reported_in_one_line_and_the_others_are_polled() -> None:
+    """All endpoints of the workspace share one line."""
     environ = {
         **ANYWHERE,
         **{
@@ -203,7 +211,7 @@ async def test_a_host_that_does_not_resolve_is_told_in_one_line_and_the_others_g
         lines = [(await process.stderr.readline()).decode() for _ in range(2)]
         code, log = await ended(process, signal.SIGTERM)
     assert code == 0
-    assert sum("chat.invalid does not resolve" in each and "workspace=lost" in each for each in lines) == 1
+    assert sum("no such host: chat.invalid" in each and "workspace=lost" in each for each in lines) == 1
     assert sum("workspace=other" in each for each in lines) == 1
     assert "workspace=lost" not in log
 
@@ -220,10 +228,10 @@ async def test_a_host_that_does_not_resolve_is_told_in_one_line_and_the_others_g
         ({}, ["no-such-command"], ["command"]),
     ],
 )
-async def test_a_wrong_configuration_is_told_in_lines(
+async def test_a_wrong_configuration_is_reported_line_by_line(
     changes: Mapping[str, str], arguments: list[str], words: list[str]
 ) -> None:
-    """Exit code 2, one line a mistake, no traceback, no secret."""
+    """Each mistake is one line, without a traceback and without secrets."""
     code, out, err = await ran(*arguments, environ={**SINGLE, **ANYWHERE, **changes})
     assert code == 2
     assert out == ""
@@ -232,15 +240,14 @@ async def test_a_wrong_configuration_is_told_in_lines(
     assert_clean(err)
 
 
-async def test_without_a_workspace_it_says_how_to_begin() -> None:
-    """And ends with exit code 2."""
+async def test_without_a_workspace_it_says_how_to_start() -> None:
     code, _, err = await ran(environ={})
     assert code == 2
     assert "RC_IMPORT_EXPORTER_URL" in err
 
 
-async def test_the_variables_that_kubernetes_makes_are_no_options() -> None:
-    """For a Service of the exporter's own name."""
+async def test_variables_that_kubernetes_sets_are_not_options() -> None:
+    """Kubernetes sets them if a Service has the exporter's name."""
     injected = {
         "RC_IMPORT_EXPORTER_SERVICE_HOST": "10.0.0.1",
         "RC_IMPORT_EXPORTER_SERVICE_PORT": "19458",
@@ -257,8 +264,8 @@ async def test_the_variables_that_kubernetes_makes_are_no_options() -> None:
     assert code == 0
 
 
-async def test_it_says_what_it_is_and_how_it_is_used() -> None:
-    """On standard output, whatever the configuration."""
+async def test_version_and_help_are_printed() -> None:
+    """It needs no configuration for that."""
     code, out, err = await ran("--version", environ={})
     assert (code, err) == (0, "")
     assert out.startswith(f"rc-import-exporter {__version__} ")
@@ -267,13 +274,18 @@ async def test_it_says_what_it_is_and_how_it_is_used() -> None:
     assert all(flag in out for flag in ("--config.file", "--web.listen-address", "--log.level", "--log.format", "demo"))
 
 
-async def test_the_demo_says_where_to_look_and_ends_at_once() -> None:
-    """By Ctrl-C, with its servers."""
+async def test_the_demo_prints_its_address_and_ends_at_once() -> None:
+    """Ctrl-C also stops its simulated servers."""
     async with started("demo", "--web.listen-address=127.0.0.1:0", environ={}) as process:
         url = await printed(process, "/metrics")
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
-            page = await answer.text()
+        async with aiohttp.ClientSession() as session:
+            async with session.get(url) as answer:
+                page = await answer.text()
+            async with session.get(url.removesuffix("metrics")) as answer:
+                people = await answer.text()
         code, log = await ended(process, signal.SIGINT)
+    assert "This is a demo" in people
+    assert 'workspace="slack-migration"' in page
     assert 'workspace="rolling-deploy"' in page
     assert code == 0
     assert "Traceback" not in log

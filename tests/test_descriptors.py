@@ -1,4 +1,4 @@
-"""However many workspaces there are, their polls get along with the descriptors that the system grants."""
+"""The polls of many workspaces work with few file descriptors."""
 
 import asyncio
 import os
@@ -22,26 +22,26 @@ from tests.support.commands import PROGRAM, config_file
 from tests.support.rig import Page
 
 PATIENCE: Final = 60.0
-"""Seconds after which a test calls the program hung; nothing is measured by it."""
+"""Seconds after which a test gives up."""
 DESCRIPTORS: Final = 48
 WORKSPACES: Final = 60
 
 
 def granted(soft: int, hard: int, code: str) -> str:
-    """What Python prints where the system grants so many descriptors."""
+    """What Python prints under these limits of descriptors."""
     command = ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh", sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.strip()
 
 
 def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
-    """And the shares grow with it."""
+    """Polls and scrapes then get more descriptors."""
     code = "from rc_import_exporter import descriptors; print(descriptors.share()); descriptors.raise_descriptors(); "
     assert granted(64, 512, code + "print(descriptors.share())").split() == ["16", "128"]
 
 
 @pytest.mark.parametrize("error", [PermissionError, ValueError])
-def test_a_system_that_does_not_raise_it_is_lived_with(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
-    """A sandbox may forbid the call, and macOS does not take what it says itself."""
+def test_it_works_if_the_limit_cannot_be_raised(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    """A sandbox may forbid the call, and macOS refuses the limit that it reports."""
 
     def refuse(what: int, bounds: tuple[int, int]) -> None:
         raise error
@@ -52,8 +52,8 @@ def test_a_system_that_does_not_raise_it_is_lived_with(monkeypatch: pytest.Monke
     assert descriptors.share() == 16
 
 
-def test_no_limit_at_all_is_not_taken_at_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is a share all the same, and so there is where the system does not tell."""
+def test_without_a_limit_a_fixed_one_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter uses fixed limits if the system names none."""
     monkeypatch.setattr(resource, "getrlimit", lambda what: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert descriptors.share() == descriptors.MOST // 4
 
@@ -69,8 +69,8 @@ async def _text(port: int) -> str:
         return await answer.text()
 
 
-async def test_more_workspaces_than_descriptors_are_polled_all_the_same(tmp_path: Path) -> None:
-    """Each has a server of its own, and is asked again and again: none ever fails, nothing is complained of."""
+async def test_more_workspaces_than_descriptors_are_all_polled(tmp_path: Path) -> None:
+    """Polls wait for a free descriptor. None fails, and the log has no complaint."""
     async with AsyncExitStack() as stack:
         urls = {}
         for name in (f"w{index}" for index in range(WORKSPACES)):
@@ -94,7 +94,7 @@ async def test_more_workspaces_than_descriptors_are_polled_all_the_same(tmp_path
 
 
 async def _polled_thrice(process: asyncio.subprocess.Process) -> str:
-    """Checks the pages until each workspace has been polled three times, ends the program, and gives its log."""
+    """Wait until each workspace was polled three times, stop the program, and return its log."""
     assert process.stderr is not None
     first = (await process.stderr.readline()).decode()
     port = int(first.partition("address=127.0.0.1:")[2].split()[0])

@@ -1,4 +1,4 @@
-"""A line an event, on standard error, whoever speaks and whatever is said."""
+"""Each event is one line on standard error, also events of libraries and exceptions."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from rc_import_exporter import logs
 
 
 def said(form: str, capsys: pytest.CaptureFixture[str], level: str = "info") -> list[str]:
-    """The lines of a few events: ours, a library's, one with an exception, one with everything odd in it."""
+    """The lines of some events: one with quotes and line breaks, one of a library, one with an exception."""
     logs.configure(level, form)
     log = logs.logger(workspace="acme")
     log.debug("hidden")
@@ -21,8 +21,8 @@ def said(form: str, capsys: pytest.CaptureFixture[str], level: str = "info") -> 
     return err.splitlines()
 
 
-def test_logfmt_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    """Time, level, message and workspace first; what has blanks or quotes is quoted."""
+def test_logfmt_has_one_line_for_each_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """Time, level, message and workspace come first. Values with blanks or quotes are quoted."""
     ours, library, fault = said("logfmt", capsys)
     assert ours.startswith("ts=")
     assert ' level=info msg="poll failed" workspace=acme ' in ours
@@ -32,8 +32,7 @@ def test_logfmt_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ValueError: made for a test" in fault
 
 
-def test_json_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    """And each is an object with the same keys."""
+def test_json_has_one_line_for_each_event(capsys: pytest.CaptureFixture[str]) -> None:
     ours, library, fault = (json.loads(line) for line in said("json", capsys))
     assert (ours["level"], ours["msg"], ours["workspace"]) == ("info", "poll failed", "acme")
     assert ours["detail"] == 'says "no"\nand = no'
@@ -42,6 +41,6 @@ def test_json_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_a_level_hides_what_is_below_it(capsys: pytest.CaptureFixture[str], level: str, lines: int) -> None:
-    """Of every logger alike."""
+def test_a_level_hides_lower_levels(capsys: pytest.CaptureFixture[str], level: str, lines: int) -> None:
+    """This is true for the loggers of libraries too."""
     assert len(said("logfmt", capsys, level)) == lines

@@ -14,15 +14,14 @@ from rich.console import Console
 
 from rc_import_exporter.commands import once, terminal
 from rc_import_exporter.commands.exits import Exit
+from rc_import_exporter.commands.faults import Fault, faults
 from rc_import_exporter.commands.flags import SWITCH, Command, Flag, Invocation
-from rc_import_exporter.commands.pursuit import trouble
-from rc_import_exporter.commands.selection import select
-from rc_import_exporter.commands.suspicions import Finding, Severity, suspicions, unexpected
-from rc_import_exporter.commands.terminal import Cell
+from rc_import_exporter.commands.selection import command_line, select
+from rc_import_exporter.commands.suspicions import Finding, Severity, of_server, suspicions, unexpected
 from rc_import_exporter.config import duration, values
-from rc_import_exporter.config.options import WORKSPACES, LogLevel
+from rc_import_exporter.config.options import LogLevel
 from rc_import_exporter.config.settings import Settings
-from rc_import_exporter.core.advice import PERMISSIONS, REASONS, WHERE_TO_GRANT
+from rc_import_exporter.core.advice import PERMISSIONS, WHERE_TO_GRANT, advice_on
 from rc_import_exporter.core.domain import FEEDS, REFUSALS, Api, Outcome, Reason
 from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot
 from rc_import_exporter.core.thresholds import CLOCKS_AGREE, CLOCKS_DISAGREE, RATE_LIMIT_WINDOW
@@ -37,7 +36,20 @@ FORMAT: Final = Flag(
     help="The format of the output.",
 )
 
-_SILENT: Final = frozenset({Reason.TIMEOUT, Reason.CONNECTION})
+_SILENT: Final = frozenset({Reason.TIMEOUT, Reason.CONNECTION, Reason.TLS})
+_TOPICS: Final = {
+    Reason.TIMEOUT: "server",
+    Reason.CONNECTION: "server",
+    Reason.TLS: "TLS",
+    Reason.UNAUTHORIZED: "token",
+    Reason.FORBIDDEN: "permission",
+    Reason.NOT_FOUND: "address",
+}
+_EXPLAINED_BY: Final = {
+    Reason.UNAUTHORIZED: frozenset({"user_id", "auth_token"}),
+    Reason.NOT_FOUND: frozenset({"url"}),
+}
+"""Options whose suspicious values explain a fault better than its own advice."""
 _WITHOUT: Final = {
     Api.STATUS: "the list has the same data: read-only is enough",
     Api.LIST: "imports that start and end between two polls are missed, and how a replaced import ended",
@@ -74,7 +86,7 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     if is_json:
         print(as_json(configured, examinations))
     else:
-        show(terminal.console(sys.stdout), configured, examinations)
+        show(terminal.console(sys.stdout), configured, examinations, next_step(invocation, configured, examinations))
     return code(examinations)
 
 
@@ -87,26 +99,43 @@ def examine(settings: Settings, snapshot: Snapshot | None) -> list[Examination]:
         Examination(
             name=name,
             url=workspace.target.url,
-            findings=_without_repetition(
+            findings=_in_order(
+                list(suspicions(workspace, workspace.credentials.load())),
+                [] if snapshot is None else faults_of(snapshot.records[name]),
                 [
-                    *suspicions(workspace, workspace.credentials.load()),
                     *(() if snapshot is None else _of_poll(snapshot.records[name])),
                     *unexpected(workspace.target.expect),
-                ]
+                ],
             ),
         )
         for name, workspace in settings.workspaces.items()
     ]
 
 
-def _without_repetition(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings, with each piece of advice only once."""
-    given: set[str] = set()
-    kept = []
-    for finding in findings:
-        kept.append(replace(finding, advice="") if finding.advice in given else finding)
-        given.add(finding.advice)
-    return tuple(kept)
+def faults_of(record: Record) -> Sequence[Fault]:
+    """Why the state cannot be read, empty if it can."""
+    return [] if record.told else faults(record)
+
+
+def _in_order(suspected: Sequence[Finding], found: Sequence[Fault], rest: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Problems first, then warnings. Where a warning explains a problem, its advice is the one to follow."""
+    suspicious = {each.topic for each in suspected if each.level is Severity.WARNING}
+    problems = [
+        Finding(
+            topic=_TOPICS.get(fault.reason, "answers"),
+            level=Severity.PROBLEM,
+            text=str(fault),
+            advice="" if suspicious & _EXPLAINED_BY.get(fault.reason, frozenset()) else _plain_text(fault.steps),
+        )
+        for fault in found
+    ]
+    others = [*suspected, *rest]
+    warnings = [each for each in others if each.level is Severity.WARNING]
+    return (*problems, *warnings, *(each for each in others if each.level is not Severity.WARNING))
+
+
+def _plain_text(steps: Iterable[str]) -> str:
+    return " ".join(steps).replace("`", "")
 
 
 def code(examinations: Sequence[Examination]) -> Exit:
@@ -114,28 +143,28 @@ def code(examinations: Sequence[Examination]) -> Exit:
     return Exit.DONE if all(each.works for each in examinations) else Exit.FAILED
 
 
-def show(console: Console, settings: Settings, examinations: Sequence[Examination]) -> None:
-    """Prints tables for people."""
-    _show_options(console, settings, "")
-    console.print("Every other option has its default.\n")
+def show(console: Console, settings: Settings, examinations: Sequence[Examination], closing: str = "") -> None:
+    """Prints the findings and the options for people. `closing` is the next step."""
     for each in examinations:
         console.print(terminal.printable(f"{each.name}: {each.url}"), style="bold", soft_wrap=True)
-        _show_options(console, settings, each.name)
-        console.print(terminal.table(("", "what", "found"), [_row(finding) for finding in each.findings]))
-        console.print()
-    console.print(_summary(examinations), soft_wrap=True)
+        _show_findings(console, each.findings)
+    console.print(terminal.printable(f"The exporter's own server: {settings.web.listen}"), style="bold", soft_wrap=True)
+    _show_findings(console, of_server(settings.web))
+    console.print("Options that are set; every other option has its default:", style="bold")
+    for option in settings.given:
+        console.print(terminal.printable(f"{option.option} = {option.value}  ({option.origin})"), soft_wrap=True)
+    console.print(f"\n{_summary(examinations)}\n{closing}", soft_wrap=True)
 
 
-def _show_options(console: Console, settings: Settings, workspace: str) -> None:
-    above = f"{WORKSPACES}.{workspace}." if workspace else ""
-    rows = [
-        (each.option.removeprefix(above), each.value, each.origin)
-        for each in settings.given
-        if each.workspace == workspace
-    ]
-    if rows:
-        console.print(terminal.table(("option", "value", "set by"), rows))
-        console.print()
+def next_step(invocation: Invocation, settings: Settings, examinations: Sequence[Examination]) -> str:
+    """What to do after this run: repair and check again, connect, or start the exporter and open its page."""
+    if code(examinations) is not Exit.DONE:
+        again = command_line(invocation, settings, "check", *invocation.operands)
+        return f"Check again: {again}"
+    if invocation[CONFIG_ONLY]:
+        return f"Connect: {command_line(invocation, settings, 'check', *invocation.operands)}"
+    page = settings.web.page(settings.web.listen.port)
+    return f"Start: {command_line(invocation, settings)}\nPage:  {page}"
 
 
 def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
@@ -145,6 +174,7 @@ def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
             "exit_code": int(code(examinations)),
             "mistakes": [],
             "options": [{"option": each.option, "value": each.value, "origin": each.origin} for each in settings.given],
+            "server": {"address": str(settings.web.listen), "findings": _plain(of_server(settings.web))},
             "workspaces": [
                 {"name": each.name, "url": each.url, "works": each.works, "findings": _plain(each.findings)}
                 for each in examinations
@@ -156,76 +186,54 @@ def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
 
 def mistakes_as_json(mistakes: Sequence[str]) -> str:
     """The JSON for a configuration that cannot be used."""
-    told = {"exit_code": int(Exit.MISCONFIGURED), "mistakes": list(mistakes), "options": [], "workspaces": []}
+    told: dict[str, object] = {
+        "exit_code": int(Exit.MISCONFIGURED),
+        "mistakes": list(mistakes),
+        "options": [],
+        "server": None,
+        "workspaces": [],
+    }
     return json.dumps(told, indent=2)
 
 
-def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
+def _plain(findings: Iterable[Finding]) -> list[dict[str, str]]:
     return [{"topic": each.topic, "level": each.level, "text": each.text, "advice": each.advice} for each in findings]
 
 
 _STYLES: Final = {Severity.OK: "green", Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.PROBLEM: "bold red"}
 
 
-def _row(finding: Finding) -> tuple[Cell, Cell, Cell]:
-    advice = f"-> {finding.advice}" if finding.advice else ""
-    level = Cell(text=finding.level, style=_STYLES[finding.level])
-    return level, Cell(text=finding.topic), Cell(text=finding.text, below=advice)
+def _show_findings(console: Console, findings: Iterable[Finding]) -> None:
+    for each in findings:
+        lines = [each.text, *([f"-> {each.advice}"] if each.advice else [])]
+        console.print(terminal.listed(each.level, _STYLES[each.level], each.topic, lines))
+    console.print()
 
 
 def _summary(examinations: Sequence[Examination]) -> str:
     broken = [each.name for each in examinations if not each.works]
-    if not broken:
-        return "No problem was found."
-    return f"Problems in: {', '.join(broken)}. See the lines marked problem."
+    return f"Problems in: {', '.join(broken)}. Solve what is marked problem." if broken else "No problem was found."
 
 
 def _of_poll(record: Record) -> Iterator[Finding]:
-    yield _reachable(record)
-    yield from _tls(record)
-    yield _version(record)
-    yield from _token(record)
-    yield from (_endpoint(record, feed) for feed in record.feeds.values() if feed.api is not Api.INFO)
+    answering = [feed for feed in record.feeds.values() if feed.reason not in _SILENT]
+    if answering:
+        yield Finding(topic="server", level=Severity.OK, text="answers")
+    if answering and record.target.url.startswith("https:"):
+        yield Finding(topic="TLS", level=Severity.OK, text="the connection is encrypted")
+    if record.version is not None:
+        yield Finding(topic="version", level=Severity.OK, text=f"Rocket.Chat {record.version}")
+    elif answering:
+        yield Finding(topic="version", level=Severity.NOTE, text="unknown")
+    if any(feed.ok or feed.reason is Reason.FORBIDDEN for feed in record.feeds.values() if feed.api is not Api.INFO):
+        yield Finding(topic="token", level=Severity.OK, text="accepted")
+    if record.told:
+        yield from (_endpoint(record, feed) for feed in record.feeds.values() if feed.api is not Api.INFO)
     yield from (_not_asked(api) for api in FEEDS if api not in record.target.apis)
     yield from _rate_limit(record)
     yield from _clock(record)
-    yield _state(record)
-
-
-def _reachable(record: Record) -> Finding:
-    reasons = {feed.reason for feed in record.feeds.values()}
-    if record.feeds and not reasons <= _SILENT:
-        return Finding(topic="server", level=Severity.OK, text="answers")
-    reason = next((reason for reason in reasons if reason is not None), Reason.INTERNAL)
-    return Finding(topic="server", level=Severity.PROBLEM, text=trouble(record), advice=_remedy(reason))
-
-
-def _remedy(reason: Reason) -> str:
-    return " ".join(REASONS[reason].advice).replace("`", "")
-
-
-def _tls(record: Record) -> Iterator[Finding]:
-    failed = next((feed for feed in record.feeds.values() if feed.reason is Reason.TLS), None)
-    if failed is not None:
-        yield Finding(topic="TLS", level=Severity.PROBLEM, text=failed.detail, advice=_remedy(Reason.TLS))
-    elif record.target.url.startswith("https:") and any(feed.reason not in _SILENT for feed in record.feeds.values()):
-        yield Finding(topic="TLS", level=Severity.OK, text="the connection is encrypted")
-
-
-def _version(record: Record) -> Finding:
-    if record.version is None:
-        return Finding(topic="version", level=Severity.NOTE, text="unknown")
-    return Finding(topic="version", level=Severity.OK, text=f"Rocket.Chat {record.version}")
-
-
-def _token(record: Record) -> Iterator[Finding]:
-    feeds = [feed for feed in record.feeds.values() if feed.api is not Api.INFO]
-    refused = next((feed for feed in feeds if feed.reason is Reason.UNAUTHORIZED), None)
-    if refused is not None:
-        text, advice = refused.detail, _remedy(Reason.UNAUTHORIZED)
-        yield Finding(topic="token", level=Severity.PROBLEM, text=text, advice=advice)
-    elif any(feed.ok or feed.reason is Reason.FORBIDDEN for feed in feeds):
-        yield Finding(topic="token", level=Severity.OK, text="accepted")
+    if record.told and record.observation is not None:
+        yield _state(record.observation)
 
 
 def _endpoint(record: Record, feed: Feed) -> Finding:
@@ -233,11 +241,9 @@ def _endpoint(record: Record, feed: Feed) -> Finding:
     if feed.reason is None:
         return finding
     what = _refusal(feed) if feed.reason in REFUSALS and not feed.alone else feed.detail
-    if not record.told:
-        advice = "" if feed.reason in _SILENT | {Reason.UNAUTHORIZED, Reason.TLS} else _remedy(feed.reason)
-        return replace(finding, level=Severity.PROBLEM, text=what, advice=advice)
     if feed.reason not in REFUSALS:
-        return replace(finding, level=Severity.WARNING, text=what, advice=_remedy(feed.reason))
+        advice = _plain_text(advice_on(feed.reason, (), feed.remedy))
+        return replace(finding, level=Severity.WARNING, text=what, advice=advice)
     without = f"{what}; {_without(record, feed.api)}"
     if feed.api is not Api.LIST and _is_told_by(record, Api.LIST):
         return replace(finding, level=Severity.NOTE, text=without)
@@ -302,10 +308,7 @@ def _clock(record: Record) -> Iterator[Finding]:
         yield Finding(topic="clock", level=Severity.WARNING, text=told, advice=advice)
 
 
-def _state(record: Record) -> Finding:
-    seen = record.observation
-    if not record.told or seen is None:
-        return Finding(topic="state", level=Severity.PROBLEM, text="unknown: see above")
+def _state(seen: Observation) -> Finding:
     return Finding(topic="state", level=Severity.OK, text=f"{seen.state}: {_words(seen)} (from {seen.source})")
 
 

@@ -12,6 +12,7 @@ from rc_import_exporter import logs
 from rc_import_exporter.app import App
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.flags import Command, Invocation
+from rc_import_exporter.config.options import LOG_LEVEL
 from rc_import_exporter.config.settings import Settings, load
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
@@ -30,6 +31,7 @@ EXPECTATIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "expect.min_records": "400",
     },
     "csv-migration": {"labels.team": "migration"},
+    "slack-migration": {"labels.team": "migration", "expect.importer": "slack", "expect.longest_run": "6h"},
     "rolling-deploy": {"labels.team": "platform"},
     "crash": {"labels.team": "platform"},
 }
@@ -46,8 +48,9 @@ async def _run(invocation: Invocation, environ: Mapping[str, str]) -> None:
     async with SimulatedServers(stories.demo()) as servers:
         urls = {name: servers.url(name) for name in servers.workspaces}
         configured = settings(invocation.options, environ, urls, USER_ID, AUTH_TOKEN)
-        logs.configure(configured.log.level, configured.log.format)
-        await App(configured).serve(lambda port: print(_welcome(configured, port), flush=True))
+        # The log would move the addresses out of view within seconds.
+        logs.configure(configured.log.level if configured.sets(LOG_LEVEL) else logs.NOTHING, configured.log.format)
+        await App(configured, demo=True).serve(lambda port: print(_welcome(configured, port), flush=True))
 
 
 def settings(
@@ -65,21 +68,20 @@ def settings(
 
 
 def _welcome(configured: Settings, port: int) -> str:
-    host = configured.web.listen.host or "127.0.0.1"
-    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    page = configured.web.page(port)
     return (
-        f"Four simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
+        f"Five simulated Rocket.Chat servers repeat their imports, each in less than a minute:\n"
         f"  {', '.join(sorted(configured.workspaces))}\n"
         f"Open\n"
-        f"  {base}/\n"
-        f"  {base}/metrics\n"
-        f"Press Ctrl-C to stop."
+        f"  {page}\n"
+        f"  {page}metrics\n"
+        f"The log is off; --log.level=info shows it. Press Ctrl-C to stop."
     )
 
 
 COMMAND: Final = Command(
     name="demo",
     run=run,
-    summary="Run the exporter and four simulated Rocket.Chat servers in one process.",
+    summary="Run the exporter and five simulated Rocket.Chat servers in one process.",
     examples=("demo", "demo --web.listen-address=127.0.0.1:9000"),
 )

@@ -1,7 +1,4 @@
-"""The exit codes of the commands, and which of several is the worst.
-
-`pursuit` and `watch` choose those of `watch`, whose help lists them.
-"""
+"""The exit codes of the commands, and which of several is the worst."""
 
 from collections.abc import Iterable
 from enum import IntEnum, unique

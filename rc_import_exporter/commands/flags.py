@@ -151,7 +151,8 @@ class _Parser:
             value = text if equals else self._next() if own.value.metavar else "true"
             self._take(self._given, name, name, value, own.value.read)
         elif option is not None:
-            self._take(self._options, DOTTED.write(option.path), name, text if equals else self._next(), str)
+            value = text if equals else "true" if option.value is values.BOOLEAN else self._next()
+            self._take(self._options, DOTTED.write(option.path), name, value, str)
         elif path is not None:
             self.mistakes.append(f"flag {name}: {_instead(path)}")
             if not equals:
@@ -202,7 +203,8 @@ def _instead(path: Path) -> str:
     option, variable = option_at(path), f"{VARIABLE.write(path)} in the environment"
     if option is None or not option.value.is_secret:
         return f"this option is not a flag; set {DOTTED.write(path)} in the YAML file, or {variable}"
-    file = (*path[:-1], f"{path[-1]}_file")
+    end = -2 if option.names is not None else -1
+    file = (*path[:end], f"{path[end]}_file", *path[end:][1:])
     instead = (
         f"use {flag}" if (flag := notation.flag(file)) in OPTION_FLAGS else f"set {DOTTED.write(file)} in the YAML file"
     )

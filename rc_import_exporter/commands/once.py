@@ -17,8 +17,8 @@ from typing import Final
 
 from rc_import_exporter import clock
 from rc_import_exporter.commands.exits import Exit
+from rc_import_exporter.commands.faults import trouble
 from rc_import_exporter.commands.flags import Command, Flag, Invocation
-from rc_import_exporter.commands.pursuit import trouble
 from rc_import_exporter.commands.selection import select
 from rc_import_exporter.config import files, values
 from rc_import_exporter.config.options import LogLevel

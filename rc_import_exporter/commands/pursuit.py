@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rc_import_exporter.commands.exits import Exit
+from rc_import_exporter.commands.faults import faults, trouble
+from rc_import_exporter.core.advice import OUTCOMES, fitting
 from rc_import_exporter.core.domain import FEEDS, FINISHED, UNFINISHED, Api, Outcome, Reason, Step
-from rc_import_exporter.core.snapshot import Feed, Observation, Record, Track
+from rc_import_exporter.core.snapshot import Observation, Record, Track
 from rc_import_exporter.core.verdict import sentence
 
 GRACE: Final = 15.0
@@ -26,7 +28,8 @@ long to restart.
 FINAL_REASONS: Final = frozenset(
     {Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.NOT_FOUND, Reason.REDIRECTED, Reason.TLS, Reason.TOO_LARGE}
 )
-"""Reasons that end the watch before the first success, because waiting does not help."""
+FINAL_CODES: Final = frozenset({"401", "403", "404"})
+"""Reasons and HTTP codes that end the watch before the first success, because waiting does not help."""
 
 _EXITS: Final = {
     Outcome.SUCCEEDED: Exit.DONE,
@@ -37,10 +40,11 @@ _EXITS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How the watch of a workspace ended: the exit code, and a sentence without a full stop."""
+    """How the watch of a workspace ended: the exit code, a sentence without a full stop, and what to do now."""
 
     exit: Exit
     sentence: str
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ def idleness(record: Record, now: float, *, or_down: bool = False) -> Verdict | 
     if or_down and not record.told and _is_down(record):
         return Verdict(exit=Exit.DONE, sentence=f"no server answers: {trouble(record)}")
     if seen is None or not record.up(now):
-        return Verdict(exit=Exit.FAILED, sentence=f"whether an import runs is unknown: {trouble(record)}")
+        return _unknown("whether an import runs is unknown", record)
     match record.restart_safe(now):
         case True:
             return Verdict(exit=Exit.DONE, sentence="nothing loads or runs")
@@ -105,17 +109,6 @@ def _is_down(record: Record) -> bool:
 
 
 _ABSENCES: Final = frozenset({Reason.CONNECTION, Reason.PROXY})
-
-
-def trouble(record: Record) -> str:
-    """What fails now, in words: each reason once, with its endpoints."""
-    alike: dict[str, list[str]] = {}
-    for feed in record.feeds.values():
-        if feed.reason is not None and feed.api is not Api.INFO:
-            alike.setdefault(feed.detail, []).append(feed.api)
-    if not alike and record.polls > 0:
-        return "an error in the exporter itself; --log.level=error shows it"
-    return "; ".join(f"{', '.join(apis)}: {detail}" for detail, apis in alike.items()) or "no answer yet"
 
 
 def _look(pursuit: Pursuit, record: Record, now: float) -> Pursuit:
@@ -170,10 +163,13 @@ def _verdict(pursuit: Pursuit, record: Record, now: float) -> Verdict | None:
     if track is not None and track.outcome in FINISHED:
         if _may_end_otherwise(pursuit, record, now):
             return None
-        return Verdict(exit=_EXITS.get(track.outcome, Exit.BROKEN_OFF), sentence=sentence(track))
+        code = _EXITS.get(track.outcome, Exit.BROKEN_OFF)
+        return Verdict(
+            exit=code, sentence=sentence(track), steps=fitting(OUTCOMES[track.outcome].advice, track.operation.importer)
+        )
     late = track is None and pursuit.start_by is not None and now >= pursuit.start_by
     if _is_out_of_sight(pursuit, record, now) or (late and not _told_by_feed(record)):
-        return Verdict(exit=Exit.FAILED, sentence=f"how the import ends is unknown: {_why_unseen(record)}")
+        return _unseen(record)
     if late:
         nothing = f"no operation {pursuit.wanted} was seen" if pursuit.wanted else "no import started"
         return Verdict(exit=Exit.NOTHING_STARTED, sentence=f"{nothing} in time")
@@ -188,20 +184,27 @@ def _may_end_otherwise(pursuit: Pursuit, record: Record, now: float) -> bool:
 def _is_out_of_sight(pursuit: Pursuit, record: Record, now: float) -> bool:
     if pursuit.seen is not None:
         return now - pursuit.seen > max(PATIENCE, record.stale_after)
-    return _is_refused_for_good(record) or now - pursuit.began > record.stale_after
+    return is_refused_for_good(record) or now - pursuit.began > record.stale_after
 
 
-def _is_refused_for_good(record: Record) -> bool:
+def is_refused_for_good(record: Record) -> bool:
+    """Whether the feeds never answered, and waiting does not help."""
     feeds = [record.feeds.get(api) for api in FEEDS if api in record.target.apis]
-    return all(feed is not None and _is_final(feed) for feed in feeds)
+    final = all(feed is not None and feed.reason in FINAL_REASONS for feed in feeds)
+    codes = {code for api, code in record.requests if api in FEEDS}
+    # A proxy can refuse in Rocket.Chat's place.
+    return record.last_success is None and (final or bool(codes and codes <= FINAL_CODES))
 
 
-def _is_final(feed: Feed) -> bool:
-    """A missing endpoint is not final if nothing else answered: a proxy may say so during a restart."""
-    return feed.reason in FINAL_REASONS and not (feed.reason is Reason.NOT_FOUND and feed.alone)
-
-
-def _why_unseen(record: Record) -> str:
+def _unseen(record: Record) -> Verdict:
+    what = "how the import ends is unknown"
     if not _told_by_feed(record):
-        return trouble(record)
-    return "another import took its place, and only getLatestImportOperations shows the earlier one"
+        return _unknown(what, record)
+    why = "another import took its place, and only getLatestImportOperations shows the earlier one"
+    return Verdict(exit=Exit.FAILED, sentence=f"{what}: {why}")
+
+
+def _unknown(what: str, record: Record) -> Verdict:
+    """Nothing is known, because of what fails now."""
+    steps = tuple(step for fault in faults(record) for step in fault.steps)
+    return Verdict(exit=Exit.FAILED, sentence=f"{what}: {trouble(record)}", steps=steps)

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from rc_import_exporter.config import web_file
+from rc_import_exporter.config.address import is_loopback
 from rc_import_exporter.config.credentials import Credentials
-from rc_import_exporter.config.settings import Workspace
+from rc_import_exporter.config.settings import Web, Workspace
 from rc_import_exporter.core.domain import Expectation
 
 USER_ID: Final = re.compile(r"[A-Za-z0-9]{17}|[0-9a-f]{24}")
@@ -55,19 +56,43 @@ def suspicions(workspace: Workspace, credentials: Credentials) -> Iterator[Findi
         )
 
 
+def of_server(web: Web) -> Iterator[Finding]:
+    """Which TLS, login and exposure the exporter's own server has."""
+    protection = web_file.load(web.config_file, {})
+    oldest, newest = protection.versions
+    text = f"{oldest} to {newest}" if oldest else "off: plain http"
+    yield Finding(topic="TLS", level=Severity.OK if oldest else Severity.NOTE, text=text)
+    ways = ["by certificate"] if protection.wants_certificate else []
+    ways += [f"by password (users: {len(protection.users)})"] if protection.users else []
+    login = Severity.OK if protection.wants_login else Severity.NOTE
+    yield Finding(topic="login", level=login, text=" and ".join(ways) or "none")
+    if is_loopback(web.listen.host):
+        yield Finding(topic="exposure", level=Severity.OK, text="only this machine can connect")
+    elif not protection.wants_login:
+        yield Finding(
+            topic="exposure",
+            level=Severity.NOTE,
+            text="other machines can read this without a login",
+            advice="to change that, set web.config.file",
+        )
+    elif not oldest:
+        yield _warning(
+            "exposure",
+            "other machines can connect, and passwords are sent without encryption",
+            "set tls_server_config in the web configuration file",
+        )
+    else:
+        yield Finding(topic="exposure", level=Severity.OK, text="other machines can connect, with a login only")
+
+
 def unexpected(expect: Expectation) -> Iterator[Finding]:
-    """Alerts that cannot fire, because the expectation that they need is not set."""
-    for option, text in _SILENCES.items():
-        if getattr(expect, option) is None:
-            yield Finding(topic="alerts", level=Severity.NOTE, text=f"expect.{option} {text}")
+    """The expectations that are not set, in one note: without them some alerts cannot fire."""
+    unset = [option for option in _EXPECTATIONS if getattr(expect, option) is None]
+    if unset:
+        yield Finding(topic="expect", level=Severity.NOTE, text=f"not set: {', '.join(unset)}")
 
 
-_SILENCES: Final = {
-    "success_every": "not set: no alert if a scheduled import never starts",
-    "longest_run": "not set: no alert if an import makes progress but never ends",
-    "failed_ratio": "not set: no alert if an API import rejects many records",
-    "min_records": "not set: no alert if an import has too few records",
-}
+_EXPECTATIONS: Final = ("success_every", "longest_run", "failed_ratio", "min_records")
 
 
 def _of_url(url: str) -> Iterator[Finding]:
@@ -77,8 +102,8 @@ def _of_url(url: str) -> Iterator[Finding]:
     if page is not None:
         meant = f"{parts.scheme}://{parts.netloc}/{'/'.join(words[:page])}".rstrip("/")
         yield _warning("url", f"ends in /{'/'.join(words[page:])}, a page of the web client", f"use {meant}")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        yield _warning("url", "plain http: the token is sent without encryption", "use https if the server supports it")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        yield _warning("TLS", "plain http: the token is sent without encryption", "use https if the server supports it")
 
 
 def _of_user(credentials: Credentials) -> Iterator[Finding]:
@@ -106,13 +131,6 @@ def _of_token(credentials: Credentials) -> Iterator[Finding]:
 
 def _is_like_a_token(text: str) -> bool:
     return len(text) == TOKEN_LENGTH
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _warning(topic: str, text: str, advice: str) -> Finding:

@@ -1,7 +1,6 @@
 """What commands print: tables, with colours on a terminal, and as plain text of 80 columns elsewhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, TextIO
 
 from rich import box
@@ -11,15 +10,6 @@ from rich.text import Text
 
 PLAIN_WIDTH: Final = 80
 """Columns of a table that is not printed on a terminal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A text in a table, a second text on a line below it, and the style of both on a terminal."""
-
-    text: str
-    below: str = ""
-    style: str = ""
 
 
 def console(stream: TextIO, plain_width: int = PLAIN_WIDTH) -> Console:
@@ -33,18 +23,22 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> Table:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Rows under their heads. A text that is too long for its column continues on the next line."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for head in heads:
         made.add_column(Text(head), overflow="fold")
     for row in rows:
-        made.add_row(*(_text(cell) for cell in row))
+        made.add_row(*(Text(printable(cell)) for cell in row))
     return made
 
 
-def _text(cell: Cell | str) -> Text:
-    if isinstance(cell, str):
-        return Text(printable(cell))
-    lines = [printable(line) for line in (cell.text, cell.below) if line]
-    return Text("\n".join(lines), style=cell.style)
+def listed(mark: str, style: str, topic: str, lines: Sequence[str]) -> Table:
+    """A mark of up to 7 columns, and beside it `topic: first line` and more lines. Long lines continue below it."""
+    made = Table.grid(padding=(0, 1))
+    made.add_column(width=7, no_wrap=True)
+    made.add_column(overflow="fold")
+    first, *more = map(printable, lines)
+    text = Text.assemble((f"{topic}: ", "bold"), first, *(f"\n{line}" for line in more))
+    made.add_row(Text(mark, style=style), text)
+    return made

@@ -11,27 +11,29 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from rc_import_exporter import clock
+from rc_import_exporter import clock, logs
 from rc_import_exporter.commands import terminal
 from rc_import_exporter.commands.display import Bars, Display, JsonLines, Lines, Sight
 from rc_import_exporter.commands.exits import SIGNALLED, Exit, worst
+from rc_import_exporter.commands.faults import trouble
 from rc_import_exporter.commands.flags import Command, Flag, Invocation
-from rc_import_exporter.commands.pursuit import Pursuit, Verdict, idleness, pursue
+from rc_import_exporter.commands.pursuit import Pursuit, Verdict, idleness, is_refused_for_good, pursue
 from rc_import_exporter.commands.selection import select
 from rc_import_exporter.config import values
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.core import progress
+from rc_import_exporter.core.alerts import Alert
 from rc_import_exporter.core.domain import Exchange
 from rc_import_exporter.core.snapshot import Record, Snapshot, Track
 from rc_import_exporter.core.store import Store
 from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.polling.fleet import Fleet
+from rc_import_exporter.web import view
 
 TICK: Final = 1.0
 """Seconds between two looks at the clock while no poll ends."""
 _YEAR: Final = 365 * 86_400.0
-_NO_LOG: Final = "critical"
-"""A level above all that is logged, because `watch` itself shows what happens."""
+STOPPED: Final = "Stopped watching. An import that runs goes on on the server."
 
 OPERATION_ID: Final = Flag(
     name="--operation-id",
@@ -114,6 +116,7 @@ class Watch:
         finally:
             self._display.close()
             await self._fleet.stop()
+        self._display.end("" if self._signal is None else STOPPED)
         return code
 
     def _look(self) -> int | None:
@@ -140,10 +143,13 @@ class Watch:
         late = self._wish.timeout is not None and at >= self._began + self._wish.timeout
         if self._wish.idle:
             found = {name: idleness(record, at, or_down=self._wish.or_down) for name, record in records.items()}
-            return _patient(found, self._wish, late=late)
+            hopeless = any(is_refused_for_good(record) for record in records.values())
+            return found if hopeless else _patient(found, self._wish, late=late)
         self._pursuits = {name: pursue(self._pursuits[name], record, at) for name, record in records.items()}
-        too_late = Verdict(exit=Exit.TIMED_OUT, sentence="not ended in time; the import goes on") if late else None
-        return {name: pursuit.verdict or too_late for name, pursuit in self._pursuits.items()}
+        return {
+            name: pursuit.verdict or (_too_late(pursuit, records[name]) if late else None)
+            for name, pursuit in self._pursuits.items()
+        }
 
     def _pursuit(self) -> Pursuit:
         within = self._wish.start_within
@@ -157,11 +163,29 @@ class Watch:
         wanted, seen = self._wish.operation_id, record.observation
         awaited = f"waiting for operation {wanted} to appear" if wanted else "waiting for the next import to start"
         if self._wish.idle:
-            track, awaited = None if seen is None else seen.track, "waiting until nothing loads or runs"
+            track = seen.track if seen is not None and seen.fragile else None
+            awaited = "nothing loads or runs"
         else:
             track = self._pursuits[record.target.name].followed
-        left = None if verdict is not None else _seconds_left(record, track, at)
-        return Sight(record=record, track=track, awaited=awaited, verdict=verdict, left=left)
+        moving = track if verdict is None and record.told else None
+        return Sight(
+            record=record,
+            track=track,
+            awaited=awaited,
+            verdict=verdict,
+            look="" if self._wish.idle else self._where_to_look(record),
+            # The same estimate and the same words as on the page.
+            left=None if moving is None else progress.seconds_left(moving, record.server_time(at)),
+            stalled="" if moving is None else _stalled(record, moving, at),
+        )
+
+    def _where_to_look(self, record: Record) -> str:
+        if not record.told and record.last_success is None:
+            return "rc-import-exporter check, with the same flags, tests each part of the connection"
+        external_url = self._fleet.store.snapshot.links.external_url
+        if external_url:
+            return f"Look at {external_url}/workspaces/{record.target.name}"
+        return f"Look at {record.target.url}/admin/import"
 
 
 class _NotifyingStore(Store):
@@ -177,9 +201,21 @@ class _NotifyingStore(Store):
         self._news.set()
 
 
-def _seconds_left(record: Record, track: Track | None, at: float) -> float | None:
-    """The same estimate as on the live page."""
-    return None if track is None or not record.told else progress.seconds_left(track, record.server_time(at))
+def _stalled(record: Record, track: Track, at: float) -> str:
+    """That the import has not moved for too long; empty if it moves. The page says the same."""
+    if track.operation.id != record.history.current:
+        return ""
+    remarks = view.view(record, at).remarks
+    return next((f"{each.title}: {each.text}" for each in remarks if each.alert is Alert.STALLED), "")
+
+
+def _too_late(pursuit: Pursuit, record: Record) -> Verdict:
+    """The verdict when the time to watch is over."""
+    if not record.told:
+        return Verdict(exit=Exit.TIMED_OUT, sentence=f"timed out; how the import ends is unknown: {trouble(record)}")
+    if pursuit.followed is None:
+        return Verdict(exit=Exit.TIMED_OUT, sentence="timed out before an import started")
+    return Verdict(exit=Exit.TIMED_OUT, sentence="not ended in time; the import goes on")
 
 
 def _attentive(settings: Settings) -> Settings:
@@ -211,7 +247,7 @@ def _patient(verdicts: Mapping[str, Verdict | None], wish: Wish, *, late: bool) 
 def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     """Runs the command."""
     wish = _wish(invocation)
-    configured = select(invocation, environ, _NO_LOG)
+    configured = select(invocation, environ, logs.NOTHING)
     if wish.operation_id and len(configured.workspaces) > 1:
         names = ", ".join(sorted(configured.workspaces)[:20])
         raise ConfigurationError([f"flag {OPERATION_ID.name}: name the workspace of the operation, one of {names}"])

@@ -4,11 +4,12 @@ A wrong address raises `ValueError` without showing the text, because a URL may 
 """
 
 import re
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from yarl import URL
 
@@ -38,6 +39,14 @@ def listen(text: str) -> Listen:
     if found is None or int(found["port"]) > _LAST_PORT or not _is_host(found["host"]):
         raise ValueError("must be HOST:PORT, :PORT for every address, or [IPv6]:PORT, with a port from 0 to 65535")
     return Listen(host=found["host"].strip("[]"), port=int(found["port"]))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address that is written like this. An empty host is every address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def workspace_url(text: str) -> str:
@@ -72,6 +81,17 @@ def public(url: str) -> str:
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
+def authorization(url: str) -> str | None:
+    """The value of the header `Authorization` for the name and password in a URL; `None` if it has none.
+
+    Source: RFC 7617, basic authentication, with UTF-8.
+    """
+    user, at, _ = urlsplit(url).netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    pair = b":".join((unquote_to_bytes(name), unquote_to_bytes(password)))
+    return f"Basic {b64encode(pair).decode()}" if at else None
+
+
 def name_of(url: str) -> str:
     """A workspace's name made from its URL's host. A host that is not ASCII is written as in DNS."""
     host = urlsplit(url).hostname or ""
@@ -100,6 +120,8 @@ def _split(text: str) -> SplitResult:
     if not _is_valid_host(text):
         raise ValueError("must name a valid host; check for invisible characters")
     parts = urlsplit(text)
+    if not _is_sendable_user(parts.netloc.rpartition("@")[0]):
+        raise ValueError("must have a name and a password in UTF-8, and no colon in the name; percent-encode them")
     if "?" in text or "#" in text:
         raise ValueError("must have no query (?) and no fragment (#)")
     return parts._replace(netloc=_lowered(parts.netloc))
@@ -119,6 +141,14 @@ def _is_valid_host(text: str) -> bool:
         return bool((URL(text).raw_host or "").encode("idna"))
     except ValueError:
         return False
+
+
+def _is_sendable_user(user: str) -> bool:
+    try:
+        unquote_to_bytes(user).decode()
+    except UnicodeDecodeError:
+        return False
+    return b":" not in unquote_to_bytes(user.partition(":")[0])
 
 
 def _lowered(authority: str) -> str:

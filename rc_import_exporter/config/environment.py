@@ -1,13 +1,17 @@
 """Reads options from environment variables.
 
 An empty variable counts as unset, because compose files and charts pass `VARIABLE=` for options that nobody set. A
-misspelt variable is a mistake, even if it is empty.
+misspelt variable is a mistake, even if it is empty. `proxy_for` reads the usual variables for proxies.
 """
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
+from rc_import_exporter.config import address
 from rc_import_exporter.config.layer import Layer
 from rc_import_exporter.config.notation import VARIABLE
 from rc_import_exporter.config.options import OPTIONS, WORKSPACES, Path
@@ -38,6 +42,39 @@ def read(environ: Mapping[str, str]) -> Layer:
             values[path] = value
             origins[path] = f"environment variable {variable}"
     return Layer(values=values, origins=origins, mistakes=mistakes)
+
+
+def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
+    """The proxy that `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` names for a URL, unless `NO_PROXY` excludes its host.
+
+    Names in lower case come first, as in curl. Raises `ValueError`, which names the variable, if its value is wrong.
+    """
+    parts = urlsplit(url)
+    for name in (f"{parts.scheme}_proxy", "all_proxy"):
+        variable = next((each for each in (name, name.upper()) if environ.get(each)), None)
+        if variable is not None and not _is_excluded(parts, environ):
+            value = environ[variable]
+            try:
+                return address.proxy_url(value if "://" in value else f"http://{value}")
+            except ValueError as error:
+                raise ValueError(f"environment variable {variable}: {error}") from None
+    return None
+
+
+def _is_excluded(url: SplitResult, environ: Mapping[str, str]) -> bool:
+    """Whether `NO_PROXY` holds the host, a domain above it, a network that its address is in, or `*`."""
+    excluded = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    return any(_covers(entry.strip().lower(), url) for entry in excluded.split(","))
+
+
+def _covers(entry: str, url: SplitResult) -> bool:
+    host = url.hostname or ""
+    with suppress(ValueError):
+        return ip_address(host) in ip_network(entry.strip("[]"), strict=False)
+    name, _, port = entry.partition(":")
+    domain = name.removeprefix("*").lstrip(".")
+    is_port = port in ("", str(url.port or {"http": 80, "https": 443}[url.scheme]))
+    return entry == "*" or (bool(domain) and is_port and f".{host}".endswith(f".{domain}"))
 
 
 def _is_of_a_service(rest: str, value: str) -> bool:

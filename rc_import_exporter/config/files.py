@@ -8,6 +8,11 @@ from typing import Final
 _LIKE_A_SECRET: Final = re.compile(r"[^.]{17,}")
 """Rocket.Chat's user ids have 17 characters and its tokens 43, and neither contains a dot."""
 
+Mark = tuple[int, int, int]
+"""Modification time (ns), inode and size. They show that a file changed. Kubernetes replaces a symlink to renew a file,
+so the inode changes.
+"""
+
 
 def shown(path: str) -> str:
     """The path for a message. Its last part is left out if it looks like a secret that somebody gave as a path."""
@@ -15,6 +20,15 @@ def shown(path: str) -> str:
         return "the path"
     last = Path(path).name
     return str(Path(path).with_name("…")) if _LIKE_A_SECRET.fullmatch(last) else path
+
+
+def mark(path: str) -> Mark | None:
+    """The file's mark now, with symlinks followed; `None` if the file cannot be found."""
+    try:
+        seen = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return seen.st_mtime_ns, seen.st_ino, seen.st_size
 
 
 def read(path: str, most: int) -> bytes:

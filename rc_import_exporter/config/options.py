@@ -52,7 +52,8 @@ class LogFormat(StrEnum):
 class Option(Generic[T_co]):
     """One option. `default` is as an operator would write it, or empty if there is none.
 
-    `is_flag` says that the command line may set it, `in_file` that the YAML file may.
+    `is_flag` says that the command line may set it, `in_file` that the YAML file may. `names` is the type of the names
+    that may stand for `*` in the path.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Option(Generic[T_co]):
     default: str = ""
     is_flag: bool = False
     in_file: bool = True
+    names: Value[str] | None = None
 
     @property
     def each(self) -> bool:
@@ -70,10 +72,26 @@ class Option(Generic[T_co]):
 
 
 def _option(
-    path: str, group: Group, value: Value[ReadT], help: str, default: str = "", *, flag: bool = False, file: bool = True
+    path: str,
+    group: Group,
+    value: Value[ReadT],
+    help: str,
+    default: str = "",
+    *,
+    flag: bool = False,
+    file: bool = True,
+    names: Value[str] | None = None,
 ) -> Option[ReadT]:
-    keys = tuple(path.split("."))
-    return Option(path=keys, group=group, value=value, help=help, default=default, is_flag=flag, in_file=file)
+    return Option(
+        path=tuple(path.split(".")),
+        group=group,
+        value=value,
+        help=help,
+        default=default,
+        is_flag=flag,
+        in_file=file,
+        names=names,
+    )
 
 
 _PROCESS, _SINGLE, _SHARED = Group
@@ -86,12 +104,36 @@ CONFIG_FILE: Final = _option(
     flag=True,
     file=False,
 )
+AUTO_RELOAD: Final = _option(
+    "config.auto_reload",
+    _PROCESS,
+    values.BOOLEAN,
+    "Whether to reload the configuration when its file changes. It is looked at every 5 seconds.",
+    "false",
+    flag=True,
+)
 LISTEN_ADDRESS: Final = _option(
     "web.listen_address",
     _PROCESS,
     values.LISTEN_ADDRESS,
     "The address to serve the pages and metrics on.",
     "127.0.0.1:19458",
+    flag=True,
+)
+WEB_CONFIG_FILE: Final = _option(
+    "web.config.file",
+    _PROCESS,
+    values.ANY_FILE,
+    "A file with TLS, users and headers for the exporter's own server, in the format of Prometheus' exporter-toolkit. "
+    "If unset: plain HTTP without a login.",
+    flag=True,
+)
+ENABLE_LIFECYCLE: Final = _option(
+    "web.enable_lifecycle",
+    _PROCESS,
+    values.BOOLEAN,
+    "Whether POST /-/reload reloads the configuration. Anyone who reaches the port can then do that.",
+    "false",
     flag=True,
 )
 EXTERNAL_URL: Final = _option(
@@ -133,7 +175,7 @@ POLL_INTERVAL: Final = _option(
     "poll_interval", _SHARED, seconds(1, _HOUR), "How often to poll while an import waits, loads or runs.", "15s"
 )
 POLL_INTERVAL_IDLE: Final = _option(
-    "poll_interval_idle", _SHARED, seconds(1, _HOUR), "How often to poll otherwise.", "1m"
+    "poll_interval_idle", _SHARED, seconds(1, _HOUR), "How often to poll otherwise.", "30s"
 )
 STALE_AFTER: Final = _option(
     "stale_after",
@@ -153,7 +195,25 @@ MAX_RESPONSE_BYTES: Final = _option(
     "8MiB",
 )
 LABEL: Final = _option(
-    f"labels.{ANY}", _SHARED, values.LABEL_VALUE, "Labels of the metric workspace_info, such as team or tenant."
+    f"labels.{ANY}",
+    _SHARED,
+    values.LABEL_VALUE,
+    "Labels of the metric workspace_info, such as team or tenant.",
+    names=values.LABEL_NAME,
+)
+HEADER: Final = _option(
+    f"headers.{ANY}",
+    _SHARED,
+    values.HEADER,
+    "Further headers of each request, such as the access token of a gateway in front of Rocket.Chat.",
+    names=values.HEADER_NAME,
+)
+HEADER_FILE: Final = _option(
+    f"headers_file.{ANY}",
+    _SHARED,
+    values.HEADER_FILE,
+    "The same, with the value in a file. It is read again when it changes.",
+    names=values.HEADER_NAME,
 )
 SUCCESS_EVERY: Final = _option(
     "expect.success_every", _SHARED, seconds(1, 10 * _YEAR), "An import should succeed at least this often."
@@ -174,7 +234,11 @@ MIN_RECORDS: Final = _option(
     "expect.min_records", _SHARED, values.count(10**12), "An import should process at least this many records."
 )
 CA_FILE: Final = _option(
-    "tls.ca_file", _SHARED, values.PEM_FILE, "The certificate authorities to trust instead of the system's."
+    "tls.ca_file",
+    _SHARED,
+    values.PEM_FILE,
+    "The certificate authorities to trust instead of the system's. Like the next two files, it is read again when it "
+    "changes.",
 )
 CERT_FILE: Final = _option(
     "tls.cert_file",
@@ -193,18 +257,29 @@ PROXY_URL: Final = _option(
     "proxy_url",
     _SHARED,
     values.PROXY_URL,
-    "The forward proxy to send requests through. The usual proxy variables are ignored.",
+    "The forward proxy to send requests through.",
+)
+PROXY_FROM_ENVIRONMENT: Final = _option(
+    "proxy_from_environment",
+    _SHARED,
+    values.BOOLEAN,
+    "Whether to use the proxy of the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY if proxy_url is unset.",
+    "false",
 )
 APIS: Final = _option("apis", _SHARED, values.APIS, "The endpoints that may be called. If unset: all of them.")
 
 OPTIONS: Final[tuple[Option[object], ...]] = (
-    *(CONFIG_FILE, LISTEN_ADDRESS, EXTERNAL_URL, GRAFANA_URL, LOG_LEVEL, LOG_FORMAT),
+    *(CONFIG_FILE, AUTO_RELOAD, LISTEN_ADDRESS, WEB_CONFIG_FILE, ENABLE_LIFECYCLE, EXTERNAL_URL, GRAFANA_URL),
+    *(LOG_LEVEL, LOG_FORMAT),
     *(URL, USER_ID, USER_ID_FILE, AUTH_TOKEN, AUTH_TOKEN_FILE),
-    *(POLL_INTERVAL, POLL_INTERVAL_IDLE, STALE_AFTER, TIMEOUT, MAX_RESPONSE_BYTES, LABEL),
+    *(POLL_INTERVAL, POLL_INTERVAL_IDLE, STALE_AFTER, TIMEOUT, MAX_RESPONSE_BYTES, LABEL, HEADER, HEADER_FILE),
     *(SUCCESS_EVERY, IMPORTER, LONGEST_RUN, FAILED_RATIO, MIN_RECORDS),
-    *(CA_FILE, CERT_FILE, KEY_FILE, SERVER_NAME, VERIFY, PROXY_URL, APIS),
+    *(CA_FILE, CERT_FILE, KEY_FILE, SERVER_NAME, VERIFY, PROXY_URL, PROXY_FROM_ENVIRONMENT, APIS),
 )
 """Every option once. One that each workspace may have stands here by its path at the top level."""
+
+AT_START: Final = (AUTO_RELOAD, LISTEN_ADDRESS, WEB_CONFIG_FILE, ENABLE_LIFECYCLE, LOG_LEVEL, LOG_FORMAT)
+"""Options whose new values need a restart."""
 
 _BY_PATH: Final = {option.path: option for option in OPTIONS}
 _GROUPS: Final = {option.path[:end]: option.each for option in OPTIONS for end in range(len(option.path))}

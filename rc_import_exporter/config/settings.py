@@ -12,22 +12,29 @@ from typing import Final, cast
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
-from rc_import_exporter.config import address, credentials, environment, layer, notation, options, values, yaml_file
+from rc_import_exporter.config import (
+    address,
+    credentials,
+    environment,
+    layer,
+    notation,
+    options,
+    values,
+    web_file,
+    yaml_file,
+)
 from rc_import_exporter.config.address import Listen
 from rc_import_exporter.config.layer import Layer
-from rc_import_exporter.config.notation import DOTTED, VARIABLE
-from rc_import_exporter.config.options import OPTIONS, WORKSPACES, Group, LogFormat, LogLevel, Option, Path
+from rc_import_exporter.config.notation import DOTTED
+from rc_import_exporter.config.options import WORKSPACES, LogFormat, LogLevel, Option, Path
+from rc_import_exporter.config.presence import HEADERS, SECRETS, Presence, origin_of
 from rc_import_exporter.config.tls import Tls
 from rc_import_exporter.config.values import T_co
 from rc_import_exporter.core.domain import Api, Expectation, Links, Target
 from rc_import_exporter.errors import ConfigurationError
 
-_SECRETS: Final = ((options.USER_ID, options.USER_ID_FILE), (options.AUTH_TOKEN, options.AUTH_TOKEN_FILE))
-_HOW_TO_START: Final = (
-    f"for one server set {VARIABLE.write(options.URL.path)}, {VARIABLE.write(options.USER_ID.path)} and "
-    f"{VARIABLE.write(options.AUTH_TOKEN.path)} (or {VARIABLE.write(options.AUTH_TOKEN_FILE.path)}); for several, "
-    f"list them below {WORKSPACES} in a YAML file and name it with {notation.flag(options.CONFIG_FILE.path)}"
-)
+_LOOPBACK: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to replace
+"""The address of this machine for each that means every address."""
 OVERRIDDEN: Final = "(each workspace has its own)"
 
 
@@ -36,7 +43,18 @@ class Web:
     """The exporter's own server, and the addresses that links begin with."""
 
     listen: Listen
+    config_file: str | None
     links: Links
+    enable_lifecycle: bool
+
+    def page(self, port: int) -> str:
+        """Where a browser opens the page: `external_url` if it is set, else the address on this machine.
+
+        Reads the web configuration file, which decides between http and https.
+        """
+        scheme = "http" if web_file.load(self.config_file, {}).context is None else "https"
+        host = _LOOPBACK.get(self.listen.host, self.listen.host)
+        return f"{self.links.external_url or f'{scheme}://{Listen(host=host, port=port)}'}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +80,12 @@ class Workspace:
     tls: Tls
     proxy_url: SecretStr | None
 
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection to the server or to the proxy may use TLS."""
+        urls = (self.url, self.proxy_url)
+        return any(url is not None and url.get_secret_value().startswith("https:") for url in urls)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -78,11 +102,19 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole configuration. `given` lists the options that are set; the others have their defaults."""
+    """The whole configuration.
+
+    `file` is the YAML file that it was read from, and `auto_reload` whether to look at it for changes. `at_start` holds
+    the options whose new values need a restart, by dotted path. `given` lists the options that are set; the others have
+    their defaults.
+    """
 
     web: Web
     log: Log
     workspaces: Mapping[str, Workspace]
+    file: str | None
+    auto_reload: bool
+    at_start: Mapping[str, object]
     given: Sequence[Setting] = ()
 
     def sets(self, option: Option[object]) -> bool:
@@ -127,7 +159,8 @@ class _Merged(BaseSettings):
 def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     """The settings of these flags (texts by dotted path), of the environment, and of the YAML file that either names.
 
-    Raises `ConfigurationError` with every mistake: the option, what is wrong with it, and where it was set.
+    Raises `ConfigurationError` with every mistake: the option, what is wrong with it, and where it was set. It has the
+    files that the configuration names as well: a change of one of them may correct the mistake.
     """
     above = (_flag_layer(flags), environment.read(environ))
     config_file = next((path for one in above if (path := one.values.get(options.CONFIG_FILE.path))), None)
@@ -136,28 +169,47 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     texts = _Merged(layers=layers).options  # type: ignore[call-arg]  # which the sources take
     origins = {path: origin for one in reversed(layers) for path, origin in one.origins.items()}
     mistakes = [mistake for one in layers for mistake in one.mistakes]
-    if ("config",) in file.origins:
-        mistakes.append(layer.mistake(("config",), "cannot be set in the file itself", file.origins["config",]))
+    for path, origin in file.origins.items():
+        if (option := options.option_at(path)) is not None and not option.in_file:
+            mistakes.append(layer.mistake(path, "cannot be set in the file itself", origin))
     if file.values or not file.mistakes:
-        mistakes += _Presence(texts, origins).mistakes()
+        mistakes += Presence(texts, origins).mistakes()
     found: dict[Path, object] = {}
     wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
-    mistakes += [layer.mistake(path, text, _origin(path, origins)) for path, text in wrong]
-    if mistakes:
-        raise ConfigurationError(list(dict.fromkeys(mistakes)))
+    mistakes += [layer.mistake(path, text, origin_of(path, origins)) for path, text in wrong]
+    mistakes += web_file.mistakes(_Values(found).get(options.WEB_CONFIG_FILE))
     shared, own = _by_workspace(found)
+    workspaces: Mapping[str, Workspace] = {}
+    if not mistakes:
+        try:
+            workspaces = _workspaces(shared, own, environ)
+        except ConfigurationError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigurationError(list(dict.fromkeys(mistakes)), _files(texts))
     process = _Values(shared)
     return Settings(
         web=Web(
             listen=process[options.LISTEN_ADDRESS],
+            config_file=process.get(options.WEB_CONFIG_FILE),
             links=Links(
                 external_url=process.get(options.EXTERNAL_URL) or "", grafana_url=process.get(options.GRAFANA_URL) or ""
             ),
+            enable_lifecycle=process[options.ENABLE_LIFECYCLE],
         ),
         log=Log(level=process[options.LOG_LEVEL], format=process[options.LOG_FORMAT]),
-        workspaces=MappingProxyType(_workspaces(shared, own)),
+        workspaces=MappingProxyType(workspaces),
+        file=None if config_file is None else str(config_file),
+        auto_reload=process[options.AUTO_RELOAD],
+        at_start={DOTTED.write(option.path): process.get(option) for option in options.AT_START},
         given=tuple(_given(found, own, origins)),
     )
+
+
+def _files(texts: Mapping[Path, object]) -> tuple[str, ...]:
+    """Every file that the configuration names, whether it exists or not."""
+    named = {path: option for path in texts if (option := options.option_at(path)) is not None}
+    return tuple(str(texts[path]) for path, option in named.items() if option.value.is_file and texts[path])
 
 
 def _flag_layer(flags: Mapping[str, str]) -> Layer:
@@ -169,8 +221,8 @@ def _read(path: Path, text: object, found: dict[Path, object]) -> Iterator[tuple
     """Reads the value at a path into `found`, or yields the path of a mistake and what is wrong there."""
     option = options.option_at(path)
     wrong_place = next((path[:end] for end in range(1, len(path) + 1) if not options.is_group(path[:end])), None)
-    if option is options.LABEL and not values.LABEL_NAME.accepts(path[-1]):
-        yield path, f"must have {values.LABEL_NAME.allowed}"
+    if option is not None and option.names is not None and not option.names.accepts(path[-1]):
+        yield path, f"must have {option.names.allowed}"
     elif option is not None and (text is not None or option is options.LABEL):
         try:
             found[path] = option.value.read(text)
@@ -188,62 +240,6 @@ def _unknown(path: Path) -> str:
     return f"no such option; did you mean {meant}?" if meant else "no such option"
 
 
-def _origin(path: Path, origins: Mapping[Path, str]) -> str | None:
-    """Where the option was set, or else the nearest group that holds it."""
-    above = (path[:end] for end in range(len(path), 0, -1))
-    return next((origins[one] for one in above if one in origins), None)
-
-
-class _Presence:
-    """Finds options that are missing or that exclude each other, whatever their values are."""
-
-    def __init__(self, texts: Mapping[Path, object], origins: Mapping[Path, str]) -> None:
-        self._present = {path for path, text in texts.items() if text not in (None, {})}
-        self._names = sorted({path[1] for path in texts if path[0] == WORKSPACES and len(path) > 1})
-        self._origins = origins
-
-    def mistakes(self) -> Iterator[str]:
-        """A line for each."""
-        single = [one.path for one in OPTIONS if one.group is Group.SINGLE and one.path in self._present]
-        for path in single if self._names else ():
-            yield self._line(path, f"belongs to one workspace; unset it, or set {WORKSPACES}.NAME.{path[0]} instead")
-        for name in self._names:
-            if values.WORKSPACE_NAME.accepts(name):
-                yield from self._of_workspace((WORKSPACES, name))
-            else:
-                yield self._line((WORKSPACES, name), f"must be {values.WORKSPACE_NAME.allowed}")
-        if single and not self._names:
-            yield from self._of_workspace(())
-        if not self._names and not single and (WORKSPACES,) not in self._present:
-            yield f"{WORKSPACES}: none is configured; {_HOW_TO_START}"
-
-    def _of_workspace(self, above: Path) -> Iterator[str]:
-        if not self._has(above, options.URL):
-            yield self._missing((*above, *options.URL.path))
-        for secret, file in _SECRETS:
-            path, path_of_file = (*above, *secret.path), (*above, *file.path)
-            if not self._has(above, secret) and not self._has(above, file):
-                yield self._missing(path, f" or {DOTTED.write(path_of_file)}")
-            if self._has(above, secret) and self._has(above, file):
-                beside = f"{layer.name(path)} ({_origin(path, self._origins)})"
-                yield self._line(path_of_file, f"is set beside {beside}; set only one of them")
-        key, certificate = (
-            self._has(above, one) or self._has((), one) for one in (options.KEY_FILE, options.CERT_FILE)
-        )
-        if key and not certificate:
-            yield self._line((*above, *options.KEY_FILE.path), "needs tls.cert_file, the certificate of this key")
-
-    def _has(self, above: Path, option: Option[object]) -> bool:
-        return (*above, *option.path) in self._present
-
-    def _missing(self, path: Path, alternative: str = "") -> str:
-        variable = f"{VARIABLE.write(path)}{'[_FILE]' if alternative else ''}"
-        return self._line(path, f"is missing; set it{alternative} in the file, or {variable} in the environment")
-
-    def _line(self, path: Path, wrong: str) -> str:
-        return layer.mistake(path, wrong, _origin(path, self._origins))
-
-
 def _by_workspace(found: Mapping[Path, object]) -> tuple[dict[Path, object], dict[str, dict[Path, object]]]:
     """The options at the top level, and those of each workspace by its name."""
     shared: dict[Path, object] = {}
@@ -256,24 +252,32 @@ def _by_workspace(found: Mapping[Path, object]) -> tuple[dict[Path, object], dic
     return shared, own
 
 
-def _workspaces(shared: dict[Path, object], own: Mapping[str, dict[Path, object]]) -> dict[str, Workspace]:
+def _workspaces(
+    shared: dict[Path, object], own: Mapping[str, dict[Path, object]], environ: Mapping[str, str]
+) -> dict[str, Workspace]:
     """All workspaces by name."""
     if options.URL.path in shared:
         read = _Values(shared)
-        made = {(name := address.name_of(read[options.URL])): _workspace(name, (), read)}
+        made = {(name := address.name_of(read[options.URL])): _workspace(name, (), read, environ)}
     else:
-        made = {name: _workspace(name, (WORKSPACES, name), _Values(each, shared)) for name, each in own.items()}
-    _check_tls(made.values())
+        made = {
+            name: _workspace(name, (WORKSPACES, name), _Values(each, shared), environ) for name, each in own.items()
+        }
+    _check(made.values())
     return made
 
 
-def _workspace(name: str, above: Path, read: _Values) -> Workspace:
+def _workspace(name: str, above: Path, read: _Values, environ: Mapping[str, str]) -> Workspace:
     url, proxy_url = read[options.URL], read.get(options.PROXY_URL)
-    user_id, auth_token = (_secret(above, read, *pair) for pair in _SECRETS)
+    if proxy_url is None and read[options.PROXY_FROM_ENVIRONMENT]:
+        proxy_url = _proxy_from_environment(url, environ)
+    user_id, auth_token = (_secret(above, read, *pair) for pair in SECRETS)
     return Workspace(
         target=_target(name, address.public(url), read),
         url=SecretStr(url),
-        credentials=credentials.Source(user_id=user_id, auth_token=auth_token),
+        credentials=credentials.Source(
+            user_id=user_id, auth_token=auth_token, headers=MappingProxyType(_headers(above, read))
+        ),
         timeout=read[options.TIMEOUT],
         max_response_bytes=read[options.MAX_RESPONSE_BYTES],
         tls=Tls(
@@ -314,10 +318,40 @@ def _secret(above: Path, read: _Values, secret: Option[str], file: Option[str]) 
     return credentials.Given(option=DOTTED.write((*above, *secret.path)), value=read[secret])
 
 
-def _check_tls(workspaces: Iterable[Workspace]) -> None:
-    """Raise for files without the certificates and keys they need; each set of files is read once."""
-    mistakes: list[str] = []
-    for tls in dict.fromkeys(workspace.tls for workspace in workspaces):
+def _headers(above: Path, read: _Values) -> dict[str, credentials.Given | credentials.File]:
+    """The further headers by name. The workspace's own come before those of all workspaces."""
+    made: dict[str, credentials.Given | credentials.File] = {}
+    for found in read.found.maps:
+        taken = {name.lower() for name in made}
+        for path, value in found.items():
+            if path[0] in HEADERS and path[1].lower() not in taken:
+                made[path[1]] = _header(DOTTED.write((*above, *path)), path[0], str(value))
+    return made
+
+
+def _header(option: str, group: str, value: str) -> credentials.Given | credentials.File:
+    if group == options.HEADER_FILE.path[0]:
+        return credentials.File(option=option, path=value, check=credentials.check_header)
+    return credentials.Given(option=option, value=value, check=credentials.check_header)
+
+
+def _proxy_from_environment(url: str, environ: Mapping[str, str]) -> str | None:
+    try:
+        return environment.proxy_for(url, environ)
+    except ValueError as error:
+        raise ConfigurationError([str(error)]) from None
+
+
+def _check(workspaces: Iterable[Workspace]) -> None:
+    """Raise for files without the certificates and keys they need, and for two authorizations of one request."""
+    workspaces = list(workspaces)
+    mistakes = [
+        f"{secret.option}: the name and password in url are sent in this header already; set only one of the two"
+        for workspace in workspaces
+        for name, secret in workspace.credentials.headers.items()
+        if name.lower() == "authorization" and address.authorization(workspace.url.get_secret_value())
+    ]
+    for tls in dict.fromkeys(workspace.tls for workspace in workspaces if workspace.tls != Tls()):
         try:
             tls.context()
         except ConfigurationError as error:

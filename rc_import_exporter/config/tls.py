@@ -1,10 +1,26 @@
-"""Which certificates a workspace's connections trust and present."""
+"""Which certificates a workspace's connections trust and present.
+
+The files are read again when they change, so a renewed certificate or authority needs no restart.
+"""
 
 import ssl
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
 
 from rc_import_exporter.config import files
+from rc_import_exporter.config.files import Mark
 from rc_import_exporter.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """A client's TLS context, and digests of the files that it was made from. Two are equal if the files are."""
+
+    context: ssl.SSLContext = field(repr=False, compare=False)
+    digests: tuple[bytes, ...]
+    marks: tuple[Mark | None, ...] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +37,20 @@ class Tls:
     verify: bool = True
     option: str = field(default="tls", compare=False)
 
+    def load(self, known: Trust | None = None) -> Trust:
+        """Reads the files; raises `ConfigurationError` as `context` does. Keeps the known context if they are the same.
+
+        A context with the system's authorities takes tens of milliseconds to make.
+        """
+        marks, digests = self._marks(), tuple(map(_digest, self._files()))
+        if known is not None and known.digests == digests:
+            return replace(known, marks=marks)
+        return Trust(context=self.context(), digests=digests, marks=marks)
+
+    def changed_since(self, loaded: Trust) -> bool:
+        """Whether a file changed since it was loaded; costs a `stat` for each file."""
+        return self._marks() != loaded.marks
+
     def context(self) -> ssl.SSLContext:
         """A client's context. It trusts the authorities in `ca_file`, or the system's if that is unset.
 
@@ -33,6 +63,13 @@ class Tls:
         if self.cert_file is not None:
             self._present(context, self.cert_file)
         return context
+
+    def _files(self) -> Sequence[str]:
+        authorities = self.ca_file or ssl.get_default_verify_paths().cafile
+        return [path for path in (authorities, self.cert_file, self.key_file) if path is not None]
+
+    def _marks(self) -> tuple[Mark | None, ...]:
+        return tuple(map(files.mark, self._files()))
 
     def _authorities(self, path: str) -> str:
         try:
@@ -52,3 +89,10 @@ class Tls:
                 "or the same file must hold its private key without a password"
             )
             raise ConfigurationError([wrong]) from None
+
+
+def _digest(path: str) -> bytes:
+    try:
+        return sha256(Path(path).read_bytes()).digest()
+    except OSError:
+        return b""

@@ -32,6 +32,12 @@ RESERVED_LABELS: Final = frozenset(
 )
 """Labels that scrape configurations attach, and labels that the exporter's own series have."""
 
+RESERVED_HEADERS: Final = (
+    *("x-auth-token", "x-user-id", "host", "user-agent", "connection", "keep-alive", "te", "trailer", "upgrade"),
+    *("transfer-encoding", "expect", "range", "accept.*", "content-.*", "if-.*", "proxy-.*"),
+)
+"""Patterns of headers that the exporter or the HTTP library sets, or that change what the answer holds."""
+
 T_co = TypeVar("T_co", covariant=True)
 ReadT = TypeVar("ReadT")
 NumberT = TypeVar("NumberT", int, float)
@@ -248,6 +254,20 @@ ANY_FILE: Final = _file("a readable file", str)
 SECRET_FILE: Final = _file("a readable file of one line", credentials.read)
 PEM_FILE: Final = _file("a readable file in PEM form", lambda path: files.read(path, _LARGEST_PEM))
 """`tls` checks what the file holds."""
+
+
+HEADER: Final = Value(
+    read=lambda value: credentials.check_header(one_text(value)),
+    write=lambda secret: "********",
+    allowed="printable ASCII",
+    metavar="SECRET",
+    is_secret=True,
+)
+HEADER_FILE: Final = _file("a readable file of one line", lambda path: credentials.read(path, credentials.check_header))
+HEADER_NAME: Final = text(
+    rf"(?i:(?!(?:{'|'.join(RESERVED_HEADERS)})$)[!#$%&'*+.^_`|~0-9a-z-]+)",
+    f"a header's name, none of {', '.join(RESERVED_HEADERS).replace('.*', '*')}",
+)
 
 
 def _read_label_value(value: object) -> str:

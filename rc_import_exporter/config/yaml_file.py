@@ -1,9 +1,10 @@
-"""Reads options from a YAML file.
+"""Reads a YAML file with options, or with other keys.
 
 Every value stays the text that it is written as, so `yes`, `0123` and `1e5` mean the same as in a variable: the option
 decides. A key without a value counts as unset. No message quotes the file.
 """
 
+from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -11,7 +12,7 @@ import yaml
 
 from rc_import_exporter.config import files
 from rc_import_exporter.config.layer import Layer, mistake
-from rc_import_exporter.config.options import Path, option_at
+from rc_import_exporter.config.options import CONFIG_FILE, Path, option_at
 
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes: room for tens of thousands of workspaces."""
@@ -27,19 +28,27 @@ _LOADER: Final[type[yaml.CBaseLoader] | type[yaml.BaseLoader]] = (
 )
 
 
-def read(path: str) -> Layer:
-    """The options in the file. Paths of other files in it are relative to the file's folder."""
+def _option_is_file(path: Path) -> bool:
+    option = option_at(path)
+    return option is not None and option.value.is_file
+
+
+def read(path: str, option: Path = CONFIG_FILE.path, is_file: Callable[[Path], bool] = _option_is_file) -> Layer:
+    """The values in the file that this option names.
+
+    `is_file` says whether the value at a path is the path of another file, which is relative to this file's folder.
+    """
     try:
         text = files.read(path, LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError:
-        return Layer(mistakes=[f"config.file: {files.shown(path)} must be UTF-8"])
+        return Layer(mistakes=[mistake(option, f"{files.shown(path)} must be UTF-8")])
     except ValueError as error:
-        return Layer(mistakes=[f"config.file: {error}"])
+        return Layer(mistakes=[mistake(option, str(error))])
     try:
         root = _compose(text)
     except (yaml.YAMLError, RecursionError) as error:
-        return Layer(mistakes=[f"config.file: {files.shown(path)}{_where(error, text)}"])
-    return _Reader(files.shown(path), FilePath(path).parent, len(text) + _SPARE_NODES).layer(root)
+        return Layer(mistakes=[mistake(option, f"{files.shown(path)}{_where(error, text)}")])
+    return _Reader(path, option, is_file, len(text) + _SPARE_NODES).layer(root)
 
 
 def _compose(text: str) -> yaml.Node | None:
@@ -55,9 +64,11 @@ def _compose(text: str) -> yaml.Node | None:
 class _Reader:
     """Turns YAML's nodes into a layer."""
 
-    def __init__(self, shown: str, folder: FilePath, most: int) -> None:
-        self._shown = shown
-        self._folder = folder
+    def __init__(self, path: str, option: Path, is_file: Callable[[Path], bool], most: int) -> None:
+        self._shown = files.shown(path)
+        self._folder = FilePath(path).parent
+        self._option = option
+        self._is_file = is_file
         self._values: dict[Path, object] = {}
         self._origins: dict[Path, str] = {}
         self._mistakes: list[str] = []
@@ -68,7 +79,8 @@ class _Reader:
         if isinstance(root, yaml.MappingNode):
             self._mapping(root, ())
         elif root is not None and self._value(root, ()) is not None:
-            self._mistakes.append(f"config.file: {self._shown} must hold a mapping of options, not a list or one value")
+            wrong = f"{self._shown} must hold a mapping of options, not a list or one value"
+            self._mistakes.append(mistake(self._option, wrong))
         return Layer(values=self._values, origins=self._origins, mistakes=self._mistakes)
 
     def _value(self, node: yaml.Node, path: Path) -> object:
@@ -110,11 +122,10 @@ class _Reader:
         text = str(node.value)
         if not getattr(node, "style", None) and text in _NULLS:
             return None
-        option = option_at(path)
-        return str(self._folder / text) if option is not None and option.value.is_file and text else text
+        return str(self._folder / text) if text and self._is_file(path) else text
 
     def _refuse(self, path: Path, wrong: str, node: yaml.Node) -> None:
-        self._mistakes.append(mistake(path or ("config", "file"), wrong, self._line(node)))
+        self._mistakes.append(mistake(path or self._option, wrong, self._line(node)))
 
     def _line(self, node: yaml.Node) -> str:
         return f"{self._shown} line {node.start_mark.line + 1}"
@@ -122,7 +133,8 @@ class _Reader:
 
 def _where(error: yaml.YAMLError | RecursionError, text: str) -> str:
     """Where the mistake is, in our own words, because the parser's words quote the file."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+    deep = "nesting" in str(getattr(error, "problem", ""))  # libyaml's own limit, by its words
+    if deep or not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return " must be YAML without control characters and without deep nesting"
     mark, lines = error.problem_mark, text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""

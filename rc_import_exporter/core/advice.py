@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from rc_import_exporter.core.alerts import Alert
 from rc_import_exporter.core.domain import Api, Outcome, Reason, State, Step
 
 
@@ -35,104 +36,175 @@ WHERE_TO_GRANT: Final = "Administration → Workspace → Permissions"
 UNSEEN: Final = "Cannot tell"
 """The word for a workspace whose state is not known, because no endpoint answers or the last answer is too old."""
 
-_SAVE: Final = (
-    "Before anyone starts or clears an import, save the collection `rocketchat_import_data`: it holds the errors of "
-    "single records, and the next import deletes it."
-)
+WHERE_TO_IMPORT: Final = "Administration → Workspace → Import"
+
+_WHO: Final = "Find out who was rejected, before anyone starts or clears an import: that deletes the errors."
+_SAVE: Final = "Save the errors of the records, before anyone starts or clears an import: that deletes them."
 _SETTINGS: Final = (
-    "A running import changes four settings, and a crash leaves them changed. Check `FileUpload_MaxFileSize`, "
-    "`FileUpload_MediaTypeWhiteList`, `FileUpload_MediaTypeBlackList` and `Accounts_AllowUsernameChange`."
+    "Check four settings that a crash leaves changed: `FileUpload_MaxFileSize`, `FileUpload_MediaTypeWhiteList`, "
+    "`FileUpload_MediaTypeBlackList` and `Accounts_AllowUsernameChange`."
+)
+_CUTTER: Final = (
+    "Find out what ended it: Rocket.Chat restarted, another server of the cluster started, or someone cleared the "
+    "import. Do not start or stop servers during the next import."
 )
 _AGAIN: Final = (
-    "An import cannot be resumed; it has to start again. This is safe for Slack. A CSV import then creates all "
-    "messages a second time. An API import counts users who already exist as errors."
+    "Start the import again; it cannot be resumed. Find out first whether this importer creates records a second time."
 )
 _LOG: Final = (
     "Search Rocket.Chat's log for “Importer encountered an error during import”, “Import record conversion failed” and "
     "“Failed to import message”."
 )
+_LOG_OF_RECORDS: Final = (
+    "Search Rocket.Chat's log for “Import record conversion failed” and “Failed to import message”."
+)
+_MISSING: Final = "Correct the source, and import the missing records."
 _DO_NOT_RESTART: Final = "Do not restart, update or scale Rocket.Chat: any server that starts ends the import."
+
+_COMPARE: Final = (
+    "Compare the users that were sent with the users in Rocket.Chat. Those that an API import rejects are in no "
+    "collection and in no log."
+)
+_AGAIN_SAFELY: Final = "Start the import again; it cannot be resumed. A second run is safe: "
+_SPECIFIC: Final[Mapping[tuple[str, str], str]] = {
+    (_AGAIN, "slack"): f"{_AGAIN_SAFELY}messages have fixed ids, and users are updated.",
+    (_AGAIN, "slack-users"): f"{_AGAIN_SAFELY}users are updated.",
+    (_AGAIN, "pending-files"): f"{_AGAIN_SAFELY}it fetches the files that are still missing.",
+    (_AGAIN, "pending-avatars"): f"{_AGAIN_SAFELY}it fetches the avatars that are still missing.",
+    (_AGAIN, "csv"): (
+        "Remove the messages that were imported already, then start the import again: it cannot be resumed, and a "
+        "second run creates all messages a second time. Users are updated."
+    ),
+    (_AGAIN, "api"): (
+        f"{_AGAIN_SAFELY}no user is created twice, but each user who exists already is counted as an error."
+    ),
+    (_WHO, "api"): _COMPARE,
+    (_SAVE, "api"): _COMPARE,
+    (_LOG_OF_RECORDS, "api"): "",
+    (_MISSING, "api"): (
+        "An API import counts each user who exists already as an error. If that is normal, set `expect.failed_ratio` "
+        "to the share that you expect."
+    ),
+}
+"""What a step is for this importer if it differs; empty if there is none."""
+
+
+def _in_forms(script: str, rest: str = "") -> Mapping[str, str]:
+    eval_it = f"--quiet --eval '{script}'{rest}"
+    docker, kubectl = "docker exec", "kubectl exec --namespace rocketchat"
+    return {
+        "mongosh": f'mongosh "$MONGO_URL" {eval_it}',
+        "docker": f'{docker} mongodb mongosh "$({docker} rocketchat printenv MONGO_URL)" {eval_it}',
+        "kubectl": (
+            f"{kubectl} rocketchat-mongodb-0 -- mongosh "
+            f'"$({kubectl} deployment/rocketchat-rocketchat -- printenv MONGO_URL)" {eval_it}'
+        ),
+    }
+
+
+LIST_REJECTED: Final = _in_forms(
+    'db.rocketchat_import_data.find({dataType: {$in: ["user", "contact"]}, errors: {$exists: true}})'
+    '.forEach((one) => print([one.data.username || one.data.name, (one.data.emails || []).join(" "), '
+    'one.errors.map((error) => error.message).join("; ")].join("\\t")))'
+)
+"""Prints name, e-mail addresses and error of each user and contact that the last import rejected."""
+SAVE_ERRORS: Final = _in_forms(
+    "EJSON.stringify(db.rocketchat_import_data.find({errors: {$exists: true}}).toArray())", " > errors.json"
+)
+"""Writes every record with an error to the file `errors.json`."""
+COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {_WHO: LIST_REJECTED, _SAVE: SAVE_ERRORS}
+"""The command for a step, in three forms. `MONGO_URL` is the variable that Rocket.Chat is started with. The names of
+containers and pods are examples."""
 
 OUTCOMES: Final[Mapping[Outcome, Words]] = {
     Outcome.NONE: Words(title="Nothing imported yet"),
     Outcome.WAITING: Words(
         alert="WaitingForStart",
         title="Waiting",
-        advice=("Someone has to choose what to import and start it: Administration → Workspace → Import.",),
+        advice=(f"Choose what to import, and start it: {WHERE_TO_IMPORT}.",),
     ),
     Outcome.LOADING: Words(title="Loading", advice=(_DO_NOT_RESTART,)),
     Outcome.RUNNING: Words(title="Importing", advice=(_DO_NOT_RESTART,)),
     Outcome.SUCCEEDED: Words(title="Succeeded"),
     Outcome.COMPLETED_WITH_ERRORS: Words(
-        alert="CompletedWithErrors",
-        title="Done with errors",
-        advice=(
-            f"Records are missing, unless this was an API import. {_SAVE}",
-            _LOG,
-            (
-                "An API import counts each user who already exists as an error. For a nightly synchronization this is "
-                "normal: set `expect.failed_ratio` to the share that you expect."
-            ),
-        ),
+        alert="CompletedWithErrors", title="Done with errors", advice=(_WHO, _LOG_OF_RECORDS, _MISSING)
     ),
-    Outcome.INCOMPLETE: Words(
-        alert="CutOff",
-        title="Cut off",
-        advice=(
-            (
-                "Rocket.Chat says that the import is done, but it was cut off: another server of the cluster started, "
-                "or someone cleared the import. Find out which. Do not start or stop servers during the next import."
-            ),
-            _SAVE,
-            _AGAIN,
-        ),
-    ),
+    Outcome.INCOMPLETE: Words(alert="CutOff", title="Cut off", advice=(_SAVE, _CUTTER, _AGAIN)),
     Outcome.UNCONFIRMED: Words(
         alert="Unconfirmed",
         title="Unconfirmed",
         advice=(
             (
-                "Rocket.Chat calls it done, and a restart came before this exporter could see that it was. Compare the "
-                "number of records in Rocket.Chat with the source, or ask who started the import whether records were "
-                "deselected."
+                "Compare the number of records in Rocket.Chat with the source, or ask who started the import whether "
+                "records were deselected. Rocket.Chat calls it done, but a restart came before the exporter saw that."
             ),
+            "Do nothing more if no record is missing.",
             _AGAIN,
         ),
     ),
     Outcome.FAILED: Words(alert="Failed", title="Failed", advice=(_LOG, _SAVE, _AGAIN)),
-    Outcome.INTERRUPTED: Words(
-        alert="CutOff",
-        title="Cut off",
-        advice=(
-            "Rocket.Chat restarted, another server of the cluster started, or someone cleared the import.",
-            _SETTINGS,
-            _SAVE,
-            _AGAIN,
-        ),
-    ),
+    Outcome.INTERRUPTED: Words(alert="CutOff", title="Cut off", advice=(_SETTINGS, _SAVE, _CUTTER, _AGAIN)),
     Outcome.DISCARDED: Words(
         title="Discarded",
         advice=(
-            "It never ran: another import replaced it, or someone cleared it. If this was a mistake, create it again.",
+            "If this was a mistake, create the import again. It never ran: another one replaced it, or it was cleared.",
         ),
     ),
     Outcome.CANCELED: Words(
         alert="Canceled",
         title="Canceled",
-        advice=("Someone canceled it. The records imported before that remain.", _AGAIN),
+        advice=("Ask who canceled it. The records imported before that remain.", _AGAIN),
     ),
     Outcome.UNKNOWN: Words(
         alert="UnknownState",
         title="Unknown",
         advice=(
             (
-                "If only `getImportProgress` answers, grant `view-import-operations` under "
-                f"{WHERE_TO_GRANT}. It is read-only, and with it the exporter can tell the outcome."
+                f"Grant `view-import-operations` under {WHERE_TO_GRANT} if only `getImportProgress` answers. It is "
+                "read-only, and with it the exporter can tell the outcome."
             ),
-            "If this release does not know the import's step, a newer release of the exporter may know it.",
+            "Install a newer release of the exporter if this one does not know the import's step.",
         ),
     ),
 }
+
+ALERTS: Final[Mapping[Alert, tuple[str, ...]]] = {
+    Alert.STALLED: (
+        (
+            "Find out what Rocket.Chat waits for: its load, its database, the disk, or a download. Its log has the "
+            "last “Import progress update”."
+        ),
+        "Let it go on if the log still shows progress. A restart ends the import, and it cannot be resumed.",
+        _SAVE,
+        (
+            "Restart Rocket.Chat if the import does not go on. Then check the four settings that the runbook names "
+            "under “After a crash”, and import again."
+        ),
+    ),
+    Alert.OVERDUE: ("Check the job that starts the import, and its log. Then start it by hand.",),
+    Alert.RUNNING_TOO_LONG: ("Check the load of Rocket.Chat and its database, and let the import end.",),
+    Alert.HIGH_ERROR_RATIO: (
+        _WHO,
+        "Decide whether the import should go on. An administrator can clear it; do not restart the server.",
+    ),
+    Alert.NOTHING_IMPORTED: (
+        "Check the source: was it empty or incomplete, or were all records deselected or rejected?",
+        _WHO,
+    ),
+    Alert.DATA_STALE: ("Read the exporter's log. Restart the exporter if it does not poll again.",),
+}
+"""What to do about an alert that neither an outcome nor a reason explains, step by step."""
+
+SILENT: Final = (
+    (
+        "Open Rocket.Chat in a browser. If it is down, start it: the import is cut off already. If it runs, do not "
+        "restart it: the import may go on."
+    ),
+    "Do not start a new import before you know how this one ended.",
+)
+"""What to do if an import ran and the server gives no answer any more."""
+UNREAD: Final = ("Do not restart or scale Rocket.Chat: the import may go on. Only its state cannot be read.",)
+"""What to do if an import ran and the server's answers no longer tell the state."""
 
 REASONS: Final[Mapping[Reason, Words]] = {
     Reason.TIMEOUT: Words(
@@ -298,8 +370,18 @@ STEPS: Final[Mapping[Step, str]] = {
 }
 
 
-def advice_on(reason: Reason, apis: Iterable[Api]) -> tuple[str, ...]:
-    """What to do if these endpoints fail for this reason, with the permission that each needs if that is missing."""
+def fitting(steps: Iterable[str], importer: str) -> tuple[str, ...]:
+    """These steps as they are for this importer."""
+    return tuple(step for each in steps if (step := _SPECIFIC.get((each, importer), each)))
+
+
+def advice_on(reason: Reason, apis: Iterable[Api], remedy: str = "") -> tuple[str, ...]:
+    """What to do if these endpoints fail for this reason, with the permission that each needs if that is missing.
+
+    A `remedy` that fits this one failure replaces the advice on the reason.
+    """
+    if remedy:
+        return (remedy,)
     if reason is not Reason.FORBIDDEN:
         return REASONS[reason].advice
     needs = [f"`{api}` needs `{PERMISSIONS[api]}`" for api in apis if api in PERMISSIONS]

@@ -247,8 +247,8 @@ Answer = StatusAnswer | ListAnswer | ProgressAnswer | InfoAnswer
 class Budget:
     """What the rate limiter said about an endpoint.
 
-    `limit` and `remaining` are calls in its window of 60 s. `reset` is when the window ends, by the server's clock.
-    `wait` is the number of seconds from the answer to that time.
+    `limit` and `remaining` are calls in its window, 60 s by default. `reset` is when the window ends, by the server's
+    clock. `wait` is the number of seconds from the answer to that time.
     """
 
     limit: int | None
@@ -285,13 +285,15 @@ class Success:
 class Failure:
     """A call that did not.
 
-    `detail` is one line for people, without any text from a body or a credential. `by_rocketchat` says that the answer
-    came from Rocket.Chat, as far as its form shows, and not from a proxy.
+    `detail` is one line for people, without any text from a body or a credential. `remedy` says what to do where the
+    answer tells more than the reason does, else it is empty. `by_rocketchat` says that the answer came from
+    Rocket.Chat, as far as its form shows, and not from a proxy.
     """
 
     exchange: Exchange
     reason: Reason
     detail: str
+    remedy: str = ""
     by_rocketchat: bool = False
 
 
@@ -348,6 +350,6 @@ class Target:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     expect: Expectation = field(default_factory=Expectation)
     poll_interval: float = 15.0
-    poll_interval_idle: float = 60.0
+    poll_interval_idle: float = 30.0
     stale_after: float | None = None
     apis: frozenset[Api] = frozenset(Api)

@@ -21,7 +21,6 @@ from rc_import_exporter.core.domain import (
 from rc_import_exporter.core.snapshot import Cause, History, Moment, Track
 from rc_import_exporter.core.tracking import (
     CLOCK_PRECISION,
-    FROZEN,
     NEVER,
     Look,
     Sighting,
@@ -34,6 +33,8 @@ from rc_import_exporter.core.tracking import (
 
 MOST_TRACKS: Final = 64
 """Operations remembered: three of the server's lists. A forgotten one raises the horizon: it is not counted again."""
+FROZEN: Final = 30.0
+"""Seconds without a last step after which an invalid operation no longer has a server that could write one."""
 FULL_LIST: Final = 20
 """Operations in a list that may lack others; a shorter one is complete."""
 
@@ -49,22 +50,22 @@ def fold(history: History, look: Look) -> History:
     known = history.listed
     history = _without_gone(history, versions, look)
     starts = _starts(history, versions)
-    current = _newest(history, versions, look)
+    current = _newest(history, versions)
     for sighting in sorted(versions, key=lambda each: age_key(each.operation)):
         history = _follow(history, sighting, look, starts, known, expected=sighting.operation.id in expected)
-    if look.listed is not None or look.empty:
+    if look.listed is not None or not versions:
         history = replace(history, listed=look.listed or (), listed_for=current)
     return _forget(_explain(replace(history, current=current), look))
 
 
 def _without_gone(history: History, versions: Sequence[Sighting], look: Look) -> History:
-    """Parts what the server holds from what it no longer holds: its database may have been restored or emptied.
+    """Marks the operations that the server no longer holds: its database may have been restored or emptied.
 
-    A list of fewer than 20 is all that there is. An operation that is missing there, and that `import.status` does not
-    name either, is gone; one that was gone may come back.
+    A list of fewer than 20 has all operations. An operation that is missing there is gone, unless `import.status` names
+    it. It may come back later.
     """
     there = {each.operation.id for each in versions}
-    complete = look.empty or (look.listed is not None and len(look.listed) < FULL_LIST)
+    complete = (look.listed is not None or not versions) and len(look.listed or ()) < FULL_LIST
     if there.isdisjoint(history.gone) and not (complete and history.tracks.keys() - there):
         return history
     every = {**history.gone, **history.tracks}
@@ -99,9 +100,7 @@ def _is_later(operation: Operation, other: Operation) -> bool:
     return (operation.updated or NEVER) > (other.updated or NEVER)
 
 
-def _newest(history: History, versions: Sequence[Sighting], look: Look) -> str | None:
-    if look.empty:
-        return None
+def _newest(history: History, versions: Sequence[Sighting]) -> str | None:
     held = [] if history.newest is None else [history.newest.operation]
     candidates = [each.operation for each in versions] + held
     return max(candidates, key=age_key).id if candidates else None
@@ -120,7 +119,7 @@ def _follow(
     before = history.tracks.get(operation.id)
     if before is None:
         old = expected or not _is_new(history, operation, known)
-        track = first_sight(history, sighting, look, starts, expected=old)
+        track = first_sight(sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
     elif before.operation == operation:
         return _still(history, before, look)
@@ -155,15 +154,15 @@ def _is_step_back(track: Track, seen: Operation) -> bool:
 
 
 def _explain(history: History, look: Look) -> History:
-    """Names the cause of a cut that time tells: an import whose server lives notices it, and writes its last step.
+    """Names the cause of a cut by what followed: if the import's server still runs, it notices and writes `done`.
 
-    If its server stopped, it ended no later than the moment at which nobody answered any more.
+    If it writes nothing, its server stopped. Then the import ended before that server stopped to answer.
     """
     frozen = {
         id: replace(track, cause=Cause.RESTARTED, end=_end_of_frozen(track, look))
         for id, track in history.tracks.items()
         if track.outcome is Outcome.INTERRUPTED
-        and (track.cause is Cause.UNCERTAIN or (track.cause is Cause.RESTARTED and track.gone_at is not None))
+        and track.cause is Cause.UNCERTAIN
         and track.operation.step in IMPORTING_STEPS
         and look.ended - (track.operation.updated or look.ended) > FROZEN
     }
@@ -200,7 +199,7 @@ def _count(history: History, before: Track | None, track: Track) -> History:
 
 
 def _date(history: History, before: Track | None, track: Track) -> History:
-    if track.dated is None or track.outcome not in FINISHED:
+    if track.dated is None:
         return history
     importer = known_importer(track.operation.importer)
     dates = dict(history.last_finished)

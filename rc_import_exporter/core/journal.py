@@ -37,11 +37,11 @@ _CUTS: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE})
 
 
 def entries(before: Record, after: Record) -> Iterator[LogEntry]:
-    """What the poll changed: endpoints first, then operations, then the state."""
+    """What the poll changed: endpoints first, then operations, then the state. The end of an import is one line."""
     yield from _failures(before, after)
     yield from _recoveries(before, after)
     yield from _finishes(before, after)
-    yield from _state(before.observation, after)
+    yield from _state(before, after)
 
 
 def _failures(before: Record, after: Record) -> Iterator[LogEntry]:
@@ -79,16 +79,31 @@ def _finishes(before: Record, after: Record) -> Iterator[LogEntry]:
         # An import that was cut off is told once, and not again when the server writes its last step.
         told = held is not None and (held.outcome is track.outcome or {held.outcome, track.outcome} <= _CUTS)
         if track.outcome in FINISHED and not known and not told:
-            yield _entry(_LEVELS[track.outcome], f"import {sentence(track)}", **_names(track))
+            state = _state_fields(before.observation, after.observation, track)
+            yield _entry(_LEVELS[track.outcome], f"import {sentence(track)}", **state, **_names(track))
 
 
-def _state(before: Observation | None, after: Record) -> Iterator[LogEntry]:
-    now = after.observation
-    if now is None or (before is not None and before.state is now.state):
+def _state(before: Record, after: Record) -> Iterator[LogEntry]:
+    now, was = after.observation, before.observation
+    if now is None or (was is not None and was.state is now.state):
         return
-    names = {} if now.track is None else _names(now.track)
+    if now.track is None or not _is_an_end(before, now.track):
+        names = {} if now.track is None else _names(now.track)
+        yield _entry(INFO, "import state", **_state_fields(was, now, now.track), **names)
+
+
+def _is_an_end(before: Record, track: Track) -> bool:
+    """Whether the state is new because this operation ended: the line about its end has told it."""
+    held = before.history.tracks.get(track.operation.id)
+    return track.outcome in FINISHED and (not track.expected if held is None else held.state is not track.state)
+
+
+def _state_fields(before: Observation | None, now: Observation | None, track: Track | None) -> dict[str, str]:
+    """The state and where it was read, if it is the state of this operation."""
+    if now is None or now.track is not track:
+        return {}
     was = {} if before is None else {"was": str(before.state)}
-    yield _entry(INFO, "import state", state=now.state, **was, step=now.step, source=now.source, **names)
+    return {"state": now.state, **was, "step": now.step, "source": now.source}
 
 
 def _names(track: Track) -> dict[str, str]:

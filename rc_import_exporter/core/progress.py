@@ -23,10 +23,10 @@ def ratio(operation: Operation) -> float | None:
     return min(1.0, counts.processed / counts.total)
 
 
-def percent(share: float) -> int:
-    """A share in whole percents, rounded down: 100 only if all is done."""
+def percent(share: float) -> str:
+    """A share in whole percents for people, rounded down: `100 %` only if all is done."""
     # 0.29 * 100 is a little less than 29.
-    return floor(share * 100 + 1e-9)
+    return f"{floor(share * 100 + 1e-9)} %"
 
 
 def rate(track: Track, now: float) -> float | None:

@@ -1,7 +1,8 @@
 """Decides when a workspace is polled next, which of its endpoints are called, and which one is the fallback.
 
-Polls come at the workspace's interval. An endpoint that failed, or whose rate limit is used up, rests for some time
-while the others go on. If all of them rest, the next poll waits for the first to be ready.
+Polls come at the workspace's interval, or less often if the rate limit allows fewer calls. An endpoint that failed, or
+whose rate limit is used up, rests for some time while the others go on. If all of them rest, the next poll waits for
+the first to be ready.
 """
 
 from collections.abc import Iterable
@@ -73,13 +74,16 @@ def _wakes(record: Record, api: Api) -> float:
     if feed is None:
         return float("-inf")
     rest = _rest_after_success(record, feed) if feed.reason is None else _rest_after(record, feed, feed.reason)
+    if feed.retry:
+        rest = 0.0
     return max(feed.at + rest, feed.at if feed.blocked_until is None else feed.blocked_until)
 
 
 def _rest_after_success(record: Record, feed: Feed) -> float:
     if feed.api is Api.INFO:
         return INFO_INTERVAL
-    return LARGE_LIST_INTERVAL if feed.api is Api.LIST and _may_rest(record, feed) else 0.0
+    rest = LARGE_LIST_INTERVAL if feed.api is Api.LIST and _may_rest(record, feed) else 0.0
+    return max(rest, feed.spacing)
 
 
 def _may_rest(record: Record, listing: Feed) -> bool:

@@ -88,8 +88,8 @@ class Track:
     instants at which the processed records moved, with their number, oldest first.
 
     `alive_at` is the latest instant at which it was seen valid and unfinished. `step_started` and `progressed` are
-    `None` where they were not seen. `run_start` and `end` are bounds, `None` where it has not come to that. `dated` is
-    the cautious date of a finished one: never later than it can have ended, where it was finished when first seen.
+    `None` if they were not seen. `run_start` and `end` are bounds, `None` if it has not started or ended. `dated` is
+    the cautious date of a finished one: if it was finished when first seen, this is never later than its end.
     `gone_at` is when its server was found gone before its end.
     """
 
@@ -173,7 +173,8 @@ class Feed:
     `since` is when the first of them ended. `alone` says that nothing else of that server answered as Rocket.Chat in
     the same poll. `size` is the last good body's, bytes. `budget` is the latest that was told, and `blocked_until` the
     instant until which the last answer asked for patience. `gone_since` is when a connection first failed since
-    the last success: the server was not there then.
+    the last success: the server was not there then. `retry` says that the call is due again, whatever its rest: the
+    configuration was reloaded.
     """
 
     api: Api
@@ -181,6 +182,7 @@ class Feed:
     answered: float
     reason: Reason | None = None
     detail: str = ""
+    remedy: str = ""
     failures: int = 0
     since: float | None = None
     alone: bool = False
@@ -189,11 +191,19 @@ class Feed:
     blocked_until: float | None = None
     gone_since: float | None = None
     skew: float | None = None
+    retry: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether the last call succeeded."""
         return self.reason is None
+
+    @property
+    def spacing(self) -> float:
+        """Seconds from call to call that spread what is left of the rate limit over the rest of its window."""
+        if self.budget is None or self.budget.remaining is None:
+            return 0.0
+        return self.budget.wait / max(1, self.budget.remaining)
 
     @property
     def refused(self) -> bool:
@@ -309,7 +319,8 @@ class Record:
         """Seconds after the last success from which on nothing of the observation is published."""
         if self.target.stale_after is not None:
             return self.target.stale_after
-        return max(LEAST_STALE_AFTER, INTERVALS_UNTIL_STALE * self.interval)
+        telling = [feed.spacing for api, feed in self.feeds.items() if feed.ok and api is not Api.INFO]
+        return max(LEAST_STALE_AFTER, INTERVALS_UNTIL_STALE * max(self.interval, min(telling, default=0.0)))
 
     @property
     def stale_at(self) -> float | None:
@@ -373,6 +384,7 @@ class Snapshot:
     durations: Mapping[Api, Histogram] = field(default_factory=lambda: MappingProxyType({}))
     configured_at: float
     configured_well: bool = True
+    web_configured_well: bool | None = None
     links: Links = field(default_factory=Links)
 
     def stale_next(self, now: float) -> float | None:

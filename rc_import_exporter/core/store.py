@@ -18,6 +18,7 @@ from rc_import_exporter.core.domain import (
     Exchange,
     Failure,
     InfoAnswer,
+    Links,
     ListAnswer,
     Outcome,
     Poll,
@@ -45,6 +46,10 @@ class Store:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
 
+    def note_web_configuration(self, well: bool) -> None:  # noqa: FBT001 - the only argument
+        """Notes whether the web configuration file could be used when it was last read."""
+        self.snapshot = replace(self.snapshot, web_configured_well=well)
+
     def put(self, record: Record, exchanges: Iterable[Exchange] = ()) -> None:
         """Puts a workspace's new record, and the durations of the requests that led to it, into a new snapshot."""
         self.snapshot = replace(
@@ -53,6 +58,38 @@ class Store:
             durations=_observe_durations(self.snapshot.durations, exchanges),
         )
 
+    def reconfigure(self, fresh: Mapping[str, Record], links: Links, now: float) -> None:
+        """Puts the workspaces of a new configuration into a new snapshot. `fresh` are their records without any poll.
+
+        A workspace whose URL is the same keeps what is known of it.
+        """
+        known = self.snapshot.records
+        records = {name: _renewed(known.get(name), record) for name, record in fresh.items()}
+        self.snapshot = replace(
+            self.snapshot,
+            records=MappingProxyType(records),
+            links=links,
+            configured_at=now,
+            configured_well=True,
+        )
+
+    def refuse_configuration(self) -> None:
+        """Notes that a new configuration could not be used."""
+        self.snapshot = replace(self.snapshot, configured_well=False)
+
+
+def _renewed(known: Record | None, fresh: Record) -> Record:
+    """The record after a reload. Endpoints that rest after a failure are due again: the cause may be corrected now."""
+    if known is None or known.target.url != fresh.target.url:
+        return fresh
+    feeds = {api: replace(feed, retry=not feed.ok) for api, feed in known.feeds.items() if api in fresh.target.apis}
+    return replace(
+        known,
+        target=fresh.target,
+        feeds=MappingProxyType(feeds),
+        credentials_loaded=fresh.credentials_loaded,
+    )
+
 
 def fold(record: Record, poll: Poll) -> Record:
     """The record with what one poll came to."""
@@ -60,7 +97,7 @@ def fold(record: Record, poll: Poll) -> Record:
     info = answers.get(Api.INFO)
     asked = replace(
         record,
-        feeds=_fold_feeds(record.feeds, poll),
+        feeds=_fold_feeds(record, poll),
         version=info.version if isinstance(info, InfoAnswer) else record.version,
     )
     look = _look(record, asked, answers, poll)
@@ -110,7 +147,6 @@ def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Po
     return Look(
         sightings=sightings,
         listed=_listed(listing),
-        empty=not sightings,
         began=after.server_time(poll.started),
         ended=after.server_time(poll.ended),
         gone_since=after.server_time(min(gone)) if gone else None,
@@ -159,14 +195,15 @@ def _nothing(source: Api) -> Observation:
     return Observation(source=source, state=State.NONE, outcome=Outcome.NONE, operation=None, track=None)
 
 
-def _fold_feeds(feeds: Mapping[Api, Feed], poll: Poll) -> Mapping[Api, Feed]:
+def _fold_feeds(record: Record, poll: Poll) -> Mapping[Api, Feed]:
+    feeds = record.feeds
     folded = {
         **feeds,
         **{each.exchange.api: _fold_feed(feeds.get(each.exchange.api), each, poll) for each in poll.results},
     }
     if poll.answered and not folded.get(Api.PROGRESS, _NOT_ASKED).ok:
         del folded[Api.PROGRESS]
-    return MappingProxyType({api: folded[api] for api in Api if api in folded})
+    return MappingProxyType({api: folded[api] for api in Api if api in folded and api in record.target.apis})
 
 
 _NOT_ASKED: Final = Feed(api=Api.PROGRESS, at=0.0, answered=0.0)
@@ -192,6 +229,7 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         budget=exchange.budget if before is None or exchange.budget is not None else before.budget,
         reason=result.reason,
         detail=result.detail,
+        remedy=result.remedy,
         failures=1 if before is None else before.failures + 1,
         since=poll.ended if before is None or before.since is None else before.since,
         gone_since=_gone_since(before, result, poll),

@@ -14,25 +14,23 @@ from rc_import_exporter.core.domain import (
     LAST_STEPS,
     LOADING_STEPS,
     UNFINISHED,
-    WAITING_STEPS,
     Counts,
     Operation,
     Outcome,
     State,
     Step,
 )
-from rc_import_exporter.core.snapshot import Cause, Evidence, History, Moment, Track
+from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
 from rc_import_exporter.core.verdict import counts_twice, judge
 
 MOST_PACE: Final = 16
 """Movements remembered of an operation, for its rate: eight minutes of them at 30 s each."""
 NEVER: Final = float("-inf")
+FOREVER: Final = float("inf")
 SAME_INSTANT: Final = 0.02
 """Seconds: the API writes milliseconds, and one that is created stamps the others with its own `ts`."""
 ABORT: Final = 60.0
 """Seconds within which a running operation notices that another one replaced it, and writes its last step."""
-FROZEN: Final = 30.0
-"""Seconds without a last step after which an invalid operation no longer has a server that could write one."""
 ONE_POLL_MORE: Final = 2.5
 """Seconds that two polls may be further apart than their interval: the answer took that long."""
 CLOCK_PRECISION: Final = 2.0
@@ -51,15 +49,13 @@ class Sighting:
 class Look:
     """What one poll showed of a workspace's operations.
 
-    `listed` holds the list's ids, `None` where the list did not answer. `empty` is the server's word that it holds no
-    operation. `began` and `ended` are the poll's, by the server's clock; `gone_since` is when the server was first
-    found gone since the last success. `interval` is the time from one poll to the next, seconds. `version` is the
-    server's.
+    `listed` holds the list's ids, `None` where the list did not answer. `began` and `ended` are the poll's, by the
+    server's clock; `gone_since` is when the server was first found gone since the last success. `interval` is the time
+    from one poll to the next, seconds. `version` is the server's.
     """
 
     sightings: Sequence[Sighting]
     listed: tuple[str, ...] | None
-    empty: bool
     began: float
     ended: float
     interval: float
@@ -80,8 +76,8 @@ def age_key(operation: Operation) -> float:
 def goes_on(held: Operation, seen: Operation, most: int) -> bool:
     """Whether the second can only have come after the first, of which `most` records were seen processed.
 
-    `_updatedAt` is the clock of whichever server wrote: clocks of a cluster differ, and a clock can be set back. But an
-    operation's phase, its validity and its counts only ever go one way.
+    The server that writes sets `_updatedAt` by its own clock. The clocks of a cluster differ, and a clock can be set
+    back. An operation's phase, validity and counts change in one direction only.
     """
     before, after = _phase(held), _phase(seen)
     if before is not None and after is not None and before != after:
@@ -104,7 +100,7 @@ def _phase(operation: Operation) -> int | None:
 _PHASES: Final = {Step.NEW}, LOADING_STEPS, {Step.USER_SELECTION}, IMPORTING_STEPS, LAST_STEPS
 
 
-def first_sight(history: History, sighting: Sighting, look: Look, starts: Sequence[float], *, expected: bool) -> Track:
+def first_sight(sighting: Sighting, look: Look, starts: Sequence[float], *, expected: bool) -> Track:
     """An operation seen for the first time. What it did before is known only as far as its document tells.
 
     A valid one was last written by its import, so `_updatedAt` is the time of that. An invalid one may have been
@@ -134,35 +130,23 @@ def first_sight(history: History, sighting: Sighting, look: Look, starts: Sequen
         progressed=operation.updated if operation.valid else None,
         run_start=_run_there(operation, written, look) if runs else None,
         end=look.moment(earliest, written) if finished else None,
-        dated=(_start_date(history, operation) if stamped else _date(written, evidence)) if finished else None,
-        cause=_cause(operation, outcome, written, look, starts, None),
+        dated=(operation.created if stamped else _date(operation, written, starts)) if finished else None,
+        cause=_cause(operation, outcome, starts, None),
         pace=_paced((), operation),
     )
 
 
 def _step_there(operation: Operation, written: float) -> float | None:
     """When it entered its step, where its last write can only have been that: an API import counts while it waits."""
-    sudden = operation.step in LAST_STEPS or operation.step is Step.NEW
     ready = operation.step is Step.USER_SELECTION and operation.importer != "api"
-    return written if operation.valid and (sudden or ready) else None
+    sudden = ready or operation.step is Step.NEW or operation.step in LAST_STEPS
+    return written if operation.valid and sudden else None
 
 
 def _run_there(operation: Operation, written: float, look: Look) -> Moment:
     """When a run began that was there already: at this poll or earlier, unless it was created since the one before."""
     seen = look.moment(operation.created or NEVER, written)
     return seen if seen.seen else Moment(earliest=seen.earliest, latest=max(written, look.ended), seen=False)
-
-
-def _start_date(history: History, operation: Operation) -> float | None:
-    """The earliest date at which it can have ended: not before it began, nor before the one before it had ended."""
-    if operation.created is None:
-        return None
-    before = [
-        track.dated
-        for track in history.tracks.values()
-        if track.dated is not None and (track.operation.created or NEVER) < operation.created
-    ]
-    return max([operation.created, *(at for at in before if operation.updated is None or at <= operation.updated)])
 
 
 _UNWANTED: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE, Outcome.DISCARDED})
@@ -178,8 +162,7 @@ def next_sight(track: Track, sighting: Sighting, look: Look, starts: Sequence[fl
     changed = ended or outcome is not track.outcome
     end = _end(track, operation, outcome, at, look) if changed and outcome in FINISHED else track.end
     stepped = operation.step is not track.operation.step
-    sudden = operation.step in WAITING_STEPS | LAST_STEPS and operation.valid is not False
-    entered = at if sudden or look.moment(track.alive_at, at).seen else None
+    entered = at if look.moment(track.alive_at, at).seen else _step_there(operation, at)
     certain = operation.valid is not False or (end is not None and end.seen)
     moved = certain and _has_moved(track.operation, operation)
     return replace(
@@ -193,8 +176,8 @@ def next_sight(track: Track, sighting: Sighting, look: Look, starts: Sequence[fl
         progressed=at if moved else track.progressed,
         run_start=track.run_start or _run_start(track, operation, end, at, look),
         end=end,
-        dated=_date(at, evidence) if ended else track.dated,
-        cause=_cause(operation, outcome, at, look, starts, track.cause) if changed else track.cause,
+        dated=_date(operation, at, starts) if ended else track.dated,
+        cause=_cause(operation, outcome, starts, track.cause) if changed else track.cause,
         gone_at=_gone_at(track, operation, look) if ended else track.gone_at,
         pace=_paced(track.pace, operation),
     )
@@ -217,7 +200,7 @@ def _end(track: Track, operation: Operation, outcome: Outcome, at: float, look: 
     if operation.valid or outcome is Outcome.DISCARDED or track.outcome is Outcome.INTERRUPTED:
         return look.moment(at, at)
     if outcome is not Outcome.INTERRUPTED:
-        return look.moment(track.alive_at, at)
+        return look.moment(track.alive_at or track.operation.updated, at)
     return look.moment(track.operation.updated or track.alive_at, at)
 
 
@@ -229,9 +212,9 @@ def _gone_at(track: Track, operation: Operation, look: Look) -> float | None:
     return look.gone_since if silent and later else None
 
 
-def _date(at: float, evidence: Evidence) -> float:
-    """The date of an end. One that the next operation's creation stamped came before that, by a millisecond here."""
-    return at - 0.001 if evidence.next_at_end else at
+def _date(operation: Operation, at: float, starts: Sequence[float]) -> float:
+    """The date of an end: before the creation of the next operation, for that ends or stamps what is invalid."""
+    return at if operation.valid else min(at, _next_start(starts, operation) - 0.001)
 
 
 def _judge_again(track: Track, operation: Operation, evidence: Evidence) -> Outcome:
@@ -244,15 +227,14 @@ def _judge_again(track: Track, operation: Operation, evidence: Evidence) -> Outc
 
 def _evidence(held: Evidence, operation: Operation, look: Look, starts: Sequence[float]) -> Evidence:
     alone = judge(operation, Evidence())
-    invalid = operation.valid is False and operation.updated is not None
-    last = operation.step in LAST_STEPS
+    replaced = _created_before(starts, operation)
     return Evidence(
         alive=held.alive or alone in UNFINISHED,
         # In `finishing` everything is imported already.
         cut=held.cut or (alone is Outcome.INTERRUPTED and operation.step is not Step.FINISHING),
         sealed=held.sealed or (operation.valid is True and operation.step in (Step.FINISHING, Step.DONE)),
-        next_at_end=invalid and last and _created_at(starts, operation),
-        next_before_end=invalid and last and not _created_at(starts, operation) and _created_before(starts, operation),
+        next_at_end=not replaced and _created_at(starts, operation),
+        next_before_end=replaced,
         doubles=counts_twice(operation, look.version),
     )
 
@@ -265,14 +247,17 @@ def _created_at(starts: Sequence[float], operation: Operation) -> bool:
 
 def _created_before(starts: Sequence[float], operation: Operation) -> bool:
     """Whether the next operation was created shortly before this one's last write."""
-    place = bisect_right(starts, age_key(operation))
     at = NEVER if operation.updated is None else operation.updated
-    return place < len(starts) and 0 < at - starts[place] <= ABORT
+    return SAME_INSTANT < at - _next_start(starts, operation) <= ABORT
 
 
-def _cause(
-    operation: Operation, outcome: Outcome, at: float, look: Look, starts: Sequence[float], held: Cause | None
-) -> Cause | None:
+def _next_start(starts: Sequence[float], operation: Operation) -> float:
+    """When the next operation was created; positive infinity if none was."""
+    place = bisect_right(starts, age_key(operation))
+    return starts[place] if operation.created is not None and place < len(starts) else FOREVER
+
+
+def _cause(operation: Operation, outcome: Outcome, starts: Sequence[float], held: Cause | None) -> Cause | None:
     """Why it ended before its work was done, by the marks in its document."""
     if outcome not in _UNWANTED:
         return None
@@ -285,8 +270,7 @@ def _cause(
     if operation.step is Step.USER_SELECTION:
         # A restart spares what is ready to start.
         return Cause.CLEARED
-    frozen = operation.step in IMPORTING_STEPS and look.ended - at > FROZEN
-    return Cause.RESTARTED if frozen else Cause.UNCERTAIN
+    return Cause.UNCERTAIN
 
 
 def _has_moved(held: Operation, seen: Operation) -> bool:

@@ -127,21 +127,21 @@ def sentence(track: Track) -> str:
         case Outcome.LOADING:
             return f"loads its data: {_records(track)} so far" if _total(track) else "loads its data"
         case Outcome.RUNNING:
-            return f"imports: {_progress(track)}"
+            return f"importing: {_progress(track)}"
         case Outcome.SUCCEEDED:
-            return f"succeeded: {_progress(track)}{_lasted(track)}"
+            return f"succeeded: {_all(track)}{_lasted(track)}"
         case Outcome.COMPLETED_WITH_ERRORS:
-            return f"done with errors: {_failed(track):,} of {_total(track):,} {_rejected(track)}{_lasted(track)}"
+            return f"done with errors: {rejected(track.operation)}{_lasted(track)}"
         case Outcome.UNCONFIRMED:
             return f"done by its own word, {_progress(track)}{_lasted(track)}; {_doubt(track)}"
         case Outcome.FAILED:
-            return f"failed at {_progress(track)}{_lasted(track)}: a phase of the import threw an error"
+            return f"failed {_point(track, _progress(track))}{_lasted(track)}: a phase of the import threw an error"
         case Outcome.INTERRUPTED | Outcome.INCOMPLETE:
-            return f"cut off at {_at_least(track)}{_lasted(track)}: {_why(track)}"
+            return f"cut off {_point(track, _at_least(track))}{_lasted(track)}: {_why(track)}"
         case Outcome.DISCARDED:
             return f"discarded before it ran: {_why(track)}"
         case Outcome.CANCELED:
-            return f"canceled at {_progress(track)}{_lasted(track)}"
+            return f"canceled {_point(track, _progress(track))}{_lasted(track)}"
         case Outcome.UNKNOWN:
             return "its step is not known to this release"
 
@@ -168,17 +168,21 @@ def _doubt(track: Track) -> str:
     return "it cannot be told whether it was cut off or records were deselected"
 
 
-def _rejected(track: Track) -> str:
-    """An API import inserts in bulk and counts as an error everyone whom the unique index refuses."""
-    return "rejected or there already" if track.operation.importer == "api" else "rejected"
+def rejected(operation: Operation) -> str:
+    """How many were rejected, of the users if they were counted: `41 of 300 users rejected`.
+
+    An API import counts everyone who exists already as rejected.
+    """
+    counts = operation.counts or Counts()
+    contacts, users = counts.staged.get(Kind.CONTACTS, 0), counts.staged.get(Kind.USERS, 0)
+    of = f"{users + contacts or counts.total or 0:,}"
+    who = " users and contacts" if users and contacts else " users" if users else " contacts" if contacts else ""
+    existing = " or there already" if operation.importer == "api" else ""
+    return f"{counts.failed or 0:,} of {of}{who} rejected{existing}"
 
 
 def _total(track: Track) -> int:
     return 0 if track.operation.counts is None else track.operation.counts.total or 0
-
-
-def _failed(track: Track) -> int:
-    return 0 if track.operation.counts is None else track.operation.counts.failed or 0
 
 
 def _records(track: Track) -> str:
@@ -192,6 +196,22 @@ def _progress(track: Track) -> str:
     return f"{counts.processed:,} of {_records(track)}" if counts.total is not None else f"{counts.processed:,} records"
 
 
+def _point(track: Track, done: str) -> str:
+    return "before any record was counted" if track.operation.counts is None else f"at {done}"
+
+
+def _all(track: Track) -> str:
+    """What a successful operation imported. The counts can exceed the total, which would look like a mistake."""
+    counts = track.operation.counts
+    if counts is None or not counts.total or counts.processed < counts.total:
+        return _progress(track)
+    if is_complete(track.operation, doubles=track.evidence.doubles):
+        return f"all {_records(track)}" if counts.total > 1 else _records(track)
+    return (
+        _progress(track) if counts.processed == counts.total else f"counted {counts.processed:,} for {_records(track)}"
+    )
+
+
 def _at_least(track: Track) -> str:
     """What a cut-off operation had done, without the counts that it had not written yet."""
     counts = track.operation.counts
@@ -201,28 +221,34 @@ def _at_least(track: Track) -> str:
 
 
 def _lasted(track: Track) -> str:
-    """How long it took, from the start of the run where that was seen, else from the creation; or nothing."""
-    if track.end is None:
-        return ""
-    if track.run_start is not None and track.run_start.seen:
-        ran = _between(track.run_start, track.end)
-        return f", ran {ran}" if ran else ""
-    least = 0.0 if track.run_start is None else track.end.earliest - track.run_start.latest
-    if least >= 1:
-        return f", ran at least {spell(least)}"
+    """How long it took, from the start of the run if that was seen, else from the creation; or nothing."""
+    if ran := duration(track):
+        return f", ran {ran}"
     created = track.operation.created
-    after = 0.0 if created is None or not track.end.seen else track.end.latest - created
+    if created is None or track.end is None or not track.end.seen or (track.run_start and track.run_start.seen):
+        return ""
+    after = track.end.latest - created
     return f", {spell(after)} after it was created" if after >= 1 else ""
 
 
+def duration(track: Track) -> str:
+    """How long a finished operation imported, with the bound that it is: `at least 20 s`; empty if not known."""
+    if track.end is None or track.run_start is None:
+        return ""
+    if track.run_start.seen:
+        return _between(track.run_start, track.end)
+    least = track.end.earliest - track.run_start.latest
+    return f"at least {spell(least)}" if least >= 1 else ""
+
+
 def _between(start: Moment, end: Moment) -> str:
-    """The duration between two moments, with the bound that it is; empty where nothing is known of it."""
+    """The duration between two moments, with the bound that it is."""
     least, most = max(0.0, end.earliest - start.latest), max(0.0, end.latest - start.earliest)
     if start.seen and end.seen:
         return spell(max(0.0, end.latest - start.latest))
     if most <= least * NEARLY_THE_SAME:
         return f"about {spell((least + most) / 2)}"
-    return f"at most {spell(most)}" if most > 0 else ""
+    return f"at most {spell(most)}"
 
 
 def spell(seconds: float) -> str:

@@ -567,6 +567,13 @@ PROCESS_METRICS: Final[tuple[ProcessMetric | HistogramMetric, ...]] = (
         read=lambda snapshot: _one(snapshot.configured_at),
         beside="every Prometheus component has this time beside the flag that the alert reads",
     ),
+    ProcessMetric(
+        name="exporter_web_config_last_reload_successful",
+        help="1 if the last attempt to read the web configuration file and its certificates succeeded, else 0. Absent "
+        "without such a file.",
+        read=lambda snapshot: _one(snapshot.web_configured_well),
+        beside="the log says at the same time why the file cannot be used",
+    ),
 )
 
 METRICS: Final[tuple[Metric, ...]] = (*WORKSPACE_METRICS, *PROCESS_METRICS)

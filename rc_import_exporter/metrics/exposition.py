@@ -121,8 +121,6 @@ class Exposition:
         """All series. What did not change since the last call is not rendered again."""
         body = self._bodies.get(form)
         if body is None or not body.is_current(snapshot, now):
-            # A workspace that left the configuration leaves the memory.
-            self._lines = {name: self._lines[name] for name in snapshot.records if name in self._lines}
             plain = self._render_body(snapshot, snapshot.records.values(), now, form, whole=True)
             body = self._bodies[form] = _Body(plain, snapshot, now)
         return body.followed_by(self._render_tail(snapshot.records.values(), now, form, whole=True), encoding)
@@ -148,6 +146,8 @@ class Exposition:
     def _render_body(
         self, snapshot: Snapshot, records: Iterable[Record], now: float, form: Format, *, whole: bool
     ) -> bytes:
+        # A workspace that left the configuration leaves the memory.
+        self._lines = {name: lines for name, lines in self._lines.items() if name in snapshot.records}
         rows = [self._workspace_blocks(record, now) for record in records]
         families = [
             self._family(metric, form, (row[index] for row in rows)) for index, metric in enumerate(self._kept_metrics)

@@ -4,13 +4,11 @@ Every header gets an answer, by the rules of RFC 9110, sections 12.4.2, 12.5.1 a
 """
 
 import re
-from collections.abc import Mapping
-from enum import Enum, StrEnum, unique
+from enum import Enum, StrEnum
 from functools import lru_cache
 from typing import Final
 
 
-@unique
 class Format(Enum):
     """The formats of a page. Each value is the Content-Type."""
 
@@ -18,7 +16,6 @@ class Format(Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-@unique
 class Encoding(StrEnum):
     """The content encodings of a page."""
 
@@ -26,15 +23,11 @@ class Encoding(StrEnum):
     GZIP = "gzip"
 
 
-_BY_NAME: Final = 2
-_BY_VERSION: Final = 3
-# The media ranges that match a format, the least specific first; the version stands behind the semicolon.
-_TEXT: Final = ("*/*", "text/*", "text/plain", "text/plain;0.0.4")
-_OPENMETRICS: Final = (
-    *("*/*", "application/*", "application/openmetrics-text"),
-    # Prometheus before 2.49 asks for 0.0.1 and can read 1.0.0.
-    *("application/openmetrics-text;0.0.1", "application/openmetrics-text;1.0.0"),
-)
+# How specific each range is that matches a format; `;` stands before a version. OpenMetrics wins over text by one where
+# both are named. Prometheus before 2.49 asks for OpenMetrics 0.0.1 and can read 1.0.0.
+_TEXT: Final = {"text/plain;0.0.4": 4, "text/plain": 2, "text/*": 1, "*/*": 0}
+_NAME: Final = "application/openmetrics-text"
+_OPENMETRICS: Final = {f"{_NAME};1.0.0": 6, f"{_NAME};0.0.1": 5, _NAME: 3, "application/*": 1, "*/*": 0}
 
 # The text up to the next comma or semicolon outside of quotes. `*+` never backtracks, so no header takes long.
 _ELEMENT, _PART = (re.compile(rf'(?:[^"{end}]++|"(?:[^"\\]|\\.)*+"?)*+', re.DOTALL) for end in ",;")
@@ -43,15 +36,13 @@ _QUALITY: Final = re.compile(r"0(\.[0-9]*)?|1(\.0*)?|\.[0-9]+", re.ASCII)
 
 @lru_cache(maxsize=256)
 def choose_format(accept: str | None) -> Format:
-    """The format that the client prefers: text where it accepts neither or there is no header.
-
-    If it wants both equally, the more specific range decides: then OpenMetrics if both are named, text if neither is.
-    """
+    """The format that the client prefers. Between equals, the more specific range decides; text is the default."""
     wanted = _qualities(accept)
-    text, openmetrics = _wanted(wanted, _TEXT), _wanted(wanted, _OPENMETRICS)
-    quality, specificity = openmetrics
-    preferred = openmetrics > text or (openmetrics == text and specificity >= _BY_NAME)
-    return Format.OPENMETRICS if quality > 0 and preferred else Format.TEXT
+    text = next(((wanted[name], specific) for name, specific in _TEXT.items() if name in wanted), (0.0, 0))
+    openmetrics = next(
+        ((wanted[name], specific) for name, specific in _OPENMETRICS.items() if name in wanted), (0.0, 0)
+    )
+    return Format.OPENMETRICS if openmetrics > text and openmetrics[0] > 0 else Format.TEXT
 
 
 @lru_cache(maxsize=256)
@@ -61,12 +52,6 @@ def choose_encoding(accept_encoding: str | None) -> Encoding:
     others = wanted.get("*", 0.0)
     gzip = max((wanted[name] for name in ("gzip", "x-gzip") if name in wanted), default=others)
     return Encoding.GZIP if gzip > 0 and gzip >= wanted.get("identity", others) else Encoding.IDENTITY
-
-
-def _wanted(wanted: Mapping[str, float], ranges: tuple[str, ...]) -> tuple[float, int]:
-    """The quality of the most specific range that the client names, and how specific that is."""
-    depth = max((depth for depth, name in enumerate(ranges) if name in wanted), default=None)
-    return (0.0, 0) if depth is None else (wanted[ranges[depth]], min(depth, _BY_VERSION))
 
 
 def _qualities(header: str | None) -> dict[str, float]:

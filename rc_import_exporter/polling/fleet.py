@@ -1,18 +1,18 @@
 """The pollers of all configured workspaces. They share one HTTP session and one store."""
 
 import asyncio
-import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 import aiohttp
 
-from rc_import_exporter import build, clock, descriptors
+from rc_import_exporter import build, clock, descriptors, logs
 from rc_import_exporter.config import layer
+from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.config.settings import Settings, Workspace
-from rc_import_exporter.config.tls import Tls
+from rc_import_exporter.config.tls import Trust
 from rc_import_exporter.core import schedule
 from rc_import_exporter.core.domain import Api
 from rc_import_exporter.core.snapshot import Record, Snapshot
@@ -20,11 +20,14 @@ from rc_import_exporter.core.store import Store
 from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.polling.keyring import Keyring
 from rc_import_exporter.polling.poller import Poller
-from rc_import_exporter.rocketchat.client import Access, Client, open_session
+from rc_import_exporter.rocketchat.client import Access, Client, identity, keep_connections, open_session
 from rc_import_exporter.rocketchat.host_names import Resolver
 
 AT_ONCE: Final = 32
 """Workspaces that `poll_once` polls at the same time."""
+NAMED_AT_MOST: Final = 20
+"""Workspaces that one log line names."""
+UNVERIFIED: Final = "tls.verify is false: anyone on the network path can read the token"
 
 
 class Fleet:
@@ -37,69 +40,151 @@ class Fleet:
     def __init__(
         self, settings: Settings, now: Callable[[], float] = clock.now, store: Callable[[Snapshot], Store] = Store
     ) -> None:
-        self._settings = settings
         self._now = now
-        self._keyrings = {
-            name: Keyring(workspace.credentials, now, name) for name, workspace in settings.workspaces.items()
-        }
-        contexts = {tls: tls.context() for tls in {each.tls for each in settings.workspaces.values()} - {Tls()}}
-        self._accesses = {
-            name: _access(workspace, contexts.get(workspace.tls)) for name, workspace in settings.workspaces.items()
-        }
-        self.store = store(self._unpolled())
+        self._members: Mapping[str, _Member] = self._enlisted(settings, {})
+        self.store = store(
+            Snapshot(
+                build=build.current(),
+                records=MappingProxyType(_fresh(self._members)),
+                configured_at=now(),
+                links=settings.web.links,
+            )
+        )
+        self._places = asyncio.Semaphore(descriptors.share())
         self._session: aiohttp.ClientSession | None = None
-        self._tasks: list[asyncio.Task[NoReturn]] = []
+        self._pollers: dict[str, Poller] = {}
+        self._tasks: dict[str, asyncio.Task[NoReturn]] = {}
 
     async def start(self, *, spread: bool = True) -> None:
         """Starts polling: all workspaces at once or, with `spread`, each a little after the other."""
-        workspaces = self._settings.workspaces
-        for name, poller in self._pollers().items():
-            interval = workspaces[name].target.poll_interval
-            delay = schedule.first_poll(name, len(workspaces), interval) if spread else 0.0
-            self._tasks.append(asyncio.create_task(poller.run(delay), name=f"poller {name}"))
+        self._open()
+        self._begin(self._members, spread=spread)
 
     async def poll_once(self) -> None:
         """Polls every workspace once, then closes the connections."""
+        session = self._open()
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def attempt(poller: Poller) -> None:
+        async def attempt(name: str) -> None:
             async with places:
-                await poller.attempt()
+                await self._poller(name, session).attempt()
 
         try:
-            await asyncio.gather(*(attempt(poller) for poller in self._pollers().values()))
+            await asyncio.gather(*map(attempt, self._members))
         finally:
             await self.stop()
 
     async def stop(self) -> None:
         """Cancels running polls, then closes the connections."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
-    def _pollers(self) -> dict[str, Poller]:
-        # Idle connections are kept only if the process may open enough files for all of them.
-        share = descriptors.share()
-        places = asyncio.Semaphore(share)
-        self._session = session = open_session(Resolver(), keep=len(self._accesses) * len(Api) <= share)
-        clients = {name: Client(session, access, self._now, places) for name, access in self._accesses.items()}
-        return {
-            name: Poller(name, client, self._keyrings[name], self.store, self._now) for name, client in clients.items()
-        }
+    async def reconfigure(self, settings: Settings) -> None:
+        """Takes over new settings while polling goes on.
 
-    def _unpolled(self) -> Snapshot:
-        records = {
-            name: Record(target=workspace.target, credentials_loaded=self._keyrings[name].loaded_at)
-            for name, workspace in self._settings.workspaces.items()
-        }
-        return Snapshot(
-            build=build.current(),
-            records=MappingProxyType(records),
-            configured_at=self._now(),
-            links=self._settings.web.links,
+        Workspaces whose settings are the same keep their pollers. Endpoints that rest after a failure are called soon.
+        Raises `CredentialsError` or `ConfigurationError`, and changes nothing then.
+        """
+        members = self._enlisted(settings, self._members)
+        gone = [name for name, member in self._members.items() if members.get(name) is not member]
+        tasks = [self._tasks.pop(name) for name in gone if name in self._tasks]
+        for task in tasks:
+            task.cancel()
+        # From here to the last poller nothing waits, so no poll sees half of the new settings.
+        self._members = members
+        self._pollers = {name: poller for name, poller in self._pollers.items() if name not in gone}
+        self.store.reconfigure(_fresh(members), settings.web.links, self._now())
+        if self._session is not None:
+            keep_connections(self._session, keep=self._keeps)
+            self._wake()
+            self._begin([name for name in members if name not in self._tasks], spread=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _enlisted(self, settings: Settings, known: Mapping[str, "_Member"]) -> dict[str, "_Member"]:
+        """The members by name: those that are known if they have the same settings, else new ones."""
+        trusts = {member.workspace.tls: member.trust for member in known.values() if member.trust is not None}
+        members = {}
+        for name, workspace in settings.workspaces.items():
+            external_url = settings.web.links.external_url
+            member = known.get(name)
+            if member is None or (member.workspace, member.external_url) != (workspace, external_url):
+                if workspace.tls not in trusts and workspace.uses_tls:
+                    trusts[workspace.tls] = Keyring(workspace.tls, self._now, what="certificates")
+                keyring = Keyring(workspace.credentials, self._now, name)
+                trust = trusts.get(workspace.tls)
+                member = _Member(workspace=workspace, keyring=keyring, trust=trust, external_url=external_url)
+            members[name] = member
+        return members
+
+    @property
+    def _keeps(self) -> bool:
+        # Idle connections are kept only if the process may open enough files for all of them.
+        return len(self._members) * len(Api) <= descriptors.share()
+
+    def _open(self) -> aiohttp.ClientSession:
+        self._session = open_session(Resolver(), keep=self._keeps)
+        return self._session
+
+    def _begin(self, names: Collection[str], *, spread: bool) -> None:
+        """Starts the pollers of these members."""
+        unverified = sorted(name for name in names if not self._members[name].workspace.tls.verify)
+        if unverified:
+            shown = ",".join(unverified[:NAMED_AT_MOST])
+            logs.logger().warning(UNVERIFIED, workspaces=len(unverified), names=shown)
+        for name in names:
+            poller = self._pollers[name] = self._poller(name, cast(aiohttp.ClientSession, self._session))
+            delay = self._delay(name) if spread else 0.0
+            self._tasks[name] = asyncio.create_task(poller.run(delay), name=f"poller {name}")
+
+    def _wake(self) -> None:
+        """Polls the workspaces that have an endpoint to call again soon."""
+        for name, poller in self._pollers.items():
+            if any(feed.retry for feed in self.store.snapshot.records[name].feeds.values()):
+                poller.wake(self._delay(name))
+
+    def _delay(self, name: str) -> float:
+        return schedule.first_poll(name, len(self._members), self._members[name].workspace.target.poll_interval)
+
+    def _poller(self, name: str, session: aiohttp.ClientSession) -> Poller:
+        member = self._members[name]
+        client = Client(session, member.access, self._now, self._places)
+        return Poller(name, client, member.keyring, self.store, self._now, member.trust)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    """A workspace of the fleet, with what its calls present. Workspaces with the same `tls` options share `trust`."""
+
+    workspace: Workspace
+    keyring: Keyring[Credentials]
+    trust: Keyring[Trust] | None
+    external_url: str
+
+    @property
+    def access(self) -> Access:
+        """How to reach it."""
+        workspace, trust = self.workspace, self.trust
+        proxy_url = workspace.proxy_url
+        return Access(
+            url=workspace.url.get_secret_value(),
+            timeout=workspace.timeout,
+            max_bytes=workspace.max_response_bytes,
+            tls=lambda: None if trust is None else trust.current.context,
+            server_name=workspace.tls.server_name,
+            proxy_url=None if proxy_url is None else proxy_url.get_secret_value(),
+            user_agent=identity(self.external_url),
         )
+
+
+def _fresh(members: Mapping[str, _Member]) -> dict[str, Record]:
+    """Records without any poll."""
+    return {
+        name: Record(target=member.workspace.target, credentials_loaded=member.keyring.loaded_at)
+        for name, member in members.items()
+    }
 
 
 def chosen(settings: Settings, names: Sequence[str]) -> Settings:
@@ -119,15 +204,3 @@ def chosen(settings: Settings, names: Sequence[str]) -> Settings:
 def _shown(name: str) -> str:
     """The name as it is safe to print. A word with capital letters is no workspace's name and could be a secret."""
     return layer.name((name if name == name.lower() else "…",))
-
-
-def _access(workspace: Workspace, context: ssl.SSLContext | None) -> Access:
-    proxy_url = workspace.proxy_url
-    return Access(
-        url=workspace.url.get_secret_value(),
-        timeout=workspace.timeout,
-        max_bytes=workspace.max_response_bytes,
-        tls=context,
-        server_name=workspace.tls.server_name,
-        proxy_url=None if proxy_url is None else proxy_url.get_secret_value(),
-    )

@@ -5,12 +5,14 @@ bug, that is logged and counted, and the next poll runs, so that a bug in one wo
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from rc_import_exporter import logs
 from rc_import_exporter.config.credentials import Credentials
+from rc_import_exporter.config.tls import Trust
 from rc_import_exporter.core import journal, schedule
 from rc_import_exporter.core.domain import Api, Failure, Poll, Reason, Result
 from rc_import_exporter.core.snapshot import Record
@@ -18,24 +20,44 @@ from rc_import_exporter.core.store import Store, fold, note_fault
 from rc_import_exporter.polling.keyring import Keyring
 from rc_import_exporter.rocketchat.client import Client
 
+ROTATED: Final = frozenset({Reason.UNAUTHORIZED, Reason.TLS, Reason.PROXY, Reason.REDIRECTED})
+"""Failures that a new token, a new certificate or a new header for a gateway may end."""
+
 
 class Poller:
-    """The poller of one workspace. `now` gives Unix seconds."""
+    """The poller of one workspace. `now` gives Unix seconds. `trust` holds the certificates that `client` uses."""
 
-    def __init__(self, name: str, client: Client, keyring: Keyring, store: Store, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        client: Client,
+        keyring: Keyring[Credentials],
+        store: Store,
+        now: Callable[[], float],
+        trust: Keyring[Trust] | None = None,
+    ) -> None:
         self._name = name
         self._client = client
         self._keyring = keyring
+        self._trust = trust
         self._store = store
         self._now = now
         self._log = logs.logger(workspace=name)
+        self._pause: asyncio.Timeout | None = None
 
     async def run(self, delay: float) -> NoReturn:
         """Polls until it is cancelled, for the first time after `delay` seconds."""
-        await asyncio.sleep(delay)
         while True:
-            pause = await self.attempt()
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay) as self._pause:
+                    await asyncio.get_running_loop().create_future()
+            self._pause = None
+            delay = await self.attempt()
+
+    def wake(self, delay: float) -> None:
+        """Polls in `delay` seconds instead of at the planned time. Does nothing while a poll runs."""
+        if self._pause is not None and not self._pause.expired():
+            self._pause.reschedule(asyncio.get_running_loop().time() + delay)
 
     async def attempt(self) -> float:
         """Polls once and survives any bug. Returns the seconds until the next poll."""
@@ -49,8 +71,9 @@ class Poller:
     async def poll(self) -> float:
         """Polls once. Returns the seconds until the next poll."""
         started = self._now()
+        poll = await self._ask(self._record, started)
+        # Read only now, because a reload may have changed it during the calls.
         before = self._record
-        poll = await self._ask(before, started)
         after = before if poll is None else fold(before, poll)
         plan = schedule.plan(after, started, self._now())
         after = replace(after, plan=plan, credentials_loaded=self._keyring.loaded_at)
@@ -61,6 +84,10 @@ class Poller:
         return min(max(0.0, plan.next_poll - self._now()), plan.interval)
 
     @property
+    def _keyrings(self) -> Sequence[Keyring[Credentials] | Keyring[Trust]]:
+        return [self._keyring] if self._trust is None else [self._keyring, self._trust]
+
+    @property
     def _record(self) -> Record:
         return self._store.snapshot.records[self._name]
 
@@ -69,7 +96,8 @@ class Poller:
         apis = schedule.due(record, started)
         if not apis:
             return None
-        self._keyring.refresh()
+        for keyring in self._keyrings:
+            keyring.refresh()
         poll = await self._ask_all(apis, started)
         # Folded only to ask `schedule` what is left after these results. `poll` folds all of them once more, together.
         if not poll.answered and Api.PROGRESS not in apis and schedule.fallback_due(fold(record, poll), started):
@@ -80,20 +108,22 @@ class Poller:
         return poll
 
     async def _ask_all(self, apis: Iterable[Api], started: float) -> Poll:
-        """Calls these endpoints at the same time. Repeats those that answer 401 if the credentials are new."""
+        """Calls these endpoints at the same time.
+
+        Repeats those that refuse the credentials or the certificates, if these are new by now.
+        """
+        presented = [keyring.current for keyring in self._keyrings]
         results = await self._ask_each(sorted(apis), self._keyring.current)
         exchanges = [result.exchange for result in results]
-        refused = [result.exchange.api for result in results if _is_unauthorized(result)]
+        refused = [result for result in results if isinstance(result, Failure) and result.reason in ROTATED]
         # A 401 can mean that the token was rotated between the last look at its file and this call.
-        if refused and self._keyring.reload():
-            again = await self._ask_each(refused, self._keyring.current)
+        for keyring in self._keyrings if refused else ():
+            keyring.reload()
+        if refused and [keyring.current for keyring in self._keyrings] != presented:
+            again = await self._ask_each([each.exchange.api for each in refused], self._keyring.current)
             exchanges += [result.exchange for result in again]
-            results = [result for result in results if not _is_unauthorized(result)] + again
+            results = [result for result in results if result not in refused] + again
         return Poll(started=started, ended=self._now(), results=tuple(results), exchanges=tuple(exchanges))
 
     async def _ask_each(self, apis: Iterable[Api], credentials: Credentials) -> list[Result]:
         return list(await asyncio.gather(*(self._client.ask(api, credentials) for api in apis)))
-
-
-def _is_unauthorized(result: Result) -> bool:
-    return isinstance(result, Failure) and result.reason is Reason.UNAUTHORIZED

@@ -7,9 +7,10 @@ and no text of a body leaves this package.
 
 import asyncio
 import os
+import socket
 import ssl
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +19,13 @@ from typing import Final, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from rc_import_exporter import __version__
+from rc_import_exporter.config import address
 from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.core.domain import Api, Exchange, Failure, Reason, Result
 from rc_import_exporter.rocketchat import diagnosis
@@ -34,6 +37,12 @@ EITHER_ZLIB_OR_GZIP: Final = 47
 """zlib's `wbits` for a stream whose header says which of the two it is."""
 MOST_INTERIM: Final = 8
 """Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
+CLOSED: Final = "the connection was closed before the answer was complete"
+TLS_ALERT: Final = r"\x15\x03"
+"""How aiohttp shows the first bytes of a TLS alert, which some servers send if the request is not encrypted."""
+USE_HTTP: Final = "Write `http://` instead of `https://` in `url`, or use the port that has TLS."
+CHECK_HOST: Final = "Check the host name in `url`. If it is right, check the name server of this machine."
+ASK_DNS: Final = "Check the name server of this machine. If it is right, check the host name in `url`."
 UNREADABLE: Final = b"\x00"
 """Replaces a body that cannot be decompressed. It is not JSON, so the call fails as `invalid`."""
 
@@ -43,19 +52,20 @@ class Access:
     """How to reach a workspace.
 
     `url` can hold the user and password of a proxy in front of it, so it is never shown. `timeout`, in seconds, is for
-    the request and the whole answer. `max_bytes` limits a body after decompression. If `tls` is `None`, the system's
-    certificate authorities are trusted.
+    the request and the whole answer. `max_bytes` limits a body after decompression. `tls` gives the context to use now;
+    if that is `None`, the system's certificate authorities are trusted.
     """
 
     url: str
     timeout: float
     max_bytes: int
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext | None] = lambda: None
     server_name: str | None = None
     proxy_url: str | None = None
+    user_agent: str = USER_AGENT
 
     def __repr__(self) -> str:
-        return f"Access({URL(self.url).with_user(None)})"
+        return f"Access({address.public(self.url)})"
 
 
 class Client:
@@ -74,7 +84,11 @@ class Client:
         self._session = session
         self._access = access
         self._now = now
-        self._base = URL(access.url)
+        # aiohttp would encode the names and passwords in these URLs as Latin-1.
+        self._base = URL(address.public(access.url))
+        self._own_headers = _with_authorization({"User-Agent": access.user_agent}, access.url)
+        self._proxy = None if access.proxy_url is None else address.public(access.proxy_url)
+        self._proxy_headers = _with_authorization({}, access.proxy_url or "")
         self._places = nullcontext() if places is None else places
 
     async def ask(self, api: Api, credentials: Credentials) -> Result:
@@ -89,18 +103,24 @@ class Client:
             async with asyncio.timeout(self._access.timeout):
                 response = await self._get(api, credentials)
         except Exception as error:  # noqa: BLE001 - exceptions end here: every failure is a value
-            reason, detail = _explain(error, self._access.timeout)
-            return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail)
+            reason, detail, remedy = _explain(error, self._access.timeout)
+            return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail, remedy=remedy)
         return diagnosis.read(self._exchange(api, response, begun), response)
 
     async def _get(self, api: Api, credentials: Credentials) -> Response:
         path = "api/info" if api is Api.INFO else f"api/v1/{api}"
         async with self._session.get(
             self._base.with_path(f"{self._base.path.rstrip('/')}/{path}"),
-            headers={"X-User-Id": credentials.user_id, "X-Auth-Token": credentials.auth_token},
+            headers={
+                **credentials.headers,
+                **self._own_headers,
+                "X-User-Id": credentials.user_id,
+                "X-Auth-Token": credentials.auth_token,
+            },
             allow_redirects=False,
-            proxy=self._access.proxy_url,
-            ssl=self._access.tls if self._access.tls is not None else True,
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
+            ssl=self._access.tls() or True,
             server_hostname=self._access.server_name,
         ) as response:
             return await _read(response, self._access.max_bytes)
@@ -130,12 +150,41 @@ def open_session(resolver: aiohttp.abc.AbstractResolver | None = None, *, keep: 
         # The clients' places limit the connections; aiohttp's own limit would count waiting as the server's time.
         connector=_Connector(limit=0, resolver=resolver, force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
+        headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=False,
         # aiohttp would decompress without a limit; `_read_body` stops at `max_bytes`.
         auto_decompress=False,
+        request_class=_Request,
     )
+
+
+def keep_connections(session: aiohttp.ClientSession, *, keep: bool) -> None:
+    """Sets `keep` for a session of `open_session`."""
+    cast(_Connector, session.connector).keep(keep=keep)
+
+
+def identity(external_url: str) -> str:
+    """The header `User-Agent`: the program, its version, and where people find this exporter if that is configured."""
+    return f"{USER_AGENT} (+{URL(external_url)})" if external_url else USER_AGENT
+
+
+def _with_authorization(headers: Mapping[str, str], url: str) -> dict[str, str]:
+    value = address.authorization(url)
+    return {**headers} if value is None else {**headers, "Authorization": value}
+
+
+class _Request(aiohttp.ClientRequest):
+    """aiohttp's request. If the connection is lost before it is sent, it says why.
+
+    With TLS 1.3, a server refuses a client's certificate after the handshake, and that may be before the request.
+    """
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        try:
+            return await super().send(conn)
+        except aiohttp.ClientConnectionResetError as error:
+            raise error from cast(_Protocol, conn.protocol).lost_by
 
 
 class _Protocol(ResponseHandler):
@@ -145,6 +194,12 @@ class _Protocol(ResponseHandler):
     """
 
     _interim = 0
+    lost_by: BaseException | None = None
+    """Why the connection was lost, if that was an error."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost_by = exc
+        super().connection_lost(exc)
 
     def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
         """Takes the status line and headers of an answer."""
@@ -159,11 +214,14 @@ class _Protocol(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Makes connections of class `_Protocol`. aiohttp has no option for this, so it sets a private attribute."""
+    """Makes connections of class `_Protocol`. aiohttp has no options for what this sets in private attributes."""
 
     def __init__(self, *, limit: int, resolver: aiohttp.abc.AbstractResolver | None, force_close: bool) -> None:
         super().__init__(limit=limit, resolver=resolver, force_close=force_close)
         self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
+
+    def keep(self, *, keep: bool) -> None:
+        self._force_close = not keep
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> Response:
@@ -210,24 +268,29 @@ def _inflater(encoding: str) -> "zlib._Decompress | None":
             raise zlib.error
 
 
-def _explain(error: Exception, timeout: float) -> tuple[Reason, str]:
+def _explain(error: Exception, timeout: float) -> tuple[Reason, str, str]:
+    """The reason, the detail, and the remedy if one fits this very error."""
     if (insecure := _tls_error(error)) is not None:
-        return Reason.TLS, f"TLS failed: {_plain(insecure)}"
+        return Reason.TLS, f"TLS failed: {_plain(insecure)}", USE_HTTP if _is_plain_http(insecure) else ""
     match error:
         case TimeoutError():
-            return Reason.TIMEOUT, f"no complete answer within {timeout:g} s"
+            return Reason.TIMEOUT, f"no complete answer within {timeout:g} s", ""
+        case aiohttp.ClientConnectorDNSError() if error.os_error.errno == socket.EAI_AGAIN:
+            return Reason.CONNECTION, f"no name server answers for the host {error.host}", ASK_DNS
         case aiohttp.ClientConnectorDNSError():
-            return Reason.CONNECTION, f"the host {error.host} does not resolve"
+            return Reason.CONNECTION, f"no such host: {error.host}", CHECK_HOST
         case aiohttp.ClientHttpProxyError():
-            return Reason.PROXY, f"the proxy answered with HTTP {error.status}"
+            return Reason.PROXY, f"the proxy answered with HTTP {error.status}", ""
         case aiohttp.ClientConnectorError():
-            return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {_plain(error.os_error)}"
+            return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {_plain(error.os_error)}", ""
+        case aiohttp.ClientResponseError() if TLS_ALERT in error.message:
+            return Reason.TLS, diagnosis.USES_TLS, diagnosis.USE_HTTPS
         case aiohttp.ClientResponseError():
-            return Reason.INVALID, "the answer is not HTTP"
+            return Reason.INVALID, "the answer is not HTTP", ""
         case aiohttp.ClientError() | OSError():
-            return Reason.CONNECTION, "the connection was closed before the answer was complete"
+            return Reason.CONNECTION, CLOSED, ""
         case _:
-            return Reason.INTERNAL, f"a bug in the exporter: {type(error).__name__}"
+            return Reason.INTERNAL, f"a bug in the exporter: {type(error).__name__}", ""
 
 
 def _tls_error(error: BaseException | None) -> BaseException | None:
@@ -245,11 +308,15 @@ def _tls_error(error: BaseException | None) -> BaseException | None:
             return None
 
 
+def _is_plain_http(error: BaseException) -> bool:
+    return isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER"
+
+
 def _plain(error: BaseException) -> str:
     """The message of the operating system or of OpenSSL, without names of classes and files."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+    if _is_plain_http(error):
         return "the port does not use TLS; try http:// instead of https://"
     if isinstance(error, ssl.SSLError):
         return (error.reason or "no secure connection").lower().replace("_", " ")

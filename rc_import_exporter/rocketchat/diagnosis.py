@@ -7,7 +7,7 @@ from release to release. A status of 200 alone proves nothing: old servers and p
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
@@ -17,7 +17,7 @@ from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
 from rc_import_exporter.errors import BodyError
 from rc_import_exporter.rocketchat import parser
 
-LONGEST_WAIT: Final = 600.0
+LONGEST_WAIT: Final = 3600.0
 """Seconds. A longer wait in the headers makes no sense."""
 PERMISSION_ERRORS: Final = frozenset({"error-action-not-allowed", "not_authorized"})
 """With these in `errorType`, a 400 from servers up to 5.0 says that a permission is missing."""
@@ -26,6 +26,13 @@ NOTHING_IMPORTED: Final = "error-operation-not-found"
 PLAIN_ERROR: Final = b"Internal Server Error"
 """The whole body of Rocket.Chat's own 500, which has no JSON."""
 SERVER_ERRORS: Final = 500
+PLAIN_HTTP_REFUSED: Final = re.compile(
+    rb"plain http request was sent to https port|plain http to an ssl-enabled server port|http request to an https",
+    re.IGNORECASE,
+)
+"""In the body of a 400, this says that the port uses TLS: nginx, Apache, and servers written in Go."""
+USES_TLS: Final = "the port uses TLS; try https:// instead of http://"
+USE_HTTPS: Final = "Write `https://` instead of `http://` in `url`."
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 """A number in a header. A time in milliseconds has 13 digits."""
 
@@ -65,6 +72,7 @@ class _Row:
     reason: Reason
     applies: Callable[[_Refusal], bool]
     detail: str
+    remedy: str = ""
 
 
 def _is_from_a_proxy(refusal: _Refusal) -> bool:
@@ -84,7 +92,12 @@ def _is_missing(refusal: _Refusal) -> bool:
     return refusal.status == HTTPStatus.NOT_FOUND or (refusal.status == HTTPStatus.OK and refusal.response.is_html)
 
 
+def _wants_tls(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.BAD_REQUEST and PLAIN_HTTP_REFUSED.search(refusal.response.body) is not None
+
+
 _ROWS: Final = (
+    _Row(reason=Reason.TLS, applies=_wants_tls, detail=USES_TLS, remedy=USE_HTTPS),
     _Row(
         reason=Reason.REDIRECTED,
         applies=lambda refusal: HTTPStatus.MULTIPLE_CHOICES <= refusal.status < HTTPStatus.BAD_REQUEST,
@@ -134,7 +147,7 @@ def read(exchange: Exchange, response: Response) -> Result:
     refusal = _Refusal(response=response, error_type=error_type)
     for row in _ROWS:
         if row.applies(refusal):
-            return _failure(exchange, row.reason, row.detail, error_type)
+            return replace(_failure(exchange, row.reason, row.detail, error_type), remedy=row.remedy)
     try:
         return Success(exchange=exchange, answer=parser.parse(exchange.api, response.body))
     except BodyError as error:

@@ -1,4 +1,4 @@
-"""The stories: four for the demo, and more for tests, which use realistic durations."""
+"""The stories: five for the demo, and more for tests, which use realistic durations."""
 
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +18,7 @@ def demo() -> dict[str, Story]:
     tellings: dict[str, Telling] = {
         "nightly-sync": nightly_sync(),
         "csv-migration": csv_migration(),
+        "slack-migration": slack_migration(),
         "rolling-deploy": rolling_deploy(),
         "crash": crash(),
     }
@@ -47,6 +48,19 @@ def csv_migration(
     def tell(stage: Stage) -> None:
         _upload(stage, users, messages, waiting)
         stage.run(seconds=running, rejected=rejected)
+        stage.wait(3 * waiting)
+
+    return tell
+
+
+def slack_migration(
+    *, users: int = 300, channels: int = 40, messages: int = 20_000, waiting: float = 4, running: float = 20
+) -> Telling:
+    """A Slack import that ends well. Its users count twice, so it processes more records than there are."""
+
+    def tell(stage: Stage) -> None:
+        _upload(stage, users, messages, waiting, importer="slack", channels=channels)
+        stage.run(seconds=running)
         stage.wait(3 * waiting)
 
     return tell
@@ -232,10 +246,12 @@ def nights(
     return tell
 
 
-def _upload(stage: Stage, users: int, messages: int, waiting: float) -> None:
+def _upload(
+    stage: Stage, users: int, messages: int, waiting: float, *, importer: str = "csv", channels: int = 0
+) -> None:
     """A file import from its creation until it is ready, with some time in each state."""
     stage.wait(waiting)
-    stage.create("csv")
+    stage.create(importer)
     stage.wait(waiting)
-    stage.load(users=users, messages=messages, seconds=2 * waiting)
+    stage.load(users=users, channels=channels, messages=messages, seconds=2 * waiting)
     stage.wait(waiting)

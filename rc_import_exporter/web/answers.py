@@ -34,12 +34,14 @@ _METRICS_HEADERS: Final = {
 }
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Adds `HEADERS` to an answer: a signal handler for `on_response_prepare`."""
-    # aiohttp has set its own name with its version and Python's.
-    response.headers["Server"] = HEADERS["Server"]
+def add_headers(response: web.StreamResponse, configured: Mapping[str, str]) -> None:
+    """Adds `HEADERS` to an answer, and headers of the web configuration file, of which an empty one is removed."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    for name, value in configured.items():
+        response.headers.popall(name, None)
+        if value:
+            response.headers[name] = value
 
 
 def negotiated(request: web.Request) -> tuple[Format, Encoding]:
@@ -77,6 +79,13 @@ def no_workspace(name: str) -> str:
 def refusal(status: int) -> web.Response:
     """An error in one line that shows nothing of the request or the program."""
     return plain(f"{status} {HTTPStatus(status).phrase}\n", status)
+
+
+def login() -> web.Response:
+    """The answer that asks for a name and a password."""
+    response = refusal(HTTPStatus.UNAUTHORIZED)
+    response.headers["WWW-Authenticate"] = 'Basic realm="rc-import-exporter", charset="UTF-8"'
+    return response
 
 
 def refusal_like(refused: web.HTTPException) -> web.Response:

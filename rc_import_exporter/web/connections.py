@@ -1,4 +1,4 @@
-"""Connections to the server: their deadlines, their number, and answers to requests that are no HTTP.
+"""Connections to the server: their TLS, their deadlines, their number, and answers to requests that are no HTTP.
 
 aiohttp has no public way to set a deadline for a request's head or for an answer, to close idle connections when there
 are too many, or to word its answer to a malformed request. So this module uses parts that aiohttp does not document,
@@ -9,18 +9,25 @@ each with its reason here. `pyproject.toml` gives aiohttp an upper bound because
 - `Server.request_handler` is replaced in `answering`: it also runs where middlewares do not, as for a bad `Expect`.
 - `RequestHandler.handle_error` is overridden: aiohttp would quote the malformed request and name its own version.
 - `RequestHandler.force_close` stops a connection's own task as well as its transport.
+
+`asyncio.sslproto.SSLProtocol`, the base of `TlsConnection`, is not documented either. asyncio's public functions take
+one certificate for all connections, and show a connection only after its handshake, when it is too late to limit them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import ssl
+from asyncio import sslproto
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Final, cast
 
 from aiohttp import web
 
 from rc_import_exporter import logs
 from rc_import_exporter.web import answers
+from rc_import_exporter.web.auth import Guard
 
 HEAD_TIMEOUT: Final = 10.0
 """Seconds from the first byte of a connection or of a request to the end of the request's head."""
@@ -28,6 +35,8 @@ ANSWER_TIMEOUT: Final = 60.0
 """Seconds that a client may take to read an answer. Prometheus gives up after ten."""
 MOST_CONNECTIONS: Final = 256
 """Open connections, if the system allows as many. A scraper needs one."""
+TLS_SHUTDOWN_TIMEOUT: Final = 1.0
+"""Seconds that a client has to confirm the end of TLS."""
 ACCEPT_LOG_INTERVAL: Final = 60.0
 """Seconds between two log lines about connections that cannot be accepted."""
 
@@ -41,7 +50,7 @@ class Connections:
     def __init__(self, most: int) -> None:
         self._most = most
         self._idle: dict[Connection, None] = {}
-        """Without a complete request. The one that has been idle longest is the first."""
+        """Without a complete request that may be answered. The one that has been idle longest is the first."""
         self._busy: set[Connection] = set()
 
     def add(self, connection: "Connection") -> None:
@@ -66,26 +75,47 @@ class Connections:
         self._idle.pop(connection, None)
         self._busy.discard(connection)
 
+    def cut(self) -> None:
+        """Cut all connections."""
+        for connection in (*self._idle, *self._busy):
+            connection.cut()
+
 
 class Connection(web.RequestHandler):
     """One connection of aiohttp's server, with deadlines."""
 
-    __slots__ = ("_busy", "_connections", "_deadline")
+    __slots__ = ("_busy", "_connections", "_deadline", "_socket", "guard", "protection")
 
-    def __init__(self, server: web.Server, connections: Connections) -> None:
+    def __init__(self, server: web.Server, connections: Connections, guard: Guard) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+        guard.refresh()
+        self.guard = guard
+        self.protection = guard.protection
         self._connections = connections
         self._busy = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._socket: asyncio.Transport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+    def begin(self, socket: asyncio.BaseTransport) -> None:
+        """Note that the connection is open, perhaps before its TLS handshake."""
+        self._socket = cast(asyncio.Transport, socket)
         self._set_deadline(HEAD_TIMEOUT)
         self._connections.add(self)
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def end(self) -> None:
+        """Note that the connection is closed."""
         self._clear_deadline()
         self._connections.remove(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._socket is None:
+            self.begin(transport)
+        elif not _is_allowed(transport.get_extra_info("peercert"), self.protection.allowed_sans):
+            self.cut()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,7 +125,12 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     def begin_answer(self) -> None:
-        """Note that a request's head is complete. The deadline is now that of the answer."""
+        """Note that a request may be answered. The deadline is now that of the answer.
+
+        Raises `ConnectionError` if the connection was lost before.
+        """
+        if self.transport is None:
+            raise ConnectionResetError("the client left")
         self._busy = True
         self._connections.mark_busy(self)
         self._set_deadline(ANSWER_TIMEOUT)
@@ -109,10 +144,9 @@ class Connection(web.RequestHandler):
 
     def cut(self) -> None:
         """End the connection at once. `close` would wait until the client has read everything."""
-        transport = self.transport
         self.force_close()
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
+        if self._socket is not None:
+            self._socket.abort()
 
     def handle_error(
         self,
@@ -129,8 +163,7 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer that has begun cannot become another one")
         response = answers.refusal(status)
-        # The request has no application here, whose signal would add them.
-        response.headers.update(answers.HEADERS)
+        answers.add_headers(response, self.guard.protection.headers)
         response.force_close()
         return response
 
@@ -144,16 +177,67 @@ class Connection(web.RequestHandler):
             self._deadline = None
 
 
-def answering(handler: _RequestHandler) -> _RequestHandler:
-    """A handler that does the same within the deadline of its `Connection`, with errors of aiohttp's in one line."""
+class TlsConnection(sslproto.SSLProtocol):
+    """TLS below a `Connection`. Its handshake must end before the deadline of the request's head."""
+
+    def __init__(self, connection: Connection, context: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        # Nothing waits for the handshake, so no future is told of its end.
+        super().__init__(
+            loop,
+            connection,
+            context,
+            waiter=None,  # type: ignore[arg-type]
+            server_side=True,
+            ssl_shutdown_timeout=TLS_SHUTDOWN_TIMEOUT,
+        )
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connection.begin(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        # After a failed handshake, the connection is not told.
+        self._connection.end()
+        super().connection_lost(exc)
+
+
+def accept(connection: Connection) -> asyncio.BaseProtocol:
+    """The protocol of a new socket: the connection itself, or TLS below it."""
+    context = connection.protection.context
+    return connection if context is None else TlsConnection(connection, context)
+
+
+def _is_allowed(certificate: Mapping[str, object] | None, names: frozenset[str]) -> bool:
+    """Whether a client's certificate has one of these names, or no name is asked for."""
+    found = cast("Iterable[tuple[str, str]]", (certificate or {}).get("subjectAltName", ()))
+    return not names or not names.isdisjoint(_name(kind, value) for kind, value in found)
+
+
+def _name(kind: str, value: str) -> str:
+    """An address as Go writes it: Python writes IPv6 without `::`."""
+    return str(ip_address(value)) if kind == "IP Address" else value
+
+
+def answering(handler: _RequestHandler, guard: Guard) -> _RequestHandler:
+    """A handler that does the same for those whom `guard` admits, and asks the others for a password.
+
+    It answers within the deadline of its `Connection`, with errors of aiohttp's in one line. While it checks a
+    password, the connection counts as idle and has the deadline of the request's head, so that wrong passwords do not
+    take the place of scrapes.
+    """
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         connection = cast(Connection, request.protocol)
+        guard.refresh()
+        is_admitted = await guard.admits(request)
         connection.begin_answer()
         try:
-            response = await handler(request)
+            response = await handler(request) if is_admitted else answers.login()
         except web.HTTPException as refused:
             response = answers.refusal_like(refused)
+        answers.add_headers(response, guard.protection.headers)
         # aiohttp would send it only after this function, where nothing tells when the client has read it.
         await response.prepare(request)
         await response.write_eof()

@@ -12,7 +12,9 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
+from rc_import_exporter.core.advice import OUTCOMES
 from rc_import_exporter.core.domain import Api, Kind, Outcome, Reason, State, Step
+from rc_import_exporter.core.progress import percent
 
 
 @unique
@@ -24,6 +26,18 @@ class Level(StrEnum):
     ACTIVE = "active"
     WAITING = "waiting"
     QUIET = "quiet"
+
+
+@unique
+class Danger(StrEnum):
+    """Why Rocket.Chat must not be restarted: an import runs, or one ran and the state cannot be read any more.
+
+    `SILENT` means that no answer comes, so that the server may be down; `UNREAD` that answers do not tell the state.
+    """
+
+    RUNS = "runs"
+    SILENT = "silent"
+    UNREAD = "unread"
 
 
 def instant(at: float | None) -> str | None:
@@ -73,7 +87,7 @@ class OperationView:
     run_started: Instant[float | None]
     """When it began to import, if that was seen."""
     progressed: Instant[float | None]
-    """When it last moved, if that was seen."""
+    """When it last made progress, if that was seen."""
     finished: Instant[float | None]
     """When it ended; null while it runs, and if the end was not seen."""
     ended_after: Instant[float | None]
@@ -92,6 +106,10 @@ class OperationView:
     """How long it still takes at this rate."""
     level: Hidden[Level]
     """How urgent its outcome is."""
+    took: Hidden[str]
+    """How long it imported, with the bound that it is; empty while it runs, and if that is not known."""
+    expected_end: Hidden[float | None]
+    """When it ends at this rate, by the exporter's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +168,8 @@ class Remark:
     """The sentence in two or three words."""
     alert: Hidden[str] = ""
     """The alert for it, without its prefix."""
+    about: Hidden[str] = ""
+    """The count that it explains: done or rejected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +236,12 @@ class Unresolved:
     """The outcome and the cause."""
     at: Instant[float | None]
     """When it ended, as the alert dates it: its start if the end was not seen."""
-    level: Hidden[Level]
+    level: Level
     """How urgent it is."""
     title: Hidden[str]
     """The outcome in two or three words."""
-    advice: Hidden[tuple[str, ...]]
-    """What to do."""
+    advice: tuple[str, ...]
+    """What to do, step by step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +284,7 @@ class WorkspaceView:
     last_known: LastKnown | None
     """What was last known; null while the state is known, and before it was first known."""
     advice: tuple[str, ...]
-    """What to do about the outcome, step by step. Text between backticks is to be typed or searched for."""
+    """What to do, step by step. Text between backticks is to be typed or searched for."""
     alerts: tuple[str, ...]
     """The alerts for what is wrong, without their prefix `RocketChatImport`. Each is a heading of the runbook."""
     unresolved: tuple[Unresolved, ...]
@@ -281,8 +301,22 @@ class WorkspaceView:
     """Rocket.Chat's version, often without the patch number."""
     earlier_operations: tuple[EarlierOperation, ...] = ()
     """The operations before this one that are known, the newest first. Only in the answer for one workspace."""
-    fragile: Hidden[bool]
-    """Whether an import loads or runs that a starting server would end."""
+    danger: Hidden[Danger | None]
+    """Why Rocket.Chat must not be restarted; `None` if it may, or if that is not known."""
+    there: Hidden[float]
+    """The instant of this answer by the server's clock, which dates the operations."""
+
+    @property
+    def tab(self) -> str:
+        """The title in the browser's tab: how far the import is while it runs, else the title."""
+        share = None if self.operation is None else self.operation.progress_ratio
+        runs = self.outcome is Outcome.RUNNING and self.title == OUTCOMES[Outcome.RUNNING].title
+        return f"{self.title if share is None or not runs else percent(share)} · {self.name}"
+
+    @property
+    def import_url(self) -> str:
+        """The page in Rocket.Chat that starts imports and lists them."""
+        return f"{self.url}/admin/import"
 
     @property
     def shown_operation(self) -> OperationView | None:
@@ -322,5 +356,19 @@ class Overview:
     """How many workspaces have each level, whatever the search."""
     workspaces: tuple[WorkspaceView, ...]
     """The workspaces that match `q` and `level`, the most urgent first."""
-    fragile: Hidden[tuple[str, ...]]
-    """The names of all workspaces with an import that a starting server would end."""
+    endangered: Hidden[Mapping[Danger, tuple[str, ...]]]
+    """The names of all workspaces with an import that a starting server would or may end."""
+
+    @property
+    def worst(self) -> Level:
+        """The most urgent level of all workspaces."""
+        return next((each for each in Level if self.levels[each]), Level.QUIET)
+
+    @property
+    def tab(self) -> str:
+        """The title in the browser's tab: how many need someone, and the most urgent one if it is no longer at rest."""
+        bad = self.levels[Level.CRITICAL] + self.levels[Level.WARNING]
+        count = f"({bad}) " if bad else ""
+        first = self.workspaces[0] if self.workspaces else None
+        busy = first is not None and first.level in (Level.CRITICAL, Level.WARNING, Level.ACTIVE)
+        return f"{count}{first.tab if first is not None and busy else 'Rocket.Chat imports'}"

@@ -16,16 +16,18 @@ from typing import Final
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from rc_import_exporter.core import advice, progress
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.core.verdict import spell
-from rc_import_exporter.web import answers, api, view
-from rc_import_exporter.web.fields import Level, WorkspaceView, instant
+from rc_import_exporter.web import answers, api, view, writing
+from rc_import_exporter.web.fields import Level, WorkspaceView
 
 REFRESH: Final = 5
 """Seconds between two updates by the page's script. Polls are seldom more frequent."""
+REFRESH_HIDDEN: Final = 30
+"""The same while the page is in a background tab: its title, its icon and its notifications stay up to date."""
 RELOAD: Final = 15
 """Seconds between two reloads of the page in a browser without scripts."""
 LONGEST_SEARCH: Final = 200
@@ -36,14 +38,6 @@ MOST_EARLIER: Final = 20
 FOREVER: Final = "public, max-age=31536000, immutable"
 """For files whose address changes with their content."""
 
-LEVELS: Final = {
-    Level.CRITICAL: ("Needs someone now", "✕"),
-    Level.WARNING: ("Needs a look", "!"),
-    Level.ACTIVE: ("In progress", "▶"),
-    Level.WAITING: ("Waiting", "…"),
-    Level.QUIET: ("At rest", "✓"),
-}
-"""The name of each level, and its sign: a colour alone is not enough for everyone."""
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript"}
 
 
@@ -55,9 +49,12 @@ class _Asset:
 
 
 class Pages:
-    """The handlers for people and scripts. `snapshot` gives the current snapshot, `clock` Unix seconds."""
+    """The handlers for people and scripts. `snapshot` gives the current snapshot, `clock` Unix seconds.
 
-    def __init__(self, snapshot: Callable[[], Snapshot], clock: Callable[[], float]) -> None:
+    With `demo` the pages say that the servers are simulated.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot], clock: Callable[[], float], *, demo: bool = False) -> None:
         self._snapshot = snapshot
         self._clock = clock
         self._assets = dict(_assets())
@@ -71,9 +68,12 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"code": code, "spell": spell, "when": when, "number": number}
-        self._templates.filters["percent"] = lambda share: f"{progress.percent(share)} %"
-        self._templates.globals |= {"levels": LEVELS, "words": advice, "refresh": REFRESH, "reload": RELOAD}
+        written = (writing.clock, writing.code, writing.date, writing.icon, writing.number, writing.soon)
+        filters = (*written, writing.staged, writing.when, spell)
+        self._templates.filters |= {each.__name__: each for each in filters}
+        self._templates.filters["percent"] = progress.percent
+        self._templates.globals |= {"levels": writing.LEVELS, "words": advice, "reload": RELOAD, "demo": demo}
+        self._templates.globals |= {"refresh": REFRESH, "refresh_hidden": REFRESH_HIDDEN}
 
     @property
     def routes(self) -> list[web.RouteDef]:
@@ -175,31 +175,6 @@ class Pages:
             **shown,
         )
         return text.encode(errors="replace")
-
-
-def code(text: str) -> Markup:
-    """A text whose parts between backticks are marked as code."""
-    parts = text.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
-    )
-
-
-def when(at: float | None, now: float, *, dated: bool = False) -> Markup:
-    """How long ago an instant was, or how soon it is. The date follows if `dated`; else it is a tooltip."""
-    iso = instant(at)
-    if at is None or iso is None:
-        return Markup("never")
-    date = f"{iso[:10]} {iso[11:19]} UTC"
-    distance = spell(abs(now - at))
-    said = f"in {distance}" if at - now >= 1 else "just now" if now - at < 1 else f"{distance} ago"
-    shown = Markup(' <span class="date">{}</span>').format(date) if dated else ""
-    return Markup('<time datetime="{}" title="{}">{}</time>{}').format(iso, date, said, shown)
-
-
-def number(value: float) -> str:
-    """A number with separated thousands, and with a decimal if it is small."""
-    return f"{value:,.1f}" if 0 < value < 10 and value != int(value) else f"{value:,.0f}"
 
 
 def _asked(request: web.Request) -> tuple[str, str]:

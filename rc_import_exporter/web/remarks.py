@@ -4,14 +4,18 @@ What is wrong comes from `alerts`, so that a page names an alert only where the 
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from rc_import_exporter.core.alerts import SUCCESSES, Alert, Raised, concerns, failed_ratio_limit
 from rc_import_exporter.core.domain import Api, Outcome, known_importer
 from rc_import_exporter.core.progress import people
 from rc_import_exporter.core.snapshot import Observation, Record, Track
 from rc_import_exporter.core.thresholds import CLOCKS_DISAGREE, LONGEST_RUN
-from rc_import_exporter.core.verdict import counts_twice, spell
+from rc_import_exporter.core.verdict import counts_twice, rejected, spell
 from rc_import_exporter.web.fields import Level, Remark
+
+TOO_FEW: Final = "Too few records"
+"""The title if an import is done and imported nothing, or fewer records than expected."""
 
 
 def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], there: float) -> Iterator[Remark]:
@@ -42,15 +46,15 @@ def _of_alert(record: Record, held: Observation | None, raised: Raised) -> Remar
         case Alert.LOST_SIGHT if held is None:
             level, title, text = Level.CRITICAL, "Lost sight", "An import was under way when the server last answered"
         case Alert.STALLED:
-            level, title, text = Level.CRITICAL, "Stalled", f"It has not moved for {spell(raised.value)}"
+            level, title, text = Level.CRITICAL, "Stalled", f"No progress for {spell(raised.value)}"
         case Alert.RUNNING_TOO_LONG:
             title, text = "Running too long", _too_long(record, raised.value)
         case Alert.WAITING_FOR_START:
             text = f"It has been waiting to be started for {spell(raised.value)}"
         case Alert.HIGH_ERROR_RATIO | Alert.COMPLETED_WITH_ERRORS:
-            text = f"{100 * raised.value:.0f} % of the {_what(record, raised.importer)} were rejected"
+            text = _rejected(record, held, raised)
         case Alert.NOTHING_IMPORTED:
-            title, text = "Too few records", _too_few(record, raised)
+            title, text = TOO_FEW, _too_few(record, raised)
         case Alert.OVERDUE:
             level, title, text = Level.CRITICAL, "Overdue", _overdue(record, raised.value)
         case _:
@@ -66,10 +70,16 @@ def _too_long(record: Record, seconds: float) -> str:
     return f"It has been running for {'' if seen else 'at least '}{spell(seconds)}, longer than {spell(limit)}"
 
 
-def _what(record: Record, importer: str) -> str:
-    track = record.history.last_results.get(importer) if importer else record.history.newest
-    counts = None if track is None else track.operation.counts
-    return "people" if counts is not None and people(counts) else "records"
+def _rejected(record: Record, held: Observation | None, raised: Raised) -> str:
+    """That too many were rejected. Once an import is done, its sentence says how many."""
+    operation = None if held is None else held.operation
+    limit = failed_ratio_limit(
+        record.target.expect, raised.importer or ("" if operation is None else operation.importer)
+    )
+    more = "" if limit is None else f", more than the limit of {100 * limit:g} %"
+    if operation is None or raised.alert is Alert.COMPLETED_WITH_ERRORS:
+        return f"{100 * raised.value:.0f} % rejected{more}"
+    return f"{rejected(operation)} so far{more}"
 
 
 def _too_few(record: Record, raised: Raised) -> str:
@@ -112,14 +122,17 @@ def _of_counts(record: Record, track: Track) -> Iterator[Remark]:
     # Rejected users of a file import are counted as completed, too.
     most = total + people(counts) + (counts.failed or 0) if counts_twice(track.operation, record.version) else total
     if total < done <= most:
-        yield Remark(level=Level.QUIET, text="More than 100 %: Rocket.Chat counts the users of a file import twice")
+        text = "More than the total is normal: Rocket.Chat counts the users of a file import twice"
+        yield Remark(level=Level.QUIET, text=text, about="done")
     elif total and done > total:
-        yield Remark(level=Level.QUIET, text="More than 100 %: attachments are not in the total")
+        text = "More than the total is normal: Rocket.Chat does not count attachments in it"
+        yield Remark(level=Level.QUIET, text=text, about="done")
     if track.outcome in SUCCESSES and done < total:
-        text = "Less than 100 %: the total includes deselected records, and the last counts may be missing"
-        yield Remark(level=Level.QUIET, text=text)
+        text = "Less than the total is normal: it includes deselected records, and the last counts may be missing"
+        yield Remark(level=Level.QUIET, text=text, about="done")
     if track.outcome in SUCCESSES and counts.failed and failed_ratio_limit(record.target.expect, importer) is None:
-        yield Remark(level=Level.QUIET, text="An API import counts everyone who already exists as rejected")
+        text = "An API import counts everyone who exists already as rejected"
+        yield Remark(level=Level.QUIET, text=text, about="rejected")
 
 
 def _of_number(record: Record, track: Track) -> Iterator[Remark]:

@@ -12,11 +12,20 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from rc_import_exporter import descriptors
+from rc_import_exporter import descriptors, logs
+from rc_import_exporter.config.address import is_loopback
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web import answers
-from rc_import_exporter.web.connections import MOST_CONNECTIONS, Connection, Connections, LoopErrors, answering
+from rc_import_exporter.web.auth import Guard
+from rc_import_exporter.web.connections import (
+    MOST_CONNECTIONS,
+    Connection,
+    Connections,
+    LoopErrors,
+    accept,
+    answering,
+)
 
 STOP_TIMEOUT: Final = 0.25
 """Seconds that answers under way get when the server stops, and seconds more until their connections are cut."""
@@ -76,17 +85,17 @@ class Publisher:
 
 
 def create_application(routes: Iterable[web.AbstractRouteDef]) -> web.Application:
-    """An application with these routes. Each of its answers has `answers.HEADERS`."""
+    """An application with these routes."""
     application = web.Application(client_max_size=LARGEST_BODY)
-    application.on_response_prepare.append(answers.add_headers)
     application.add_routes(routes)
     return application
 
 
 class Server:
-    """An application that listens on a socket."""
+    """An application that listens on a socket. `guard` says who may read; each answer has `answers.HEADERS`."""
 
-    def __init__(self, application: web.Application) -> None:
+    def __init__(self, application: web.Application, guard: Guard | None = None) -> None:
+        self._guard = Guard() if guard is None else guard
         self._runner = web.AppRunner(application, shutdown_timeout=STOP_TIMEOUT, access_log=None)
         self._listener: asyncio.Server | None = None
         self._connections = Connections(min(descriptors.share(), MOST_CONNECTIONS))
@@ -98,14 +107,18 @@ class Server:
         """
         await self._runner.setup()
         server = cast(web.Server, self._runner.server)
-        server.request_handler = answering(server.request_handler)
+        server.request_handler = answering(server.request_handler, self._guard)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(LoopErrors(loop.get_exception_handler()))
         try:
-            self._listener = await loop.create_server(lambda: Connection(server, self._connections), host, port)
+            self._listener = await loop.create_server(
+                lambda: accept(Connection(server, self._connections, self._guard)), host, port
+            )
         except OSError as error:
             await self._runner.cleanup()
             raise OSError(error.errno, f"cannot listen on {host} port {port}: {_reason(error)}") from error
+        if not self._guard.protection.wants_login and not is_loopback(host):
+            logs.logger().info("other machines can read this without a login; see the option web.config.file")
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
@@ -114,6 +127,8 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
+        self._connections.cut()
+        self._guard.close()
 
 
 def _reason(error: OSError) -> str:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Final
 
 from rc_import_exporter.core import advice, progress
-from rc_import_exporter.core.alerts import Alert, Raised, raised
-from rc_import_exporter.core.domain import FEEDS, Api, Counts, Outcome, Reason, Step, known_importer
-from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot, Track
-from rc_import_exporter.core.verdict import sentence
+from rc_import_exporter.core.alerts import raised
+from rc_import_exporter.core.domain import FEEDS, Api, Counts, Outcome, Reason, Step
+from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot
+from rc_import_exporter.core.verdict import duration, sentence
 from rc_import_exporter.web.fields import (
+    Danger,
     EarlierOperation,
     LastKnown,
     Level,
@@ -24,10 +25,12 @@ from rc_import_exporter.web.fields import (
     RateLimit,
     Records,
     Release,
-    Unresolved,
     WorkspaceView,
 )
 from rc_import_exporter.web.remarks import remarks
+from rc_import_exporter.web.steps import danger, steps
+from rc_import_exporter.web.unresolved import is_earlier, unresolved
+from rc_import_exporter.web.writing import capital
 
 DASHBOARD: Final = "/d/rocketchat-import"
 """The path of the dashboard of one workspace in Grafana."""
@@ -62,7 +65,7 @@ def overview(snapshot: Snapshot, now: float, search: str = "", level: str = "") 
         total=len(views),
         levels={each: sum(one.level is each for one in views) for each in Level},
         workspaces=tuple(sorted(found, key=_urgency)),
-        fragile=tuple(sorted(each.name for each in views if each.fragile)),
+        endangered={why: tuple(sorted(each.name for each in views if each.danger is why)) for why in Danger},
     )
 
 
@@ -77,14 +80,18 @@ def view(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
     up = record.up(now)
     problems = tuple(_problems(record, now, up=up))
     alerts = tuple(raised(record, now))
-    earlier = tuple(_unresolved(record, alerts))
-    of_now = [each for each in alerts if not _is_earlier(record, each)]
+    earlier = tuple(unresolved(record, alerts))
+    of_now = [each for each in alerts if not is_earlier(record, each)]
     remarked = tuple(remarks(record, held, of_now, there))
-    levels = [_level(record, held, up=up), *(each.level for each in remarked), *(each.level for each in earlier)]
-    level = min(levels, key=_ORDER.index)
+    endangered = danger(record, now)
+    own = [_level(record, held, up=up), *(each.level for each in remarked)]
+    level = min((*own, *(each.level for each in earlier)), key=_ORDER.index)
     title, told = _headline(record, held, problems)
-    # The remark that makes the workspace urgent is what it is about.
-    title = next((each.title for each in remarked if each.title and each.level is level), title)
+    # The title says what makes the workspace urgent.
+    urgent = [each.title for each in remarked if each.title and each.level is level]
+    if level not in own and (held is None or not held.active):
+        urgent += [f"{each.title} before" for each in earlier if each.level is level]
+    title = next(iter(urgent), title)
     return WorkspaceView(
         name=record.target.name,
         url=record.target.url,
@@ -103,7 +110,7 @@ def view(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
         source_note=None if held is None else _source_note(record, held),
         operation=None if held is None else _operation(record, held, there),
         last_known=None if held is not None or record.observation is None else _last_known(record, there),
-        advice=() if held is None else advice.OUTCOMES[held.outcome].advice,
+        advice=steps(record, held, of_now, problems, endangered),
         alerts=tuple(dict.fromkeys(each.alert for each in alerts)),
         unresolved=earlier,
         problems=problems,
@@ -111,7 +118,8 @@ def view(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
         polls=_polls(record),
         rate_limits=tuple(_rate_limits(record)),
         server_version=record.version,
-        fragile=held is not None and held.fragile,
+        danger=endangered,
+        there=there,
     )
 
 
@@ -150,7 +158,7 @@ def _last_known(record: Record, there: float) -> LastKnown | None:
 
 def _told(record: Record, seen: Observation) -> str:
     if seen.track is not None:
-        return _capital(sentence(seen.track))
+        return capital(sentence(seen.track))
     if seen.operation is None:
         return "The server holds no import operation any more" if record.history.emptied else "Nothing was imported yet"
     counts = seen.operation.counts
@@ -164,6 +172,7 @@ def _operation(record: Record, seen: Observation, there: float) -> OperationView
         return None
     # A rate is only of now if the last poll was answered.
     moving = track if record.told else None
+    left = None if moving is None else progress.seconds_left(moving, there)
     return OperationView(
         id=operation.id or None,
         importer=operation.importer,
@@ -179,8 +188,10 @@ def _operation(record: Record, seen: Observation, there: float) -> OperationView
         records=_records(operation.counts),
         progress_ratio=progress.ratio(operation),
         records_per_second=None if moving is None else progress.rate(moving, there),
-        seconds_left=None if moving is None else progress.seconds_left(moving, there),
+        seconds_left=left,
         level=_level_seen(seen),
+        took="" if track is None else duration(track),
+        expected_end=None if left is None else there - (record.clock_offset or 0.0) + left,
     )
 
 
@@ -223,48 +234,7 @@ def _headline(record: Record, held: Observation | None, problems: Iterable[Probl
     if record.polls == 0:
         return "Not polled yet", "The first poll comes in a moment"
     failing = next((each for each in problems if not each.known_limit), None)
-    return "State unknown", "The last answer is too old" if failing is None else f"{failing.title}: {failing.detail}"
-
-
-def _is_earlier(record: Record, each: Raised) -> bool:
-    """Whether an alert is about the end of an import before the newest operation."""
-    newest = record.history.newest
-    if each.alert in _OF_ENDS:
-        return (
-            newest is None or newest.dated != each.value or known_importer(newest.operation.importer) != each.importer
-        )
-    return each.alert in _OF_RESULTS and record.history.last_results.get(each.importer) is not newest
-
-
-_OF_ENDS: Final = frozenset({Alert.FAILED, Alert.CUT_OFF, Alert.UNCONFIRMED, Alert.CANCELED})
-_OF_RESULTS: Final = frozenset({Alert.COMPLETED_WITH_ERRORS, Alert.NOTHING_IMPORTED})
-
-
-def _unresolved(record: Record, alerts: Iterable[Raised]) -> Iterator[Unresolved]:
-    for each in alerts:
-        if each.alert is Alert.CANCELED or not _is_earlier(record, each):
-            continue
-        track = _ended(record, each)
-        if track is not None:
-            words = advice.OUTCOMES[track.outcome]
-            yield Unresolved(
-                importer=each.importer,
-                outcome=track.outcome,
-                alert=each.alert,
-                sentence=_capital(sentence(track)),
-                at=track.dated,
-                level=Level.CRITICAL if each.alert in (Alert.FAILED, Alert.CUT_OFF) else Level.WARNING,
-                title=words.title,
-                advice=words.advice,
-            )
-
-
-def _ended(record: Record, each: Raised) -> Track | None:
-    """The operation that an alert on an end is about."""
-    if each.alert in _OF_RESULTS:
-        return record.history.last_results.get(each.importer)
-    ends = [track for track in record.history.tracks.values() if track.dated == each.value]
-    return next((track for track in ends if known_importer(track.operation.importer) == each.importer), None)
+    return advice.UNSEEN, "The last answer is too old" if failing is None else f"{failing.title}: {failing.detail}"
 
 
 def _source_note(record: Record, held: Observation) -> str:
@@ -313,7 +283,7 @@ def _problem(reason: Reason, detail: str, feeds: Sequence[Feed], *, known_limit:
         since=min((feed.since for feed in feeds if feed.since is not None), default=None),
         failures=max(feed.failures for feed in feeds),
         known_limit=known_limit,
-        advice=() if known_limit else advice.advice_on(reason, apis),
+        advice=() if known_limit else advice.advice_on(reason, apis, feeds[0].remedy),
         alert="" if known_limit else advice.REASONS[reason].alert,
     )
 
@@ -349,13 +319,9 @@ def _earlier_operations(record: Record) -> Iterator[EarlierOperation]:
                 id=id,
                 importer=track.operation.importer,
                 outcome=track.outcome,
-                sentence=_capital(sentence(track)),
+                sentence=capital(sentence(track)),
                 created=track.operation.created,
                 finished=track.finished,
                 title=advice.OUTCOMES[track.outcome].title,
                 level=_LEVELS[track.outcome],
             )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -32,6 +32,7 @@ from tests.bench.load import (
     run_wrk,
     started,
 )
+from tests.bench.login import print_login
 from tests.bench.rules import print_rules
 
 WORKSPACES: Final = ("acme", "beta", "gamma", "delta")
@@ -184,6 +185,7 @@ def main() -> None:
     print_machine(options.rounds, options.seconds)
     asyncio.run(measure(options.rounds, options.seconds))
     print_cold(options.rounds)
+    print_login()
     if missing("prometheus"):
         print("prometheus is not installed, so the rules are left out.", file=sys.stderr)
     else:

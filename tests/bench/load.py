@@ -49,7 +49,7 @@ class Program:
         )
 
     def page(self, **headers: str) -> bytes:
-        """Its page as sent, empty while it does not answer. An underscore in a header's name becomes a hyphen."""
+        """The page as sent; empty if the program does not answer. An underscore in a header's name becomes a hyphen."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/metrics",
             headers={name.replace("_", "-"): value for name, value in headers.items()},
@@ -70,7 +70,7 @@ class Program:
         return time.monotonic() - self.begun
 
     def memory(self, field: str) -> float:
-        """A field of its status in megabytes: `VmRSS` is the memory now, `VmHWM` the most so far."""
+        """Memory in megabytes: `VmRSS` is the memory now, `VmHWM` the maximum so far."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith(f"{field}:"))
         return int(line.split()[1]) * 1024 / 1e6

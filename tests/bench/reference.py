@@ -29,7 +29,7 @@ class Histograms(Collector):
         self.families = list(families)
 
     def collect(self) -> Iterable[Metric]:
-        """All of them."""
+        """The given families."""
         return self.families
 
 

@@ -39,7 +39,7 @@ TELLINGS = {
 
 
 class StoryClient(Client):
-    """Calls a story directly, without a socket."""
+    """Asks a story directly, without a socket."""
 
     def __init__(self, script: Script, now: Callable[[], float]) -> None:
         self._script = script

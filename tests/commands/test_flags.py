@@ -1,4 +1,4 @@
-"""The command line is read exactly, or refused without repeating a secret; help lists what there is."""
+"""The command line is read exactly, or refused without repeating a secret. Help lists all flags and commands."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from rc_import_exporter.errors import ConfigurationError
 
 
 def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
-    """No test runs a command."""
+    """Does nothing, because no test runs a command."""
     return 0
 
 
@@ -40,14 +40,14 @@ def parse(*argv: str) -> Invocation:
 
 
 def mistakes(*argv: str) -> tuple[str, ...]:
-    """What is wrong with these words."""
+    """The mistakes in these words."""
     with pytest.raises(ConfigurationError) as refused:
         parse(*argv)
     return refused.value.mistakes
 
 
 def test_no_words_start_the_daemon_with_nothing_set() -> None:
-    """Everything may come from the environment."""
+    """All options may come from the environment."""
     assert parse() == Invocation()
 
 
@@ -58,7 +58,7 @@ def test_a_value_follows_its_flag_or_an_equals_sign(words: tuple[str, ...]) -> N
 
 
 def test_the_flags_are_those_of_the_process_and_the_quick_start() -> None:
-    """Everything else is in the environment and the file, so that a setup has one place and help stays short."""
+    """All other options are variables and YAML, so that a setup is in one place and help stays short."""
     quick_start = {"url", "user_id", "user_id_file", "auth_token_file"}
     process = {DOTTED.write(option.path) for option in OPTIONS if option.group is Group.PROCESS} - {"grafana_url"}
     assert {DOTTED.write(option.path) for option in OPTION_FLAGS.values()} == process | quick_start
@@ -67,7 +67,7 @@ def test_the_flags_are_those_of_the_process_and_the_quick_start() -> None:
 
 @pytest.mark.parametrize("words", [("--auth-token", SECRET), (f"--auth-token={SECRET}",), ("--auth-token", "--Ab")])
 def test_a_token_on_the_command_line_is_refused_with_what_to_use(words: tuple[str, ...]) -> None:
-    """Other users of the machine can read it; the message does not repeat it."""
+    """Other users of the machine can read a command line. The message does not repeat the token."""
     (told,) = mistakes(*words)
     assert told == (
         "flag --auth-token: other users of this machine can read the command line; use --auth-token-file, or set "
@@ -89,14 +89,13 @@ def test_a_token_on_the_command_line_is_refused_with_what_to_use(words: tuple[st
     ],
 )
 def test_another_option_is_refused_with_its_variable_and_its_key(flag: str, path: str) -> None:
-    """A name of a workspace stands as it is, dots and dashes included. The word after it is its value."""
+    """The name of a workspace may have dots and dashes. The next word is the value."""
     variable = VARIABLE.write(tuple(DOTTED.read(path) or ()))
     told = f"flag {flag}: this option is not a flag; set {path} in the YAML file, or {variable} in the environment"
     assert mistakes(flag, SECRET) == mistakes(f"{flag}={SECRET}") == (told,)
 
 
 def test_a_token_of_a_workspace_is_refused_with_what_to_use() -> None:
-    """As the token of a single server is."""
     (told,) = mistakes("--workspaces.my-team.auth-token", SECRET)
     assert told == (
         "flag --workspaces.my-team.auth-token: other users of this machine can read the command line; set "
@@ -105,8 +104,20 @@ def test_a_token_of_a_workspace_is_refused_with_what_to_use() -> None:
     )
 
 
+def test_a_header_on_the_command_line_is_refused_with_what_to_use() -> None:
+    """Its value is a secret, too."""
+    (told,) = mistakes("--headers.x-gate", SECRET)
+    assert "set headers_file.x_gate in the YAML file" in told
+
+
+def test_a_switch_among_the_options_needs_no_value() -> None:
+    """As in Prometheus; the next word is not its value."""
+    assert parse("--web.enable-lifecycle", "--url", "u").options == {"web.enable_lifecycle": "true", "url": "u"}
+    assert parse("--web.enable-lifecycle=false").options == {"web.enable_lifecycle": "false"}
+
+
 def test_a_value_may_begin_with_dashes() -> None:
-    """A path or an id may."""
+    """A path or an id may begin with dashes."""
     assert parse("--user-id", "--Ab").options == {"user_id": "--Ab"}
     assert parse("--config.file", "-").options == {"config.file": "-"}
 
@@ -118,13 +129,13 @@ def test_a_flag_is_no_other_flag_s_value() -> None:
 
 
 def test_a_flag_twice_is_a_mistake() -> None:
-    """One of them would be lost."""
+    """One of the two values would be lost."""
     assert mistakes("--log.level=info", "--log.level=info") == ("flag --log.level: is set twice",)
     assert mistakes("once", "--quiet", "--quiet") == ("flag --quiet: is set twice",)
 
 
 def test_a_misspelt_flag_is_named_with_what_was_meant() -> None:
-    """Its value is not taken for a command."""
+    """The value of the flag is not taken for a command."""
     assert mistakes("--log.levle", "debug") == ("flag --log.levle: no such flag; did you mean --log.level?",)
     assert mistakes("--frobnicate") == ("flag --frobnicate: no such flag; see --help",)
 
@@ -138,7 +149,7 @@ def test_a_misspelt_flag_is_named_with_what_was_meant() -> None:
     ],
 )
 def test_a_misspelt_option_is_named_with_what_was_meant(flag: str, meant: str) -> None:
-    """At any level, although the right spelling is not a flag."""
+    """This works at any level, although the right spelling is not a flag."""
     wanted = (
         f"flag {flag}: no such flag; did you mean the option {meant}? Set it in the YAML file or in the environment"
     )
@@ -180,7 +191,7 @@ def test_no_message_shows_a_secret_that_stands_in_a_wrong_place(words: tuple[str
 
 
 def test_a_command_s_own_flags_follow_it() -> None:
-    """The other flags stand anywhere; defaults of the command are filled in."""
+    """Other flags may be anywhere. Flags that are not given have their defaults."""
     read = parse("--log.level=debug", "once", "--quiet", "--output", "page.prom")
     assert (read.command, read.options, read.given) == (
         ONCE,
@@ -195,13 +206,13 @@ def test_a_command_s_own_flags_follow_it() -> None:
 
 
 def test_a_command_s_flag_keeps_to_its_bounds() -> None:
-    """Before the command runs."""
+    """The error comes before the command runs."""
     (told,) = mistakes("once", "--within=soon")
     assert told.startswith("flag --within: must be a duration from 0s to 1m")
 
 
 def test_only_a_command_with_operands_takes_further_words() -> None:
-    """And a misspelt command is recognised."""
+    """A misspelt command is recognised."""
     assert parse("watch", "acme", "other").operands == ("acme", "other")
     assert mistakes("check", "acme") == ("word 2 of the command line: check takes no such word",)
     assert mistakes("chekc")[0].endswith("did you mean check?")
@@ -216,7 +227,7 @@ def test_help_and_version_outweigh_mistakes() -> None:
 
 
 def test_help_names_every_flag_and_command() -> None:
-    """With what is allowed and its default. It is made from the options themselves."""
+    """Help shows allowed values and defaults, from the options themselves."""
     text = " ".join(flags.help_text(COMMANDS).split())
     for name, option in OPTION_FLAGS.items():
         assert name in text
@@ -229,7 +240,7 @@ def test_help_names_every_flag_and_command() -> None:
 
 
 def test_a_command_s_help_lists_its_own_flags_and_examples() -> None:
-    """Usage line first, the reference of all options last."""
+    """The usage comes first, the reference of all options last."""
     text = flags.help_text(COMMANDS, ONCE)
     assert text.startswith("Usage: rc-import-exporter once [flags]\n\nOne poll of everything.\n")
     assert "--output FILE\n      Where to. Allowed: a name. Default: -.\n  --quiet\n      Say nothing.\n" in text
@@ -247,7 +258,7 @@ def test_help_fits_a_terminal(command: Command | None) -> None:
 
 @pytest.mark.parametrize("command", REAL_COMMANDS, ids=lambda command: command.name)
 def test_every_example_in_help_can_be_typed(command: Command) -> None:
-    """Two or three of each command."""
+    """Each command has two or three examples."""
     assert len(command.examples) in {2, 3}
     for example in command.examples:
         read = flags.parse(example.partition(" |")[0].split(), REAL_COMMANDS)

@@ -1,4 +1,4 @@
-"""`once`: a page for node_exporter's textfile collector, put in place at once, and what it ends with."""
+"""`once` writes a page for node_exporter's textfile collector, replaces the file as a whole, and ends with a code."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ virtual = pytest.mark.looptime
 
 
 def succeeded(stage: Stage) -> None:
-    """An import an hour ago, and nothing since."""
+    """An import an hour ago."""
     stage.remember("api", age=3600, valid=True, total=420, users=420, completed=420, error=0)
     stage.wait(3600)
 
@@ -44,7 +44,7 @@ def gone(stage: Stage) -> None:
 
 
 async def polled(telling: Telling, at: float = 0.0) -> tuple[Snapshot, Page]:
-    """The picture after one poll, this long after the story began, and the page that is made of it."""
+    """The snapshot after one poll, some seconds after the story began, and its page."""
     clock = LoopClock()
     async with SimulatedServers({"acme": Story(telling)}, clock=clock) as servers:
         await asyncio.sleep(at)
@@ -53,7 +53,7 @@ async def polled(telling: Telling, at: float = 0.0) -> tuple[Snapshot, Page]:
 
 
 def test_what_stands_in_a_file_is_what_does_not_belong_to_a_process() -> None:
-    """Every gauge about workspaces and imports, and nothing else of the catalogue."""
+    """A file has every gauge about workspaces and imports, and no other metric."""
     kept = {metric.name for metric in once.METRICS_OF_A_FILE}
     left_out = [metric for metric in METRICS if metric.name not in kept]
     assert {"up", "failing", "state", "outcome", "operation_records", "last_finished_timestamp_seconds"} <= kept
@@ -64,7 +64,7 @@ def test_what_stands_in_a_file_is_what_does_not_belong_to_a_process() -> None:
 @pytest.mark.parametrize("at", [0, 30, 90, 240, 900])
 @pytest.mark.parametrize("tell", [idle, nightly_sync, csv_migration, rolling_deploy])
 async def test_a_page_is_one_that_the_textfile_collector_takes(tell: Callable[[], Telling], at: float) -> None:
-    """Gauges alone, none of the exporter's own or its process's, and no timestamp, which it refuses."""
+    """It has only gauges, nothing about the exporter's process, and no timestamps, which node_exporter refuses."""
     _, page = await polled(tell(), at / 20)
     families = list(text_string_to_metric_families(page.text))
     assert {family.type for family in families} == {"gauge"}
@@ -77,7 +77,7 @@ async def test_a_page_is_one_that_the_textfile_collector_takes(tell: Callable[[]
 @virtual
 @pytest.mark.parametrize("fault", sorted(faults.FAULTS))
 async def test_a_fault_is_told_and_the_page_is_there(fault: str) -> None:
-    """An alert must see that nothing was told: `up` is 0, and nothing of a state stands beside it."""
+    """`up` is 0 and no state is shown, so that an alert can fire."""
 
     def tell(stage: Stage) -> None:
         stage.fault(faults.FAULTS[fault])
@@ -92,7 +92,7 @@ async def test_a_fault_is_told_and_the_page_is_there(fault: str) -> None:
 
 @virtual
 async def test_a_read_only_token_is_enough() -> None:
-    """A refused `import.status` beside a list that answers is no failure."""
+    """If the list answers, a refused `import.status` is not a failure."""
     snapshot, page = await polled(read_only(succeeded))
     assert once.code(snapshot) is Exit.DONE
     assert page.one("outcome", "acme") == "succeeded"
@@ -100,7 +100,7 @@ async def test_a_read_only_token_is_enough() -> None:
 
 @virtual
 async def test_the_last_resort_is_asked_too() -> None:
-    """Where both feeds are refused, `getImportProgress` tells the state."""
+    """If both feeds are refused, the state comes from `getImportProgress`."""
 
     def tell(stage: Stage) -> None:
         stage.fault(faults.refused_permission, Api.STATUS, Api.LIST)
@@ -112,7 +112,7 @@ async def test_the_last_resort_is_asked_too() -> None:
 
 
 def test_the_page_goes_to_standard_output(tmp_path: Path) -> None:
-    """The same one as in a file, and what failed to standard error."""
+    """The page is the same as in a file. Errors go to standard error."""
     with simulated({"acme": Story(succeeded), "globex": Story(gone)}) as urls:
         config = config_file(tmp_path, urls)
         well, ill = run("once", config, "acme"), run("once", config)
@@ -124,7 +124,7 @@ def test_the_page_goes_to_standard_output(tmp_path: Path) -> None:
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """Who has the old one open reads it to its end; the new one is readable by all, whatever the umask."""
+    """A reader of the old file reads it to its end. The umask does not change who can read the new one."""
     output = tmp_path / "import.prom"
     output.write_text("old\n")
     before = os.umask(0o077)
@@ -141,7 +141,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    """One line with the flag and the file, code 1, and no half file that would stay for ever."""
+    """The error names flag and file, the code is 1, and no temporary file stays."""
     (tmp_path / "taken.prom" / "inside").mkdir(parents=True)
     long = f"{'a' * 251}.prom"
     wrong = {
@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path
 
 
 def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path) -> None:
-    """255 bytes on the usual file systems."""
+    """File systems allow 255 bytes."""
     output = tmp_path / f"{'a' * 250}.prom"
     with simulated({"acme": Story(succeeded)}) as urls:
         ended = run("once", config_file(tmp_path, urls), f"--output={output}")
@@ -170,7 +170,7 @@ def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path) -> None:
 
 
 def test_a_link_is_replaced_and_what_it_points_at_stays(tmp_path: Path) -> None:
-    """Whoever can make links in that folder does not choose what is written over."""
+    """A user who can create links in the folder must not be able to overwrite other files."""
     kept, output = tmp_path / "kept", tmp_path / "import.prom"
     kept.write_text("old\n")
     output.symlink_to(kept)
@@ -182,13 +182,13 @@ def test_a_link_is_replaced_and_what_it_points_at_stays(tmp_path: Path) -> None:
 
 @contextmanager
 def silent() -> Iterator[tuple[str, Callable[[], bool]]]:
-    """The URL of a server that answers nothing, and whether anybody came to it."""
+    """A server that never answers: its URL, and an event for its first connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}", lambda: bool(select.select([server], [], [], 0)[0])
 
 
 def test_a_wrong_configuration_is_told_before_anything_is_asked(tmp_path: Path) -> None:
-    """Code 2, and the old file stays as it was."""
+    """The code is 2, and the old file does not change."""
     output = tmp_path / "import.prom"
     output.write_text("old\n")
     assert run("once", "--url=http://127.0.0.1:1", f"--output={output}").returncode == 2
@@ -199,7 +199,7 @@ def test_a_wrong_configuration_is_told_before_anything_is_asked(tmp_path: Path) 
 
 @pytest.mark.program("prometheus-node-exporter")
 def test_node_exporter_reads_the_file(tmp_path: Path) -> None:
-    """Debian's own, without an error in its log, beside the metrics that it has itself."""
+    """It logs no error, and its own metrics stay."""
     folder = tmp_path / "textfile"
     folder.mkdir()
     with simulated({"acme": Story(succeeded), "globex": Story(gone)}) as urls:
@@ -225,14 +225,14 @@ def test_node_exporter_reads_the_file(tmp_path: Path) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """A loopback port that is free now."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
 
 
 def eventually(url: str) -> str:
-    """What stands there once somebody answers."""
+    """The content of the URL as soon as it answers."""
     for _ in range(100):
         try:
             with urllib.request.urlopen(url, timeout=10) as response:

@@ -1,4 +1,4 @@
-"""When `watch` takes an interrupted import for ended."""
+"""When `watch` decides that an interrupted import has ended."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from tests.support.pictures import NOW
     ("interval", "grace"), [(5.0, 15.0), (7.5, 15.0), (8.0, 16.0), (60.0, 120.0)], ids=["15 s", "edge", "polls", "long"]
 )
 def test_an_interrupted_import_has_two_polls_to_end_as_done(interval: float, grace: float) -> None:
-    """An earlier verdict could be wrong, and a later one only delays a script."""
+    """A verdict after one poll could be wrong. A late one delays a script."""
     record = workspace("acme")
     record = replace(record, target=replace(record.target, poll_interval=interval, poll_interval_idle=interval))
     record = told(record, 30.0, importing(100, 31.0))

@@ -1,18 +1,20 @@
-"""The commands in a real terminal: bars that move, colours, and Ctrl-C."""
+"""The commands in a real terminal: progress bars, colours, and Ctrl-C."""
 
 import os
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from rc_import_exporter.simulator.scenario import Stage, Story
-from rc_import_exporter.simulator.stories import Telling, csv_migration, idle, nightly_sync, phase_throws, stalls
+from rc_import_exporter.simulator.stories import Telling, idle, nightly_sync, phase_throws, stalls
 from tests.support.commands import PROGRAM, config_file, run, simulated
+
+pytestmark = pytest.mark.once
 
 PATIENCE = 60
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -38,14 +40,14 @@ def terminal(*words: str, columns: int = 100, **environ: str) -> Iterator["pexpe
 
 
 def ended(child: "pexpect.spawn[str]") -> tuple[int | None, str]:
-    """The exit code once it has ended, and what it still showed."""
+    """The exit code after the end, and the rest of the output."""
     child.expect(pexpect.EOF)
     child.wait()
     return child.exitstatus, child.before or ""
 
 
 def running(seconds: float) -> Telling:
-    """An import that runs already, and for so long."""
+    """An import that already runs, and goes on for some seconds."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -60,45 +62,60 @@ busy = running(600)
 """For as long as a test may take."""
 
 
-def test_a_bar_follows_the_import_to_its_end(tmp_path: Path) -> None:
-    """It waits, moves, and ends with the outcome and its code; the cursor is back afterwards."""
-    story = Story(csv_migration(waiting=1, running=6))
-    with (
-        simulated({"acme": story}) as urls,
-        terminal("watch", config_file(tmp_path, urls, poll_interval="1s")) as child,
-    ):
-        child.expect("acme")
-        child.expect("[1-9][0-9]%.*imports: ")
-        child.expect("done with errors: 36 of 6,240 rejected")
-        code, rest = ended(child)
-    assert code == 3
-    assert "\x1b[?25h" in rest
+WIDTHS = (40, 80, 110, 200)
+THROWS = re.compile(r"acme: failed at [\d,]+ of [\d,]+ records, ran \d+ s: a phase of the import threw an error\r\n")
 
 
-def test_each_workspace_has_its_bar(tmp_path: Path) -> None:
-    """And the worst of them gives the code."""
-    stories = {"well": Story(nightly_sync(waiting=0.5, running=3)), "ill": Story(phase_throws(waiting=0.5, running=5))}
-    with simulated(stories) as urls, terminal("watch", config_file(tmp_path, urls, poll_interval="1s")) as child:
-        code, shown = ended(child)
-    well, ill = [line for line in ESCAPE.sub("", shown).splitlines() if line.strip()][-2:]
-    assert code == 4
-    assert re.match("well .*succeeded", well)
-    assert re.match("ill .*failed", ill)
+def test_each_width_shows_what_matters(tmp_path: Path) -> None:
+    """Bar, percentage, time left, end and message; then the last sentence on a line of its own, and a bell.
 
-
-@pytest.mark.parametrize("columns", [40, 80, 200])
-def test_a_bar_stays_in_its_line(tmp_path: Path, columns: int) -> None:
-    """A sentence that is too long for the window is cut, not wrapped over the bar above it."""
-    with simulated({"acme": Story(busy)}) as urls:
+    The terminal breaks a long line itself, so that it can be copied as one.
+    """
+    with ExitStack() as stack:
+        urls = stack.enter_context(simulated({"acme": Story(phase_throws(waiting=2, running=10))}))
         config = config_file(tmp_path, urls, poll_interval="1s")
-        with terminal("watch", config, "--timeout=4s", columns=columns) as child:
-            code, shown = ended(child)
-    assert code == 6
-    assert max(len(ESCAPE.sub("", line)) for line in re.split(r"[\r\n]+", shown)) <= columns
+        children = {
+            columns: stack.enter_context(terminal("watch", config, columns=columns, TZ="UTC")) for columns in WIDTHS
+        }
+        for columns, child in children.items():
+            code, raw = ended(child)
+            shown = ESCAPE.sub("", raw)
+            last = THROWS.search(shown)
+            assert code == 4
+            assert last is not None, shown
+            lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown[: last.start()])]
+            assert max(map(len, lines)) <= columns
+            row = r"acme +[━╸╺]+ +[1-9]\d? %"
+            times = r"about \d+ s left", r"ends about \d\d:\d\d UTC"
+            if columns >= 80:
+                assert any(re.fullmatch("  ".join((row, *times)), line) for line in lines), lines
+            else:
+                assert all(any(re.fullmatch(part, line.strip()) for line in lines) for part in (row, *times)), lines
+            assert any(re.fullmatch(r"  import(s|ing): [\d,]+ of [\d,]+ records", line) for line in lines), lines
+            assert f"\r\n  -> Look at {urls['acme']}/admin/import\r\n" in shown[last.end() :]
+            assert raw.endswith("\x07")
+            assert "\x1b[?25h" in raw
+
+
+def test_each_workspace_has_its_bar_and_its_end(tmp_path: Path) -> None:
+    """And the worst of them gives the code. One that cannot be read has no percentage."""
+    stories = {
+        "well": Story(nightly_sync(waiting=0.5, running=3)),
+        "ill": Story(phase_throws(waiting=0.5, running=5)),
+        "lost": Story(Stage.revoke_token),
+    }
+    with simulated(stories) as urls, terminal("watch", config_file(tmp_path, urls, poll_interval="1s")) as child:
+        code, raw = ended(child)
+    shown = ESCAPE.sub("", raw)
+    ends = [line for line in shown.splitlines() if re.match(r"\w+: ", line)]
+    assert code == 4
+    assert [line.partition(": ")[0] for line in ends] == ["well", "ill", "lost"]
+    assert "lost: how the import ends is unknown: HTTP 401: the user id or the token is wrong" in ends[2]
+    assert not re.search(r"lost .*%", shown)
 
 
 def test_ctrl_c_ends_the_watch_and_gives_the_terminal_back(tmp_path: Path) -> None:
-    """With the code that shells give, and without a traceback."""
+    """With the code that shells give, and without a traceback. The import is not stopped, and it says so."""
     with simulated({"acme": Story(stalls())}) as urls, terminal("watch", config_file(tmp_path, urls)) as child:
         child.expect("acme")
         child.sendintr()
@@ -106,20 +123,33 @@ def test_ctrl_c_ends_the_watch_and_gives_the_terminal_back(tmp_path: Path) -> No
     assert code == 130
     assert "Traceback" not in rest
     assert "\x1b[?25h" in rest
+    assert ESCAPE.sub("", rest).endswith("Stopped watching. An import that runs goes on on the server.\r\n")
+
+
+def test_the_demo_keeps_its_addresses_in_view() -> None:
+    """Nothing follows them, not even a log, which would move them off a small window within seconds."""
+    with terminal("demo", "--web.listen-address=127.0.0.1:0") as child:
+        child.expect(r"http://127.0.0.1:\d+/\r\n")
+        child.expect("Press Ctrl-C to stop.\r\n")
+        # The first polls come within a second.
+        assert child.expect([pexpect.TIMEOUT, "."], timeout=3) == 0
+        child.sendintr()
+        code, rest = ended(child)
+    assert (code, rest.strip("^C\r\n")) == (0, "")
 
 
 def test_the_guard_holds_until_the_import_has_ended(tmp_path: Path) -> None:
-    """A roll-out that asks before it restarts."""
+    """A roll-out asks before it restarts the server."""
     with simulated({"acme": Story(running(4))}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", "--require=idle", "--timeout=1m", config) as child:
-            child.expect("imports: ")
+            child.expect("importing: ")
             child.expect("nothing loads or runs")
             assert ended(child)[0] == 0
 
 
 def test_the_guard_refuses_at_once(tmp_path: Path) -> None:
-    """And says why."""
+    """It says why."""
     with simulated({"acme": Story(busy)}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", "--require=idle", config) as child:
@@ -128,7 +158,7 @@ def test_the_guard_refuses_at_once(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_there_are_lines(tmp_path: Path) -> None:
-    """No escape sequence, each line with its instant."""
+    """Each line has a time, and no escape sequence."""
     with simulated({"acme": Story(nightly_sync(waiting=0.5, running=3))}) as urls:
         piped = run("watch", config_file(tmp_path, urls, poll_interval="1s"))
     assert piped.returncode == 0, piped.stderr
@@ -138,7 +168,7 @@ def test_without_a_terminal_there_are_lines(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_cannot_draw_gets_lines(tmp_path: Path) -> None:
-    """An editor's shell, a serial console."""
+    """Examples are the shell in an editor and a serial console."""
     with simulated({"acme": Story(running(2))}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", config, TERM="dumb") as child:
@@ -149,7 +179,6 @@ def test_a_terminal_that_cannot_draw_gets_lines(tmp_path: Path) -> None:
 
 
 def test_check_is_coloured_in_a_terminal_and_heeds_no_color(tmp_path: Path) -> None:
-    """As people and their settings expect."""
     with simulated({"acme": Story(Stage.revoke_token)}) as urls:
         config = config_file(tmp_path, urls)
         with terminal("check", config) as child:
@@ -165,7 +194,7 @@ def test_check_is_coloured_in_a_terminal_and_heeds_no_color(tmp_path: Path) -> N
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("words", ["check", "once", "watch --require idle", "metrics", "--version", "--help"])
 def test_a_closed_stream_is_no_mistake(words: str, closed: str, tmp_path: Path) -> None:
-    """Whoever wants the exit code alone may close what the words go to."""
+    """A script that only needs the exit code may close the output."""
     with simulated({"acme": Story(idle())}) as urls:
         config = config_file(tmp_path, urls)
         ended = subprocess.run(
@@ -179,14 +208,14 @@ def test_a_closed_stream_is_no_mistake(words: str, closed: str, tmp_path: Path) 
 
 
 def test_a_mistake_goes_nowhere_but_to_standard_error(tmp_path: Path) -> None:
-    """Standard output is for what was asked for."""
+    """Standard output is only for results."""
     shell = f"exec {' '.join(PROGRAM)} once --no-such-flag 2>&-"
     ended = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (2, "")
 
 
 def test_a_reader_that_leaves_early_is_no_mistake() -> None:
-    """`metrics | head -1` ends without a word."""
+    """`metrics | head -1` ends without an error."""
     shell = f"{PROGRAM[0]} -m rc_import_exporter metrics | head -1"
     child = pexpect.spawn("/bin/sh", ["-c", shell], encoding="utf-8", timeout=PATIENCE)
     code, shown = ended(child)

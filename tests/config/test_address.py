@@ -1,4 +1,4 @@
-"""Addresses are read in the spellings that operators use, and come out in one."""
+"""Addresses can be written in several ways, and each is read as one."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ from rc_import_exporter.config.address import Listen
     ],
 )
 def test_a_listen_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
-    """No host means every address."""
+    """Without a host, it is every address."""
     assert address.listen(text) == Listen(host=host, port=port)
 
 
@@ -43,7 +43,7 @@ def test_anything_else_is_no_listen_address(text: str) -> None:
     ],
 )
 def test_a_workspace_s_url_has_one_spelling(text: str, url: str) -> None:
-    """Scheme and host in small letters, no slash at the end, everything else as it is."""
+    """Scheme and host become lower case, and the slash at the end goes. All else stays."""
     assert address.workspace_url(text) == url
 
 
@@ -56,7 +56,7 @@ def test_a_workspace_s_url_has_one_spelling(text: str, url: str) -> None:
     ],
 )
 def test_anything_else_is_no_workspace_s_url(text: str) -> None:
-    """Found before the first request, in words that do not repeat it."""
+    """The mistake is found before the first request. The message does not repeat the URL."""
     with pytest.raises(ValueError, match=r"^must ") as refused:
         address.workspace_url(text)
     assert not text or f"'{text}'" not in str(refused.value)
@@ -71,7 +71,7 @@ def test_anything_else_is_no_workspace_s_url(text: str) -> None:
     ],
 )
 def test_links_begin_without_a_slash_at_the_end(text: str, url: str) -> None:
-    """A path is put behind it."""
+    """A path follows it."""
     assert address.link_url(text) == url
 
 
@@ -89,7 +89,7 @@ def test_links_begin_without_a_slash_at_the_end(text: str, url: str) -> None:
     ],
 )
 def test_links_begin_with_nothing_else(text: str) -> None:
-    """Everyone who reads the metrics sees the URL, so it must not hold a password."""
+    """All readers of the metrics see the URL, so it must not have a password."""
     with pytest.raises(ValueError, match=r"^must ") as refused:
         address.link_url(text)
     assert "Pa55" not in str(refused.value)
@@ -101,14 +101,17 @@ def test_links_begin_with_nothing_else(text: str) -> None:
 def test_a_password_that_would_be_taken_for_a_path_is_refused(
     read: Callable[[str], str], character: str, before: str
 ) -> None:
-    """The URL is published without what stands before the host: with the name for a host, the password would be."""
+    """The URL without user and password is published.
+
+    If the user is taken for the host, the password would be published too.
+    """
     with pytest.raises(ValueError, match="percent-encode") as refused:
         read(f"https://admin:{before}{character}34PASSWORD@chat.example.org")
     assert "PASSWORD" not in str(refused.value)
 
 
 def test_a_password_may_hold_anything_that_is_percent_encoded() -> None:
-    """It stays as it is written."""
+    """The password is not changed."""
     url = "https://admin:%2F%3F%23%40@chat.example.org/a"
     assert address.workspace_url(url) == url
     assert address.public(url) == "https://chat.example.org/a"
@@ -119,19 +122,19 @@ def test_a_password_may_hold_anything_that_is_percent_encoded() -> None:
     "host", ["h\u200b", "ex\u00adample", "[::1]x", "a..b", "\u2488.x", f"{'a' * 64}.org", "u:p@h\u200b"]
 )
 def test_a_host_that_no_request_can_be_sent_to_is_refused(read: Callable[[str], str], host: str) -> None:
-    """Copied with a character that cannot be seen, for example."""
+    """It may contain an invisible character that was copied."""
     with pytest.raises(ValueError, match=r"^must name a valid host"):
         read(f"http://{host}")
 
 
 @pytest.mark.parametrize("host", ["münchen.example", "xn--mnchen-3ya.example", "a_b", "a.", "[fe80::1%25eth0]:80"])
 def test_a_host_of_any_script_is_one(host: str) -> None:
-    """So are names that only the machine itself knows."""
+    """A name that only this machine knows is valid too."""
     assert address.workspace_url(f"http://{host}") == f"http://{host}"
 
 
 def test_a_public_url_has_no_name_and_password() -> None:
-    """Not even where the password holds an @."""
+    """This is also true if the password has an @."""
     assert address.public("https://u:p@q@a:1/b") == "https://a:1/b"
     assert address.public("https://a/b") == "https://a/b"
 
@@ -147,5 +150,19 @@ def test_a_public_url_has_no_name_and_password() -> None:
     ],
 )
 def test_a_workspace_is_named_after_its_host(url: str, name: str) -> None:
-    """In the letters that a workspace's name may have."""
+    """The name has only letters that are allowed in names of workspaces."""
     assert address.name_of(url) == name
+
+
+@pytest.mark.parametrize("read", [address.workspace_url, address.proxy_url])
+@pytest.mark.parametrize("user", ["a%3Ab:PASSWORD", "a:%FFPASSWORD", "%E2%82:PASSWORD"])
+def test_a_name_or_password_that_cannot_be_sent_is_refused(read: Callable[[str], str], user: str) -> None:
+    """Basic authentication is UTF-8, and the name ends at the first colon."""
+    with pytest.raises(ValueError, match="in UTF-8, and no colon in the name") as refused:
+        read(f"https://{user}@chat.example.org")
+    assert "PASSWORD" not in str(refused.value)
+
+
+def test_an_authorization_is_in_utf_8() -> None:
+    assert address.authorization("https://mon:%E2%82%AC@a/b") == "Basic bW9uOuKCrA=="
+    assert address.authorization("https://a/b@c") is None

@@ -1,4 +1,4 @@
-"""Durations are read and written as Prometheus does it."""
+"""Durations are read and written as in Prometheus."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def test_prometheus_durations_and_plain_seconds_are_read(text: str, seconds: flo
     ],
 )
 def test_everything_else_is_refused_without_being_shown(text: str) -> None:
-    """What Prometheus refuses is refused, and the message keeps the text to itself."""
+    """Prometheus refuses these too. The message does not repeat the text."""
     with pytest.raises(ValueError, match=r"^not a duration$"):
         duration.parse(text)
 
@@ -47,17 +47,17 @@ def test_everything_else_is_refused_without_being_shown(text: str) -> None:
     [(0, "0s"), (15, "15s"), (60, "1m"), (90, "1m30s"), (0.1, "100ms"), (5400, "1h30m"), (7_776_000, "90d")],
 )
 def test_a_duration_is_written_as_prometheus_shows_it(seconds: float, text: str) -> None:
-    """The largest units come first; weeks and years appear only where they come out even."""
+    """The largest units come first. Weeks and years are used only without a remainder."""
     assert duration.write(seconds) == text
 
 
 def test_a_negative_duration_cannot_be_written() -> None:
-    """There is no such thing in Prometheus."""
+    """Prometheus has no negative durations."""
     with pytest.raises(ValueError, match="cannot be negative"):
         duration.write(-1)
 
 
 @given(st.integers(min_value=0, max_value=10**14))
 def test_what_is_written_reads_as_the_same_duration(milliseconds: int) -> None:
-    """Writing loses nothing down to the millisecond."""
+    """Writing keeps milliseconds."""
     assert duration.parse(duration.write(milliseconds / 1000)) == milliseconds / 1000

@@ -1,4 +1,4 @@
-"""Variables are options, misspelt ones are mistakes, and what Kubernetes makes for Services is neither."""
+"""Variables are options. A misspelt one is a mistake. Variables that Kubernetes sets for Services are ignored."""
 
 import pytest
 
@@ -19,7 +19,7 @@ SERVICE = {
 
 @pytest.mark.parametrize("between", ["", "METRICS_", "MY_TEAM_S_"])
 def test_the_variables_of_a_service_are_ignored(between: str) -> None:
-    """A Service named like the exporter, or beginning so, must not keep it from starting."""
+    """A Service whose name is or begins with the exporter's must not stop the exporter."""
     layer = environment.read({f"{PREFIX}{between}{name}": value for name, value in SERVICE.items()})
     assert (layer.values, layer.mistakes) == ({}, [])
 
@@ -37,13 +37,13 @@ def test_the_variables_of_a_service_are_ignored(between: str) -> None:
     ],
 )
 def test_what_only_resembles_a_service_s_variable_is_a_mistake(name: str, value: str) -> None:
-    """Somebody meant to configure something."""
+    """Someone tried to configure something."""
     (mistake,) = environment.read({PREFIX + name: value}).mistakes
     assert mistake.startswith(f"environment variable {PREFIX}{name}: no such option")
 
 
 def test_a_label_may_be_named_like_a_service_s_variable() -> None:
-    """An option comes first."""
+    """Options have priority."""
     layer = environment.read({f"{PREFIX}LABELS__SERVICE_HOST": "x"})
     assert layer.values == {("labels", "service_host"): "x"}
 
@@ -62,7 +62,7 @@ def test_a_label_may_be_named_like_a_service_s_variable() -> None:
     ],
 )
 def test_a_misspelt_variable_is_named_with_what_was_meant(written: str, meant: str | None) -> None:
-    """Whatever it holds: also when it is empty."""
+    """It is a mistake even if it is empty."""
     wanted = f"environment variable {PREFIX}{written}: no such option"
     for value in ("x", ""):
         (mistake,) = environment.read({PREFIX + written: value}).mistakes
@@ -70,19 +70,19 @@ def test_a_misspelt_variable_is_named_with_what_was_meant(written: str, meant: s
 
 
 def test_a_secret_behind_a_name_is_not_shown() -> None:
-    """A colon in the place of the equals sign makes it part of the name."""
+    """With a colon instead of the equals sign, the secret is part of the name."""
     (mistake,) = environment.read({f"{PREFIX}AUTH_TOKEN:s3cret": ""}).mistakes
     assert "s3cret" not in mistake
 
 
 def test_the_case_of_a_variable_s_name_does_not_matter() -> None:
-    """But one option in two spellings is a mistake."""
+    """If an option is given in two spellings, it is a mistake."""
     assert environment.read({"rc_import_exporter_log__level": "info"}).values == {("log", "level"): "info"}
     both = {"rc_import_exporter_log__level": "info", f"{PREFIX}LOG__LEVEL": "info"}
     assert len(environment.read(both).mistakes) == 1
 
 
 def test_other_programs_variables_are_none_of_ours() -> None:
-    """Only the prefix makes an option."""
+    """Only variables with the prefix are options."""
     layer = environment.read({"PATH": "/bin", "RC_IMPORT": "x", "MY_RC_IMPORT_EXPORTER_URL": "x"})
     assert (layer.values, layer.mistakes) == ({}, [])

@@ -1,4 +1,4 @@
-"""Options come together from flags, environment and file, and every mistake is told in a line without its value."""
+"""Options come from flags, environment and file. Each mistake is one line without its value."""
 
 import ssl
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def load(
 
 
 def single(flags: Mapping[str, str] | None = None, **environ: str) -> Workspace:
-    """The one workspace of the three variables that are enough, and what is given beside them."""
+    """The workspace of the three variables, with these options too."""
     (workspace,) = load(flags, {**SINGLE, **environ}).workspaces.values()
     return workspace
 
@@ -40,14 +40,14 @@ def single(flags: Mapping[str, str] | None = None, **environ: str) -> Workspace:
 def mistakes(
     flags: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None, file: Path | None = None
 ) -> tuple[str, ...]:
-    """What is wrong with these."""
+    """The mistakes in these options."""
     with pytest.raises(ConfigurationError) as refused:
         load(flags, environ, file)
     return refused.value.mistakes
 
 
 def test_links_come_from_two_options(tmp_path: Path) -> None:
-    """Without them they are empty. The exporter's has a flag, as in Prometheus."""
+    """They are empty by default. The exporter's has a flag, as in Prometheus."""
     assert load(environ=SINGLE).web.links == Links()
     file = tmp_path / "config.yml"
     file.write_text("grafana_url: https://grafana.example.org/")
@@ -61,19 +61,19 @@ def test_links_come_from_two_options(tmp_path: Path) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A configuration file, to be written by the test."""
+    """The path of a configuration file that the test writes."""
     return tmp_path / "config.yml"
 
 
 def test_three_variables_are_enough() -> None:
-    """The workspace is named after its host, everything else has a default."""
+    """The workspace is named after its host. All else has a default."""
     loaded = load(environ=SINGLE)
     acme = loaded.workspaces["chat.example.org"]
     assert list(loaded.workspaces) == ["chat.example.org"]
     assert acme.target.url == acme.url.get_secret_value() == "https://chat.example.org"
     assert (acme.credentials.load().user_id, acme.credentials.load().auth_token) == ("u", "t")
     assert (acme.timeout, acme.max_response_bytes, acme.proxy_url) == (10, 8 * 1024 * 1024, None)
-    assert (acme.target.poll_interval, acme.target.poll_interval_idle, acme.target.stale_after) == (15, 60, None)
+    assert (acme.target.poll_interval, acme.target.poll_interval_idle, acme.target.stale_after) == (15, 30, None)
     assert acme.target.apis == frozenset(Api)
     assert (loaded.web.listen, loaded.log.level, loaded.log.format) == (
         Listen(host="127.0.0.1", port=19458),
@@ -83,7 +83,7 @@ def test_three_variables_are_enough() -> None:
 
 
 def test_flags_precede_the_environment_and_that_the_file_key_by_key(file: Path) -> None:
-    """Each place may say what the others leave open."""
+    """Each source may set options that the others do not set."""
     file.write_text(
         "log: {level: error, format: json}\npoll_interval: 1s\ntimeout: 1s\nmax_response_bytes: 1KiB\n"
         "labels: {team: file, tenant: file}\n" + ACME + ", expect: {longest_run: 1h, success_every: 1d}}}\n"
@@ -101,7 +101,7 @@ def test_flags_precede_the_environment_and_that_the_file_key_by_key(file: Path) 
 
 
 def test_a_workspace_s_own_precedes_what_the_top_level_says_for_all(file: Path) -> None:
-    """Even where the top level is a flag: the two are different options."""
+    """It has priority even over a flag for all workspaces."""
     file.write_text(
         "labels: {team: all, tenant: all}\ntls: {server_name: all.example.org}\n"
         + ACME
@@ -115,7 +115,7 @@ def test_a_workspace_s_own_precedes_what_the_top_level_says_for_all(file: Path) 
 
 
 def test_workspaces_can_be_made_of_variables_alone() -> None:
-    """Their names are lower-cased, and may hold what a shell's variables cannot."""
+    """Names become lower case. They may contain characters that a shell does not allow in variables."""
     for name in ("ACME", "CHAT.EXAMPLE.ORG", "a-b_1"):
         given = {f"WORKSPACES__{name}__{key}": value for key, value in SINGLE.items()}
         given[f"WORKSPACES__{name}__EXPECT__SUCCESS_EVERY"] = "1d"
@@ -125,7 +125,7 @@ def test_workspaces_can_be_made_of_variables_alone() -> None:
 
 
 def test_every_origin_is_kept(file: Path) -> None:
-    """So that a command can tell where each option came from."""
+    """A command can then say where each option came from."""
     file.write_text("timeout: 5s\n" + ACME + "}}\n")
     loaded = load({"workspaces.acme.user_id": "v"}, {"LOG__LEVEL": "info"}, file)
     assert {setting.option: setting.origin for setting in loaded.given} == {
@@ -139,7 +139,7 @@ def test_every_origin_is_kept(file: Path) -> None:
 
 
 def test_a_url_s_password_is_used_and_never_shown() -> None:
-    """It is for a proxy in front of the workspace; nothing that is published has it."""
+    """It is for a proxy in front of the workspace. It is not published."""
     workspace = single(URL="https://user:p4ss@Chat.Example.org:8443/chat/", PROXY_URL="http://me:s3cr@proxy:3128")
     assert workspace.url.get_secret_value() == "https://user:p4ss@chat.example.org:8443/chat"
     assert workspace.target.url == "https://chat.example.org:8443/chat"
@@ -150,7 +150,7 @@ def test_a_url_s_password_is_used_and_never_shown() -> None:
 
 
 def test_secret_files_are_found_beside_the_file_that_names_them(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path in a variable is relative to the working directory, as everybody's is."""
+    """A path in a variable is relative to the working directory."""
     (file.parent / "secrets").mkdir()
     (file.parent / "secrets" / "token").write_text("from-file\n")
     file.write_text("workspaces: {acme: {url: 'http://a', user_id: u, auth_token_file: secrets/token}}")
@@ -161,33 +161,33 @@ def test_secret_files_are_found_beside_the_file_that_names_them(file: Path, monk
 
 
 def test_a_label_whose_name_looks_like_a_file_keeps_its_value(file: Path) -> None:
-    """Only options that name files do."""
+    """Only options can name files."""
     file.write_text("labels: {import_file: march}\n" + ACME + "}}\n")
     assert load(file=file).workspaces["acme"].target.labels == {"import_file": "march"}
 
 
 def test_yaml_s_own_ideas_of_words_and_numbers_change_no_secret(file: Path) -> None:
-    """`yes`, `0123`, `1e5` and `1:30` stay what they are."""
+    """YAML reads `yes`, `0123`, `1e5` and `1:30` as other values."""
     for written in ("yes", "0123", "1e5", "1:30", "2024-01-01", "1_000"):
         file.write_text(f"workspaces:\n  acme:\n    url: http://a\n    user_id: {written}\n    auth_token: {written}\n")
         assert load(file=file).workspaces["acme"].credentials.load().auth_token == written
 
 
 def test_an_empty_variable_counts_as_unset(file: Path) -> None:
-    """Compose files and charts pass what nobody set as an empty variable."""
+    """Compose files and charts set empty variables for options without a value."""
     assert single(AUTH_TOKEN_FILE="", POLL_INTERVAL="", CONFIG__FILE="").target.poll_interval == 15
     file.write_text("timeout: 3s\n" + ACME + "}}\n")
     assert load(environ={"TIMEOUT": ""}, file=file).workspaces["acme"].timeout == 3
 
 
 def test_a_key_without_a_value_counts_as_unset(file: Path) -> None:
-    """As in Prometheus' own files."""
+    """Prometheus does the same."""
     file.write_text("tls:\nlog:\n  level:\n" + ACME + ", timeout: null, labels: ~}}\n")
     assert load(file=file).workspaces["acme"].timeout == 10
 
 
 def test_nothing_configured_says_how_to_start() -> None:
-    """The first line that a newcomer sees names what to set."""
+    """The first line that a new user sees says what to set."""
     (line,) = mistakes()
     for word in (
         "RC_IMPORT_EXPORTER_URL",
@@ -199,14 +199,14 @@ def test_nothing_configured_says_how_to_start() -> None:
 
 
 def test_an_empty_file_configures_nothing(file: Path) -> None:
-    """Comments alone are empty, too."""
+    """A file with only comments is empty too."""
     for text in ("# nothing yet\n", "---\n", "{}\n", "workspaces: {}\n", "\ufeff# with a byte order mark\n"):
         file.write_text(text)
         assert mistakes(file=file)[0].startswith("workspaces: none is configured;")
 
 
 def test_what_a_workspace_lacks_is_told_with_the_variable_to_set(file: Path) -> None:
-    """All three at once, and with the line of the workspace."""
+    """All three are named at once, with the line of the workspace."""
     file.write_text("workspaces:\n  acme:\n")
     told = mistakes(file=file)
     assert [line.split(":")[0] for line in told] == [
@@ -222,7 +222,7 @@ def test_what_a_workspace_lacks_is_told_with_the_variable_to_set(file: Path) -> 
 
 @pytest.mark.parametrize("secret", ["user_id", "auth_token"])
 def test_a_secret_given_both_ways_is_a_mistake(secret: str, file: Path) -> None:
-    """It would be unclear which one is used; the line names both places."""
+    """It is not clear which one counts. The line names both."""
     (file.parent / "secret").write_text("x")
     file.write_text(ACME + "}}")
     (line,) = mistakes({f"workspaces.acme.{secret}_file": str(file.parent / "secret")}, file=file)
@@ -231,7 +231,7 @@ def test_a_secret_given_both_ways_is_a_mistake(secret: str, file: Path) -> None:
 
 
 def test_one_workspace_s_options_do_not_stand_beside_workspaces(file: Path) -> None:
-    """Neither the URL nor a token is a default for all."""
+    """A URL or a token cannot be a default for all workspaces."""
     file.write_text(ACME + "}}")
     assert mistakes(environ=SINGLE, file=file) == tuple(
         f"{key.lower()}: belongs to one workspace; unset it, or set workspaces.NAME.{key.lower()} instead "
@@ -279,7 +279,7 @@ def test_one_workspace_s_options_do_not_stand_beside_workspaces(file: Path) -> N
     ],
 )
 def test_each_option_keeps_to_its_bounds(option: str, good: list[str], bad: list[str]) -> None:
-    """What is allowed loads, what is not is told with the option and the flag that it came from."""
+    """Allowed values load. For others, the message names the option and its flag."""
     for value in good:
         load({option: value}, {key: SINGLE[key] for key in SINGLE if key.lower() != option})
     for value in bad:
@@ -291,14 +291,14 @@ def test_each_option_keeps_to_its_bounds(option: str, good: list[str], bad: list
 
 @pytest.mark.parametrize("label", [*sorted(RESERVED_LABELS), "__x"])
 def test_a_label_that_scrape_configurations_attach_is_refused(label: str) -> None:
-    """It would become `exported_…`, and break every rule."""
+    """Prometheus would rename it to `exported_…`, and the rules would not work."""
     (line,) = mistakes({f"labels.{label}": "x"}, SINGLE)
     assert line.startswith(f"labels.{label}: must have a label's name")
 
 
 @pytest.mark.parametrize("name", ["Acme", "-a", "a b", "ä", "a/b"])
 def test_a_workspace_s_name_is_fit_for_a_path_and_a_variable(file: Path, name: str) -> None:
-    """Small letters, digits, dots, dashes and underscores."""
+    """It has lower-case letters, digits, dots, dashes and underscores."""
     file.write_text(f"workspaces: {{'{name}': {{url: 'http://a', user_id: u, auth_token: t}}}}")
     (line,) = mistakes(file=file)
     assert "must be a workspace's name: [a-z0-9][a-z0-9._-]*" in line
@@ -317,14 +317,14 @@ def test_a_workspace_s_name_is_fit_for_a_path_and_a_variable(file: Path, name: s
     ],
 )
 def test_a_misspelt_key_is_named_at_every_level(file: Path, text: str, option: str, meant: str | None) -> None:
-    """With its line, and with what was meant where something is near."""
+    """The message has the line, and a suggestion if an option is similar."""
     file.write_text(f"{text}\n{ACME}}}}}\n")
     (line,) = mistakes(file=file)
     assert line == f"{option}: no such option{f'; did you mean {meant}?' if meant else ''} (from {file} line 1)"
 
 
 def test_a_misspelt_key_of_a_workspace_is_named(file: Path) -> None:
-    """Dots in the workspace's name or not."""
+    """The workspace's name may have dots."""
     file.write_text(
         "workspaces:\n  a.b:\n    url: http://a\n    user_id: u\n    auth_token: t\n    tls:\n      verfy: yes\n"
     )
@@ -334,7 +334,7 @@ def test_a_misspelt_key_of_a_workspace_is_named(file: Path) -> None:
 
 
 def test_all_mistakes_are_told_at_once(file: Path) -> None:
-    """Of every kind and from every place."""
+    """They are of every kind and from every source."""
     file.write_text("poll_interval: fast\n" + ACME + ", tls: {ca_file: missing.pem}}, other: {url: 'http://b'}}\n")
     told = mistakes({"log.level": "loud"}, {"AUTH_TOKN": "x"}, file)
     starts = [
@@ -348,7 +348,7 @@ def test_all_mistakes_are_told_at_once(file: Path) -> None:
 
 
 def test_a_list_or_a_word_in_the_place_of_options_is_a_mistake(file: Path) -> None:
-    """Also where a variable over it would hide it."""
+    """It is a mistake even if a variable overrides it."""
     for text in ("workspaces: [acme]", "workspaces: acme", "tls: 5", "labels: [a]", "web: x", "workspaces: {acme: 5}"):
         file.write_text(text)
         told = mistakes(environ={f"WORKSPACES__ACME__{key}": value for key, value in SINGLE.items()}, file=file)
@@ -358,13 +358,15 @@ def test_a_list_or_a_word_in_the_place_of_options_is_a_mistake(file: Path) -> No
 
 
 def test_a_file_cannot_name_a_file(file: Path) -> None:
-    """One is enough to look for."""
+    """One file is enough to search."""
     file.write_text(f"config: {{file: {file}}}\n{ACME}}}}}\n")
-    assert mistakes(file=file) == (f"config: cannot be set in the file itself (from {file} line 1)",)
+    assert mistakes(file=file) == (f"config.file: cannot be set in the file itself (from {file} line 1)",)
+    file.write_text(f"config: {{auto_reload: true}}\n{ACME}}}}}\n")
+    assert load(file=file).auto_reload
 
 
 def test_a_file_that_cannot_be_read_is_the_only_mistake(tmp_path: Path) -> None:
-    """What it would have said is not told to be missing."""
+    """Options that may be in the file are not reported as missing."""
     assert mistakes({"config.file": str(tmp_path / "no.yml")}) == (
         f"config.file: {tmp_path / 'no.yml'} does not exist",
     )
@@ -374,7 +376,7 @@ def test_a_file_that_cannot_be_read_is_the_only_mistake(tmp_path: Path) -> None:
     "option", ["url", "user_id", "user_id_file", "auth_token", "auth_token_file", "proxy_url", "apis"]
 )
 def test_no_mistake_shows_a_value(option: str) -> None:
-    """Whatever the option, and whether the secret stands in the right place or not."""
+    """The value may be a secret, in its own place or in a wrong one."""
     for value in (
         f"{SECRET} x",
         f"/{SECRET} ",
@@ -409,7 +411,7 @@ def test_no_mistake_shows_a_value(option: str) -> None:
     ],
 )
 def test_no_mistake_quotes_the_file(file: Path, text: str) -> None:
-    """A forgotten blank or quote makes a key, an alias or a tag of a token."""
+    """Without a blank or a quote, a token becomes a key, an alias or a tag."""
     file.write_text(text)
     assert SECRET not in "\n".join(mistakes(file=file))
 
@@ -429,7 +431,7 @@ def test_a_key_without_its_certificate_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_a_file_that_holds_no_certificate_is_a_mistake(tmp_path: Path) -> None:
-    """It is found before the first request, and once for all workspaces that share it."""
+    """It is found before the first request, once for all workspaces that use it."""
     (tmp_path / "ca.pem").write_text("not a certificate")
     given = {f"WORKSPACES__{name}__{key}": value for name in ("A", "B") for key, value in SINGLE.items()}
     (line,) = mistakes({"tls.ca_file": str(tmp_path / "ca.pem")}, given)
@@ -437,7 +439,7 @@ def test_a_file_that_holds_no_certificate_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_every_option_can_be_written_in_two_ways() -> None:
-    """And each way reads back as the same path."""
+    """Both are read as the same path."""
     for option in OPTIONS:
         path = tuple("team" if key == "*" else key for key in option.path)
         for one in (path, ("workspaces", "acme", *path)) if option.each else (path,):
@@ -446,7 +448,7 @@ def test_every_option_can_be_written_in_two_ways() -> None:
 
 
 def test_every_option_is_described() -> None:
-    """Help, tables and messages are made from it."""
+    """Help, tables and messages use the description."""
     assert len({option.path for option in OPTIONS}) == len(OPTIONS)
     for option in OPTIONS:
         assert option.help.endswith(".")
@@ -455,7 +457,7 @@ def test_every_option_is_described() -> None:
 
 
 def test_the_defaults_that_are_shown_are_the_ones_in_force() -> None:
-    """Giving every default changes nothing."""
+    """If all defaults are given, nothing changes."""
     shown = {DOTTED.write(option.path): option.default for option in OPTIONS if option.default}
     assert load(shown, SINGLE).workspaces == load(environ=SINGLE).workspaces
-    assert len(shown) == 8
+    assert len(shown) == 11

@@ -1,4 +1,4 @@
-"""A workspace's connections trust and show what its options say, tried on a server with certificates of our own."""
+"""Options decide which certificates a connection trusts and presents. The server has certificates of the test."""
 
 import ssl
 from asyncio import StreamReader, StreamWriter, open_connection, start_server
@@ -13,13 +13,13 @@ from rc_import_exporter.errors import ConfigurationError
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Who signs the server's and the client's certificate."""
+    """The authority that signs the certificates of server and client."""
     return trustme.CA()
 
 
 @pytest.fixture
 def files(authority: trustme.CA, tmp_path: Path) -> Path:
-    """A folder with `ca.pem`, and `client.pem`: a certificate and its key in one."""
+    """A folder with `ca.pem`, and with `client.pem`, which has a certificate and its key."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     authority.issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(
         str(tmp_path / "client.pem")
@@ -28,7 +28,7 @@ def files(authority: trustme.CA, tmp_path: Path) -> Path:
 
 
 async def greeting(authority: trustme.CA, tls: Tls) -> bytes:
-    """What a server for `chat.internal`, which wants a client's certificate, says to such a client."""
+    """The answer to this client of a server for `chat.internal` that demands a certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("chat.internal").configure_cert(context)
     authority.configure_trust(context)
@@ -50,7 +50,7 @@ async def greeting(authority: trustme.CA, tls: Tls) -> bytes:
 
 
 async def test_both_sides_are_known_to_each_other(authority: trustme.CA, files: Path) -> None:
-    """Own authority, own certificate, a name that is not the URL's."""
+    """The authority and the client's certificate are private, and the URL has another name."""
     tls = Tls(ca_file=str(files / "ca.pem"), cert_file=str(files / "client.pem"), server_name="chat.internal")
     assert await greeting(authority, tls) == b"welcome"
 
@@ -59,26 +59,26 @@ async def test_both_sides_are_known_to_each_other(authority: trustme.CA, files: 
 async def test_a_certificate_for_another_name_is_refused(
     authority: trustme.CA, files: Path, server_name: str | None
 ) -> None:
-    """Verification is on unless it is turned off."""
+    """Verification is on by default."""
     tls = Tls(ca_file=str(files / "ca.pem"), cert_file=str(files / "client.pem"), server_name=server_name)
     with pytest.raises(ssl.SSLCertVerificationError):
         await greeting(authority, tls)
 
 
 async def test_an_authority_that_is_not_named_is_not_trusted(authority: trustme.CA, files: Path) -> None:
-    """The system knows nothing of ours."""
+    """The system does not know it."""
     with pytest.raises(ssl.SSLCertVerificationError):
         await greeting(authority, Tls(cert_file=str(files / "client.pem"), server_name="chat.internal"))
 
 
 async def test_without_verification_anybody_is_trusted(authority: trustme.CA, files: Path) -> None:
-    """That is what the option says."""
+    """The option turns verification off."""
     assert await greeting(authority, Tls(cert_file=str(files / "client.pem"), verify=False)) == b"welcome"
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_a_file_without_a_certificate_is_refused(tmp_path: Path, content: str) -> None:
-    """With the option and the file in one line."""
+    """One line names the option and the file."""
     file = tmp_path / "x.pem"
     file.write_text(content)
     for option, tls in (("ca_file", Tls(ca_file=str(file))), ("cert_file", Tls(cert_file=str(file)))):
@@ -89,7 +89,7 @@ def test_a_file_without_a_certificate_is_refused(tmp_path: Path, content: str) -
 
 
 def test_a_key_of_another_certificate_is_refused(authority: trustme.CA, files: Path) -> None:
-    """Before a server refuses it with less to say."""
+    """A server would refuse it with a less clear message."""
     authority.issue_cert("other@example.org").private_key_pem.write_to_path(str(files / "other.pem"))
     with pytest.raises(ConfigurationError, match="its private key"):
         Tls(cert_file=str(files / "client.pem"), key_file=str(files / "other.pem")).context()

@@ -177,9 +177,26 @@ def test_an_import_that_came_and_went_between_two_polls_is_logged() -> None:
     assert [entry.fields["operation_id"] for entry in second] == ["b"]
 
 
-def test_an_import_that_is_cut_off_is_logged_once() -> None:
-    """The server writes `done` a moment later. For whoever reads the log, that is the same event."""
+def test_an_import_that_is_cut_off_is_one_line() -> None:
+    """The server writes more counts and `done` a moment later. In the log that is one event."""
     cut = operation(Step.IMPORTING_USERS, at=190, valid=False)
-    _, first, second = told(RUNS, showing(cut), showing(operation(Step.DONE, at=192, valid=False)))
-    assert next(entry.event for entry in first).startswith("import cut off")
-    assert [entry.event for entry in second] == ["import state"]
+    _, first, second = told(RUNS, showing(cut), showing(operation(Step.DONE, at=192, valid=False, failed=3)))
+    (entry,) = first
+    assert entry.event.startswith("import cut off")
+    assert (entry.fields["state"], entry.fields["was"]) == ("error", "importing")
+    assert second == []
+
+
+def test_the_end_of_an_import_is_one_line() -> None:
+    _, ended = told(RUNS, showing(operation(Step.DONE, at=190)))
+    (entry,) = ended
+    assert entry.event.startswith("import succeeded: all 100 records")
+
+
+def test_a_state_that_an_older_import_has_again_is_logged() -> None:
+    """A restored database takes the newest import away: no import ended."""
+    ended = operation(Step.DONE, at=100, name="a")
+    _, _, restored = told(
+        showing(ended), showing(operation(Step.IMPORTING_USERS, at=210, name="b"), ended), showing(ended)
+    )
+    assert [(entry.event, entry.fields["state"]) for entry in restored] == [("import state", "done")]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rc_import_exporter.core import progress
-from rc_import_exporter.core.domain import Api, Counts, Operation, Outcome, Step
+from rc_import_exporter.core.domain import Api, Counts, Kind, Operation, Outcome, Step
 from rc_import_exporter.core.snapshot import Feed, Track
 from rc_import_exporter.core.thresholds import CLOCKS_AGREE
 from tests.support.pictures import NOW, running
@@ -48,13 +48,37 @@ def test_progress_is_a_share_of_a_total_that_stands(seen: Operation, share: floa
     assert progress.ratio(seen) == share
 
 
+@pytest.mark.parametrize(
+    ("counts", "share"),
+    [
+        (None, None),
+        (Counts(), None),
+        (Counts(total=100), 0.0),
+        (Counts(total=100, completed=99, failed=1), 0.01),
+        (Counts(total=100, completed=9, failed=1), 0.1),
+        (Counts(total=100, completed=99, failed=1, staged={Kind.USERS: 2, Kind.CONTACTS: 2}), 0.25),
+        (Counts(total=10, completed=0, failed=20), 1.0),
+    ],
+)
+def test_the_share_of_rejected_records_is_one_of_what_can_be_rejected(
+    counts: Counts | None, share: float | None
+) -> None:
+    """Rocket.Chat rejects only people; records that were deselected are never processed."""
+    assert progress.failed_ratio(counts) == share
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.0, "0 %"), (0.29, "29 %"), (0.999, "99 %"), (1.0, "100 %")])
+def test_percents_are_rounded_down(share: float, shown: str) -> None:
+    assert progress.percent(share) == shown
+
+
 @given(st.integers(1, 10**8), st.data())
 def test_100_percent_means_that_nothing_is_left(total: int, data: st.DataObject) -> None:
     """People restart Rocket.Chat when they read 100 %."""
     done = data.draw(st.integers(0, total))
     shown = progress.percent(done / total)
-    assert shown == 100 * done // total
-    assert (shown == 100) == (done == total)
+    assert shown == f"{100 * done // total} %"
+    assert (shown == "100 %") == (done == total)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from rc_import_exporter.core.domain import (
     Success,
     Target,
 )
-from rc_import_exporter.core.snapshot import Record
+from rc_import_exporter.core.snapshot import Feed, Record
 from rc_import_exporter.core.store import fold
 from rc_import_exporter.core.verdict import state_of
 
@@ -110,10 +110,10 @@ def importing(api: Api, at: float) -> Result:
         (Step.USER_SELECTION, 15),
         (Step.PREPARING_USERS, 15),
         (Step.IMPORTING_USERS, 15),
-        (Step.DONE, 60),
-        (Step.IMPORT_FAILED, 60),
+        (Step.DONE, 30),
+        (Step.IMPORT_FAILED, 30),
         (Step.UNKNOWN, 15),
-        (None, 60),
+        (None, 30),
     ],
 )
 def test_the_interval_is_longer_while_no_import_is_active(step: Step | None, interval: float) -> None:
@@ -371,3 +371,48 @@ def test_first_polls_are_spread_by_name() -> None:
     assert max(schedule.first_poll(name, 1000, 1) for name in names) < 1
     assert schedule.first_poll("acme", 1, 15) <= 0.015
     assert schedule.first_poll("acme", 9, 15) == schedule.first_poll("acme", 9, 15)
+
+
+@pytest.mark.parametrize(("limit", "window"), [(10, 600.0), (10, 60.0), (4, 1800.0)])
+def test_calls_are_spread_over_the_window_of_the_rate_limit(limit: int, window: float) -> None:
+    """If all calls came at once, the state would be unknown for the rest of the window."""
+    called: dict[Api, list[float]] = {}
+
+    def answering(api: Api, at: float) -> Result:
+        calls = called.setdefault(api, [])
+        # As Rocket.Chat counts: a window begins at the first call after the last one ended.
+        begin = next(iter(calls), at)
+        if at >= begin + window:
+            calls.clear()
+            begin = at
+        calls.append(at)
+        left = max(0, limit - len(calls))
+        assert len(calls) <= limit
+        return good(api, operation(), budget=Budget(limit=limit, remaining=left, reset=None, wait=begin + window - at))
+
+    times = of(asked(answering, 3 * window), Api.STATUS)
+    fair = max(15.0, window / limit)
+    assert all(0.5 * fair <= gap <= 1.5 * fair for gap in gaps(times))
+    assert len(times) >= 3 * window / fair * 0.8
+
+
+def test_data_is_not_stale_between_two_calls_that_a_rate_limit_allows() -> None:
+    """`up` would be 0 most of the time, although all calls succeed."""
+    budget = Budget(limit=4, remaining=3, reset=None, wait=1800.0)
+    results = [good(api, operation(), budget=budget) for api in sorted(FEEDS)]
+    record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
+    assert schedule.plan(record, START, START).interval == 600
+    assert record.stale_after == 1800
+    unlimited = [good(api, operation(), budget=budget if api is Api.STATUS else None) for api in sorted(FEEDS)]
+    assert fold(Record(target=Target(name="acme", url="u")), polled(unlimited, START, 0.1)).stale_after == 90
+
+
+@pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.UNAUTHORIZED, Reason.CONNECTION])
+def test_an_endpoint_that_rests_is_due_after_a_reload(reason: Reason) -> None:
+    """The reload may have corrected the cause. A rate limit is heeded all the same."""
+    feed = Feed(api=Api.STATUS, at=START, answered=START, reason=reason, failures=9)
+    record = Record(target=Target(name="acme", url="u", apis=frozenset({Api.STATUS})), feeds={Api.STATUS: feed})
+    assert not schedule.due(record, START + 10)
+    assert schedule.due(replace(record, feeds={Api.STATUS: replace(feed, retry=True)}), START + 10) == {Api.STATUS}
+    blocked = replace(feed, retry=True, blocked_until=START + 60)
+    assert not schedule.due(replace(record, feeds={Api.STATUS: blocked}), START + 10)

@@ -168,7 +168,8 @@ def test_a_stale_workspace_is_down_even_if_no_poll_has_failed() -> None:
     ("target", "step", "seconds"),
     [
         (Target(name="acme", url="u"), Step.IMPORTING_USERS, 90),
-        (Target(name="acme", url="u"), Step.DONE, 180),
+        (Target(name="acme", url="u"), Step.DONE, 90),
+        (Target(name="acme", url="u", poll_interval_idle=60), Step.DONE, 180),
         (Target(name="acme", url="u", poll_interval=40), Step.IMPORTING_USERS, 120),
         (Target(name="acme", url="u", poll_interval=1, poll_interval_idle=1), Step.DONE, 90),
         (Target(name="acme", url="u", stale_after=30), Step.DONE, 30),

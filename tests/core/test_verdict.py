@@ -1,5 +1,6 @@
 """Tests of `verdict`: the state and the outcome that follow from an operation and from what was seen of it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Final
@@ -330,10 +331,14 @@ def between(earliest: float, latest: float) -> Moment:
     [
         (at(1100), at(1280), ", ran 3 min"),
         (at(1100), between(1690, 1715), ", ran about 10 min"),
+        (at(1100), between(1200, 1225), ", ran about 1 min"),
+        (at(1100), between(1200, 1230), ", ran at most 2 min"),
         (at(1100), between(1160, 5900), ", ran at most 1 h 20 min"),
         (between(1000, 11_800), at(11_820), ", ran at least 20 s"),
+        (between(1000, 11_800), at(11_801), ", ran at least 1 s"),
         (between(1000, 6400), at(6400), ", 1 h 30 min after it was created"),
         (None, at(1180), ", 3 min after it was created"),
+        (None, at(1001), ", 1 s after it was created"),
         (None, between(1000, 9000), ""),
         (at(1100), None, ""),
         (None, at(1000), ""),
@@ -344,7 +349,44 @@ def test_a_duration_says_what_it_is_counted_from_and_whether_it_is_a_bound(
 ) -> None:
     """A run of 3 s after an hour of waiting is no run of an hour; what was not seen is not told as seen."""
     found = operation(Step.DONE, total=10, completed=10)
-    assert sentence(track(found, Outcome.SUCCEEDED, run=run, end=end)) == f"succeeded: 10 of 10 records{words}"
+    assert sentence(track(found, Outcome.SUCCEEDED, run=run, end=end)) == f"succeeded: all 10 records{words}"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.CANCELED, Outcome.INTERRUPTED])
+def test_an_end_before_the_first_count_is_told_in_words(outcome: Outcome) -> None:
+    """Servers write no counts before something is loaded."""
+    told = sentence(track(replace(operation(Step.DONE), counts=None), outcome))
+    assert " before any record was counted" in told
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "told"),
+    [
+        (operation(Step.NEW), Outcome.WAITING, "was created, and waits"),
+        (operation(Step.USER_SELECTION), Outcome.WAITING, "waits to be started"),
+        (operation(Step.PREPARING_USERS), Outcome.LOADING, "loads its data"),
+        (operation(Step.PREPARING_USERS, total=2100), Outcome.LOADING, "loads its data: 2,100 records so far"),
+        (operation(Step.IMPORTING_USERS, total=1, completed=0), Outcome.RUNNING, "importing: 0 of 1 record"),
+        (operation(Step.DONE, total=1, completed=1), Outcome.SUCCEEDED, "succeeded: 1 record"),
+        (operation(Step.IMPORTING_USERS, completed=7), Outcome.RUNNING, "importing: 7 records"),
+        (operation(Step.IMPORTING_USERS), Outcome.RUNNING, "importing: no record counted"),
+        (
+            operation(Step.USER_SELECTION, valid=False),
+            Outcome.DISCARDED,
+            "discarded before it ran: the server restarted, or an administrator cleared it",
+        ),
+        (
+            operation(Step.DONE, valid=False, total=10, completed=10),
+            Outcome.INCOMPLETE,
+            (
+                "cut off at 10 of 10 records: the server restarted, another server of the cluster started, or an "
+                "administrator cleared it"
+            ),
+        ),
+    ],
+)
+def test_a_sentence_tells_what_is_known(found: Operation, outcome: Outcome, told: str) -> None:
+    assert sentence(track(found, outcome)) == told
 
 
 def test_an_unconfirmed_end_says_what_cannot_be_told() -> None:
@@ -378,6 +420,40 @@ def test_the_groups_of_steps_do_not_overlap() -> None:
     assert not WAITING_STEPS & IMPORTING_STEPS
     assert not LOADING_STEPS & IMPORTING_STEPS
     assert not LAST_STEPS & (WAITING_STEPS | LOADING_STEPS | IMPORTING_STEPS)
+
+
+@pytest.mark.parametrize(
+    ("completed", "users", "doubles", "words"),
+    [
+        (20_640, 300, True, "all 20,340 records"),
+        (20_340, 300, False, "all 20,340 records"),
+        (20_340, 300, True, "20,340 of 20,340 records"),
+        (20_400, 300, True, "counted 20,400 for 20,340 records"),
+        (19_900, 300, False, "19,900 of 20,340 records"),
+    ],
+)
+def test_a_success_counts_no_more_records_than_exist(completed: int, users: int, *, doubles: bool, words: str) -> None:
+    """Users of a file import count twice, so more than the total is normal, and the total alone may be too few."""
+    counts = Counts(total=20_340, completed=completed, staged={Kind.USERS: users})
+    found = track(replace(operation(Step.DONE), counts=counts), Outcome.SUCCEEDED)
+    told = sentence(replace(found, evidence=replace(UNSEEN, doubles=doubles)))
+    assert told == f"succeeded: {words}"
+
+
+@pytest.mark.parametrize(
+    ("staged", "words"),
+    [
+        ({Kind.USERS: 300, Kind.MESSAGES: 20_000}, "41 of 300 users rejected"),
+        ({Kind.USERS: 300, Kind.CONTACTS: 10}, "41 of 310 users and contacts rejected"),
+        ({Kind.CONTACTS: 50}, "41 of 50 contacts rejected"),
+        ({}, "41 of 20,300 rejected"),
+    ],
+)
+def test_rejections_are_told_of_the_people(staged: Mapping[Kind, int], words: str) -> None:
+    """Rocket.Chat rejects only users and contacts. A share of all records would look harmless."""
+    counts = Counts(total=20_300, completed=20_300, failed=41, staged=staged)
+    found = replace(operation(Step.DONE), counts=counts)
+    assert sentence(track(found, Outcome.COMPLETED_WITH_ERRORS)) == f"done with errors: {words}"
 
 
 @pytest.mark.parametrize(("importer", "told"), [("api", "rejected or there already"), ("csv", "rejected")])

@@ -17,7 +17,7 @@ from tests.deploy.test_rules import ALERTS, CASES, GROUPS, NAMES, short
 EXTERNAL: Final = "https://imports.example.org"
 GRAFANA: Final = "https://grafana.example.org"
 SERVER: Final = "https://chat.example.org"
-README: Final = (generate.ROOT / "README.md").read_text(encoding="utf-8")
+README: Final = (RULES.parent / "README.md").read_text(encoding="utf-8")
 YAML_BLOCKS: Final = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 ADDRESS: Final = re.compile(r"\w+://[^\s\"']+")
 FIRING: Final = re.compile(rf'alertname="({PREFIX}\w+)",\s*alertstate="firing"')
@@ -95,7 +95,7 @@ def rendered(external_url: str, grafana_url: str, folder: Path) -> tuple[dict[st
 @pytest.mark.program("promtool")
 @pytest.mark.parametrize(("external", "grafana"), [(EXTERNAL, GRAFANA), ("", "")], ids=["configured", "unset"])
 def test_every_address_in_an_alert_is_configured_or_scraped(external: str, grafana: str, tmp_path: Path) -> None:
-    """Another address would be dead for somebody. Without Grafana's address no alert links to Grafana."""
+    """Other addresses would be dead for some users. Without Grafana's address no alert links to Grafana."""
     found, scraped = rendered(external, grafana, tmp_path)
     allowed = (external, grafana, SERVER) if external else (*scraped, SERVER)
     assert set(found) == NAMES
@@ -124,7 +124,7 @@ def play(rules: str, tests: list[Test], folder: Path, interval: str = "1m") -> s
 @pytest.mark.program("promtool")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_labels_of_workspaces_change_no_alert_where_none_is_configured(case: Path, tmp_path: Path) -> None:
-    """Nor does an alert get lost that nothing is known of."""
+    """An alert without known labels must not get lost."""
     document = yaml.safe_load(case.read_text())
     for test in document["tests"]:
         test.pop("alert_rule_test", None)

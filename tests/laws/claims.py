@@ -1,4 +1,4 @@
-"""What the exporter says of an operation, read from its record, and whether a duration in words can be true."""
+"""The exporter's statements about an operation, read from its record, and whether a duration in words can be true."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tests.laws.server_truth import Blame
 
 
 class Kind(StrEnum):
-    """How an operation was met."""
+    """How the exporter found an operation."""
 
     FOLLOWED = "followed"
     BETWEEN = "between"
@@ -67,7 +67,7 @@ BLAMED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What is said of one operation. Instants are by the server's clock."""
+    """The statements about one operation. Times are by the server's clock."""
 
     outcome: Outcome
     cause: Cause | None
@@ -82,7 +82,7 @@ class Said:
 
 
 def said_of(track: Track) -> Said:
-    """What is said of this operation."""
+    """The statements about this operation."""
     return Said(
         outcome=track.outcome,
         cause=track.cause,
@@ -114,7 +114,7 @@ _STATED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duration:
-    """A duration in words: its base, how sure it is, and the seconds that the words can mean."""
+    """A duration in words: its start, how certain it is, and the seconds that the words can mean."""
 
     since_created: bool
     how: str
@@ -122,7 +122,7 @@ class Duration:
     most: float
 
     def holds(self, least: float, most: float, slack: float) -> bool:
-        """Whether it can be true of something that took between `least` and `most` seconds."""
+        """Whether it can be true if the real duration is between `least` and `most` seconds."""
         match self.how:
             case "at least":
                 return most >= self.least - slack
@@ -135,7 +135,7 @@ class Duration:
 
 
 def durations_in(text: str) -> list[Duration]:
-    """The durations that a sentence states."""
+    """The durations in a sentence."""
     found = []
     for match in _STATED.finditer(text):
         numbers = re.fullmatch(_SPELLED, match["spelled"])

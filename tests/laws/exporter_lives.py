@@ -1,4 +1,4 @@
-"""Exporters that live beside a random server: what each of their polls brings home, folded poll by poll."""
+"""Exporters that run beside a random server: what each of their polls returns, folded poll by poll."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ PERMISSION: Final = "a permission is missing"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exporter:
-    """How one exporter lives: from when to when, how often it looks, what it may see, and when it is blind."""
+    """One exporter: when it starts and ends, how often it polls, what it may read, and when its calls fail."""
 
     begins: float
     ends: float
@@ -65,14 +65,14 @@ class Look:
 
     @property
     def shown(self) -> Sequence[Operation]:
-        """Every operation that an answer showed, as the later one did."""
+        """Every operation in the answers, in its later version."""
         named = [] if self.status is None else [self.status]
         answers = [named, self.listed or ()] if self.status_first else [self.listed or (), named]
         return list({doc.id: doc for answer in answers for doc in answer}.values())
 
 
 class Database:
-    """The operations as they stand at an instant that only goes forward."""
+    """The operations at a time that only increases."""
 
     def __init__(self, world: World) -> None:
         self._writes = world.writes
@@ -82,7 +82,7 @@ class Database:
         self._newest: Operation | None = None
 
     def go(self, at: float) -> None:
-        """Go on to this instant."""
+        """Go to this time."""
         while self._next < len(self._writes) and self._writes[self._next][0] <= at:
             _, id, doc = self._writes[self._next]
             self._next += 1
@@ -108,7 +108,7 @@ class Database:
 
 
 def random_exporters(dice: Random, world: World) -> Sequence[Exporter]:
-    """One exporter, or one and its restart."""
+    """One exporter, or one exporter and its restart."""
     first = _random_exporter(dice, world, _beginning(dice, world))
     if dice.random() < 0.7:
         return [first]
@@ -117,7 +117,7 @@ def random_exporters(dice: Random, world: World) -> Sequence[Exporter]:
 
 
 def _beginning(dice: Random, world: World) -> float:
-    """Before everything, in the middle of an operation's life, soon after its end, or at any time."""
+    """The start of an exporter: before all operations, during one, soon after its end, or at any time."""
     truth = dice.choice(list(world.truths.values()))
     ended = truth.ended[1] if truth.ended is not None else world.ends
     return max(
@@ -164,7 +164,7 @@ def _random_exporter(dice: Random, world: World, begins: float) -> Exporter:
 
 
 def live(dice: Random, world: World, exporter: Exporter) -> Iterator[Look]:
-    """Everything that this exporter sees."""
+    """All polls of this exporter."""
     target = Target(name="acme", url="https://acme", poll_interval=exporter.busy, poll_interval_idle=exporter.idle)
     record = Record(target=target)
     eyes = _Eyes(dice, world, exporter)
@@ -183,7 +183,7 @@ def live(dice: Random, world: World, exporter: Exporter) -> Iterator[Look]:
 
 
 class _Eyes:
-    """Reads what the server would answer."""
+    """Makes the server's answers."""
 
     def __init__(self, dice: Random, world: World, exporter: Exporter) -> None:
         self._dice = dice
@@ -194,7 +194,7 @@ class _Eyes:
         self._flaky = 0.03 if dice.random() < 0.1 else 0.0
 
     def awake(self, at: float) -> float:
-        """The first instant from then on at which the exporter is awake."""
+        """The next time at which the exporter is awake."""
         for begins, ends in self._exporter.asleep:
             if begins <= at < ends:
                 return ends

@@ -1,4 +1,4 @@
-"""A world and an exporter's life in it as a readable log: what the servers did, what was seen, what was said."""
+"""A log of a world and one exporter in it: what the servers did, what was seen, and what was stated."""
 
 from collections.abc import Iterable, Iterator
 from random import Random
@@ -14,7 +14,7 @@ from tests.laws.tally import tally
 
 
 def narrate(seed: int, number: int = 0, only: Iterable[str] = ()) -> str:
-    """The log of this exporter in this world, without the operations that are not named (none named: all)."""
+    """The log of this exporter in this world. It shows only the named operations, or all if none is named."""
     world, dice = random_world(seed), Random(-seed - 1)
     for nth, exporter in enumerate(random_exporters(dice, world)):
         oracle = Oracle(world, exporter)

@@ -1,6 +1,6 @@
-"""Judges what an exporter says against what is true.
+"""Compares the exporter's statements with the truth.
 
-The oracle knows the world, and decides from what the exporter saw whether anyone could have known.
+The oracle knows the world. It also decides whether the answers that the exporter saw were enough to know it.
 """
 
 from bisect import bisect_right
@@ -40,7 +40,7 @@ UNTIL_ABORTED: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A statement: of which row and operation, whether it was wrong, and whether nobody could have known."""
+    """A statement: its row and operation, whether it was wrong, and whether the answers could show the truth."""
 
     row: Row
     kind: Kind
@@ -69,12 +69,12 @@ class Seen:
 
     @property
     def new(self) -> bool:
-        """Whether it was created after the first look."""
+        """Whether it was created after the first poll."""
         return not self.baseline and not self.old
 
     @property
     def kind(self) -> Kind:
-        """How it was met."""
+        """How the exporter found it."""
         if self.alive:
             return Kind.FOLLOWED
         return Kind.FOUND if self.baseline or self.old else Kind.BETWEEN
@@ -102,11 +102,11 @@ class Oracle:
 
     @property
     def tolerance(self) -> float:
-        """Seconds by which a time that is stated may be off: one poll, and what clocks cannot tell."""
+        """Seconds by which a stated time may be wrong: one poll, and the inaccuracy of clocks."""
         return self._poll_gap + self._slack
 
     def look(self, look: Look) -> Iterator[Finding]:
-        """What is right and wrong after this poll."""
+        """The findings after this poll."""
         for doc in look.shown:
             self._witness(doc, look.poll.ended)
         if look.answered and not self._looked:
@@ -191,11 +191,11 @@ class Oracle:
             yield Row.OUTCOME, outcome not in right.get(ending, FINISHED), seen.cut
 
     def _could_be_cut(self, seen: Seen) -> bool:
-        """Whether what ended well looked like one that was cut off."""
+        """Whether an import that ended well looked like one that was cut off."""
         return seen.cut or (not seen.sealed and self._stamped_by(seen) != "ended before")
 
     def _could_be_well(self, seen: Seen) -> bool:
-        """Whether what was cut off looked like one that ended well: done, with all its records or a telling date."""
+        """Whether an import that was cut off looked as if it ended well: done, with all records or a certain date."""
         ended = seen.ended
         if seen.cut or ended is None or ended.step is not Step.DONE or self._stamped_by(seen) == "replaced":
             return False
@@ -205,7 +205,7 @@ class Oracle:
         return counts is None or counts.processed >= (counts.total or 0)
 
     def _stamped_by(self, seen: Seen) -> str:
-        """What `_updatedAt` tells of an operation that was done and invalid when it was first seen to have ended."""
+        """What `_updatedAt` shows about an operation that was done and invalid when its end was first seen."""
         ended = seen.ended
         if ended is None or ended.step is not Step.DONE or ended.valid:
             return ""
@@ -240,9 +240,9 @@ class Oracle:
             yield Row.DURATION, not holds, f"{said.sentence!r}, not {begins - base:.1f}..{ends - base:.1f} s"
 
     def _dated(self, dated: float, truth: Truth, seen: Seen, ends: float) -> tuple[Row, bool, str]:
-        """An end is dated no later than it can have been: when it was written, or when it was seen to have ended.
+        """An end must not be dated later than it was written or seen.
 
-        What stays in an importing step ends, for all who look, when it becomes invalid.
+        An operation that stays in an importing step ends when it becomes invalid, because no answer shows more.
         """
         limit = ends
         if truth.ending in (Ending.CUT, Ending.CUT_LOADING) and truth.invalid is not None:

@@ -1,7 +1,7 @@
-"""A Rocket.Chat server, or a cluster, as far as imports go: what it writes into its database, and what is true.
+"""A Rocket.Chat server or cluster and its imports: what it writes into its database, and what is true.
 
-Made from the description of the API, and knows nothing of this exporter. `now` is true time in Unix seconds; each
-server stamps with a clock of its own.
+It follows the description of the API and knows nothing of this exporter. `now` is true time in Unix seconds. Each
+server writes dates by its own clock.
 """
 
 import heapq
@@ -42,22 +42,22 @@ class Servers:
         dice.shuffle(self._names)
 
     def at(self, when: float, act: Callable[[], None]) -> None:
-        """Book something."""
+        """Plan an event."""
         self._booked += 1
         heapq.heappush(self._agenda, (when, self._booked, act))
 
     def play(self, until: float) -> None:
-        """Let everything happen that is booked before this instant."""
+        """Let all events before this time happen."""
         while self._agenda and self._agenda[0][0] <= until:
             self.now, _, act = heapq.heappop(self._agenda)
             act()
 
     def stamp(self, server: int) -> float:
-        """Now by this server's clock, to the millisecond."""
+        """The current time of this server's clock, in whole milliseconds."""
         return floor((self.now + self.site.clocks[server]) * 1000) / 1000
 
     def tell(self, text: str) -> None:
-        """Put something into the log."""
+        """Write a line into the log."""
         self.log.append((self.now, text))
 
     def place(self, doc: Operation, truth: Truth) -> None:
@@ -67,13 +67,13 @@ class Servers:
         self.writes.append((self.now, doc.id, doc))
 
     def name(self) -> str:
-        """An id that is not taken, in no order."""
+        """A random unused id."""
         return self._names.pop()
 
     # What people and machines do to it.
 
     def create(self, course: Course) -> Truth:
-        """A new operation: everything before it becomes invalid in the same moment."""
+        """Create an operation. All earlier ones become invalid at the same time."""
         server = self.dice.randrange(len(self.site.clocks))
         new = self.name()
         self.tell(f"{new} ({course.importer}) is created by server {server}")
@@ -97,13 +97,16 @@ class Servers:
         return truth
 
     def clear(self) -> None:
-        """An administrator clears what is there."""
+        """An administrator clears the import."""
         server = self.dice.randrange(len(self.site.clocks))
         self.tell("an administrator clears")
         self.invalidate(server, Blame.CLEARED)
 
     def start_server(self, server: int, blame: Blame) -> None:
-        """A server of these starts: it invalidates what is valid, except what waits or, by version, has failed."""
+        """A server starts.
+
+        It invalidates valid operations, except those that wait and, in some versions, failed ones.
+        """
         self.tell(f"server {server} starts")
         newest = max(self.docs.values(), key=lambda doc: doc.created or 0, default=None)
         spared = {Step.USER_SELECTION, Step.IMPORT_FAILED} if self.site.spares_failed else {Step.USER_SELECTION}
@@ -111,7 +114,7 @@ class Servers:
         self.invalidate(server, blame, keep)
 
     def invalidate(self, server: int, blame: Blame, keep: str | None = None) -> None:
-        """Set `valid` to false on all that are valid, in one write."""
+        """Set `valid` to false on all valid operations in one write."""
         for id, doc in self.docs.items():
             if doc.valid and id != keep:
                 self.docs[id] = replace(doc, valid=False, updated=self.stamp(server))
@@ -119,7 +122,10 @@ class Servers:
                 self._invalidated(self.truths[id], doc.step, blame)
 
     def crash(self, server: int, down: float | None) -> None:
-        """A server stops at once. It starts again after `down` seconds; a lone one refuses connections until then."""
+        """A server stops and starts again after `down` seconds.
+
+        If it is the only one, connections are refused until then.
+        """
         self.tell(f"server {server} stops" + ("" if down is None else f" for {down:.1f} s"))
         for id, home in list(self._home.items()):
             if home == server:
@@ -134,7 +140,7 @@ class Servers:
             self.at(self.now + down, lambda: self.start_server(server, blame))
 
     def fail(self, seconds: float, reason: Reason, code: int | None) -> None:
-        """Calls fail for a while, and nothing else happens."""
+        """Calls fail for a while. Nothing else happens."""
         self.tell(f"calls fail for {seconds:.1f} s: {reason}")
         by = reason is Reason.SERVER
         self.outages.append(
@@ -142,7 +148,7 @@ class Servers:
         )
 
     def replace_database(self, old: dict[str, Operation], down: float) -> None:
-        """Everything stops; after `down` seconds the servers start on a database that holds this and no more."""
+        """All servers stop. After `down` seconds they start with a database that has only these operations."""
         self.tell(f"the database is {'restored' if old else 'emptied'}")
         self._doing.clear()
         self._home.clear()
@@ -209,7 +215,7 @@ class Servers:
         self._stop(truth)
 
     def _invalidated(self, truth: Truth, step: Step, blame: Blame) -> None:
-        """It was valid until now: what does that do to it?"""
+        """The effect of invalidation on this operation."""
         truth.invalid = self.now
         if truth.ending is not Ending.OPEN:
             if truth.dead is not None and blame is Blame.SUPERSEDED:

@@ -1,6 +1,6 @@
-"""What is true of servers and operations: the plan of an import, what became of it, and who was to blame.
+"""The truth about servers and operations: the plan of an import, how it ended, and why.
 
-Instants are true time in Unix seconds, durations seconds.
+Times are true time in Unix seconds, durations seconds.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ START: Final = 1_800_000_000.0
 
 
 class Ending(StrEnum):
-    """What became of an operation, in truth."""
+    """How an operation really ended."""
 
     OPEN = "open"
     WELL = "ended well"
@@ -26,7 +26,7 @@ class Ending(StrEnum):
 
 
 class Blame(StrEnum):
-    """What ended an operation before its time."""
+    """Why an operation ended early."""
 
     CRASH = "its own server stopped"
     SUPERSEDED = "a new operation"
@@ -36,7 +36,7 @@ class Blame(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A part of a run: its step and, batch by batch, seconds and the records then completed and failed."""
+    """A part of a run: its step, and for each batch the seconds and the records then completed and failed."""
 
     step: Step
     batches: Sequence[tuple[float, int, int]]
@@ -44,10 +44,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How an operation would go undisturbed.
+    """The course of an operation without disturbance.
 
-    `preparing` gives step, seconds and the counts that stand from then on. `waits` is `None` where it runs by itself.
-    `throws` is the phase in which it fails. `last_write` says whether the last counts are written.
+    `preparing` has steps, seconds and the counts from then on. `waits` is `None` if it runs by itself. `throws` is the
+    phase in which it fails. `last_write` says whether the last counts are written.
     """
 
     importer: str
@@ -75,7 +75,7 @@ class Course:
 
     @property
     def even(self) -> bool:
-        """Whether it moves so evenly that its end can be foretold."""
+        """Whether its speed is so constant that the end can be predicted."""
         took = [seconds for phase in self.phases for seconds, _, _ in phase.batches]
         smooth = max(took, default=0.0) <= 3 * min(took[:-1], default=0.0)
         return len(self.phases) == 1 and smooth and not self.deselected and not self.attachments
@@ -83,7 +83,7 @@ class Course:
 
 @dataclass(slots=True, kw_only=True)
 class Truth:
-    """What is true of one operation. Instants are true time; `ended` is the span in which it can be said to end."""
+    """The truth about one operation. Times are true time. `ended` is the range of its end."""
 
     id: str
     course: Course
@@ -114,7 +114,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Servers: how far each one's clock is ahead, the version, and habits that differ between versions."""
+    """Servers: how far each clock is ahead, the version, and behaviour that depends on the version."""
 
     clocks: Sequence[float]
     version: tuple[int, int]
@@ -123,16 +123,16 @@ class Site:
 
     @property
     def lone(self) -> bool:
-        """Whether it is one server only."""
+        """Whether it has only one server."""
         return len(self.clocks) == 1
 
     @property
     def numeric(self) -> bool:
-        """Whether it dates operations by numbers."""
+        """Whether dates of operations are numbers."""
         return self.version < (6, 3)
 
 
 def staged(users: int, channels: int, messages: int, contacts: int) -> dict[Kind, int]:
-    """The kinds of records that there are any of."""
+    """The kinds of records with at least one record."""
     kinds = {Kind.USERS: users, Kind.CHANNELS: channels, Kind.MESSAGES: messages, Kind.CONTACTS: contacts}
     return {kind: count for kind, count in kinds.items() if count}

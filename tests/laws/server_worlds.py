@@ -1,4 +1,7 @@
-"""Random server histories: what is imported, how, and what happens to it. Frequencies are not life's; the kinds are."""
+"""Random histories of servers: what is imported, how, and what happens to it.
+
+All kinds of events are real, but not how often they happen.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +30,7 @@ PENDING: Final = ("pending-files", "pending-avatars")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A history of servers, and what is true of it."""
+    """A history of servers, and the truth about it."""
 
     site: Site
     writes: Sequence[tuple[float, str, Operation | None]]
@@ -38,7 +41,7 @@ class World:
 
     @property
     def clocks_agree(self) -> bool:
-        """Whether all servers have one clock."""
+        """Whether all servers have the same clock."""
         return len(set(self.site.clocks)) == 1
 
     @property
@@ -48,7 +51,7 @@ class World:
 
 
 def spread_evenly(dice: Random, least: float, most: float) -> float:
-    """A number whose logarithm is even: small ones are as likely as great ones."""
+    """A random number whose logarithm is uniform: small numbers are as likely as large ones."""
     return exp(dice.uniform(log(least), log(most)))
 
 
@@ -67,7 +70,7 @@ def random_site(dice: Random) -> Site:
 
 
 def random_course(dice: Random, site: Site, importer: str | None = None) -> Course:
-    """How one import would go."""
+    """The plan of one import."""
     if importer is None:
         importer = dice.choice(("csv", "csv", "csv", "slack", "slack", "api", "api", "api", *FILES, *PENDING))
     if importer == "omnichannel_contact" and site.version < (7, 0):
@@ -164,7 +167,7 @@ def _phases(dice: Random, site: Site, importer: str, sizes: tuple[int, int, int,
 
 
 def _users(batches: list[tuple[float, int, int]], rejected: float, importer: str) -> list[tuple[float, int, int]]:
-    """Rejected users: of an API import they only fail, of a file import they complete as well."""
+    """Rejected users: in an API import they only fail, in a file import they complete too."""
     lost = [(seconds, part, round(part * rejected)) for seconds, part, _ in batches]
     if importer == "api":
         return [(seconds, part - worse, worse) for seconds, part, worse in lost]
@@ -172,7 +175,7 @@ def _users(batches: list[tuple[float, int, int]], rejected: float, importer: str
 
 
 def _pace(dice: Random) -> Callable[[], float]:
-    """Seconds for a batch: about the same within an import, with a pause now and then."""
+    """Seconds for a batch: about the same in one import, sometimes with a pause."""
     usual = spread_evenly(dice, 0.4, 8) if dice.random() < 0.8 else spread_evenly(dice, 8, 25)
     pauses = dice.random() < 0.08
 
@@ -191,7 +194,7 @@ def _deselect(dice: Random, phases: Sequence[Phase]) -> list[Phase]:
 
 
 def _pending(dice: Random, importer: str) -> Course:
-    """Files that are fetched later: nothing to choose, no waiting."""
+    """Files that are fetched later. Such an import has no selection and does not wait."""
     files = 0 if dice.random() < 0.3 else int(spread_evenly(dice, 1, 800))
     counts = Counts(total=files) if files else None
     pace = _pace(dice)
@@ -210,7 +213,7 @@ def _pending(dice: Random, importer: str) -> Course:
 
 
 class Script:
-    """What happens: operations one after another, and events at some stage of one of them."""
+    """The events: operations one after another, and disturbances at some stage of one of them."""
 
     def __init__(self, dice: Random, site: Site) -> None:
         self.dice = dice
@@ -226,7 +229,7 @@ class Script:
         self.servers.on_end = self._book
 
     def play(self) -> World:
-        """The whole history."""
+        """Play the whole history."""
         _prehistory(self.dice, self.servers)
         self.servers.at(START + spread_evenly(self.dice, 1, 200), self._create)
         self.servers.play(LATEST)
@@ -280,7 +283,7 @@ class Script:
             servers.create(random_course(self.dice, servers.site, self.dice.choice(self.importers)))
 
     def _interpose(self) -> None:
-        """A new operation, while another may be under way."""
+        """A new operation while another one may run."""
         self._booked = True
         self.left = max(self.left, 1)
         self._create()
@@ -313,7 +316,7 @@ class Script:
 
 
 def _prehistory(dice: Random, servers: Servers) -> None:
-    """Operations of the past, and the restart or the successor that invalidated them."""
+    """Past operations, and the restart or the next operation that invalidated them."""
     number = dice.choice((0, 0, 0, 1, 2, 4, 19, 20, 23))
     if not number:
         return

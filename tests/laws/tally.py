@@ -1,4 +1,4 @@
-"""Judges what an exporter has added up by the end of its life: counters, and the last results of each importer."""
+"""Checks the totals of an exporter at its end: counters, and the last results of each importer."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ def _found(row: Row, id: str, said: object, true: object, *, wrong: bool) -> Fin
 
 
 def tally(oracle: Oracle) -> Iterator[Finding]:
-    """What is right and wrong in the end; nothing where clocks differ or the database was replaced."""
+    """The findings at the end. Empty if clocks differ or the database was replaced."""
     record, world = oracle.record, oracle.world
     if record is None or not world.clocks_agree or any(truth.restored for truth in world.truths.values()):
         return
@@ -39,7 +39,7 @@ def _counters(history: History, seen: list[Seen]) -> Iterator[Finding]:
 
 
 def _importer(oracle: Oracle, history: History, importer: str) -> Iterator[Finding]:
-    """Of one importer: which operation counts as its last, how long it ran, and whether a bad end stays in view."""
+    """Findings about one importer: its last operation, its duration, and whether a bad end stays visible."""
     finished = [
         track
         for track in history.tracks.values()

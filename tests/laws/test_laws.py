@@ -1,4 +1,4 @@
-"""Property tests: whatever polls show, and in whatever order, these laws hold."""
+"""Property tests: these laws hold for all polls in any order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -46,7 +46,9 @@ from rc_import_exporter.metrics.negotiation import Format
 from tests.support.pictures import BUILD
 
 START: Final = 1_800_000_000.0
-DEFAULT: Final = settings(max_examples=50)
+MOST: Final = settings().max_examples
+DEFAULT: Final = settings(max_examples=min(50, MOST))
+FEWER: Final = settings(max_examples=min(30, MOST))
 
 Life = Sequence[Operation]
 """The versions of one operation, in the order in which a server wrote them."""
@@ -54,7 +56,7 @@ Life = Sequence[Operation]
 
 @st.composite
 def lives(draw: st.DrawFn, name: str, created: float) -> Life:
-    """An operation as servers write it: forward through the steps, with growing counts, and perhaps an early end.
+    """An operation as servers write it: its steps go forward, its counts grow, and it may end early.
 
     Counts are absent until they are first written.
     """
@@ -92,7 +94,7 @@ def subset(steps: Iterable[Step]) -> st.SearchStrategy[list[Step]]:
 
 
 def endings(last: Operation) -> st.SearchStrategy[Life]:
-    """What may follow: nothing, a phase that throws, a restart, or a restart that the import survives for a moment."""
+    """What may follow: nothing, an error in a phase, or a restart. After some restarts the import goes on a moment."""
     at = last.updated or 0.0
     failed = replace(last, step=Step.IMPORT_FAILED, updated=at + 3)
     dead = replace(last, valid=False, updated=at + 5)
@@ -108,14 +110,14 @@ def endings(last: Operation) -> st.SearchStrategy[Life]:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> Mapping[str, Life]:
-    """Operations that began one after the other."""
+    """Operations one after the other."""
     starts = sorted(draw(st.lists(st.integers(0, 5000), unique=True, min_size=1, max_size=4)))
     return {f"op{n}": draw(lives(f"op{n}", START + start)) for n, start in enumerate(starts)}
 
 
 @st.composite
 def lookings(draw: st.DrawFn) -> tuple[Mapping[str, Life], Sequence[Look]]:
-    """A world and polls of it: any versions, in any order, any number of times, through one feed or both."""
+    """A world and polls of it: any versions in any order and number, through one feed or both."""
     world = draw(worlds())
     every = [operation for life in world.values() for operation in life]
     looks = draw(st.lists(st.lists(st.sampled_from(every), max_size=4), max_size=10))
@@ -126,7 +128,6 @@ def look(shown: Sequence[Operation], now: float, *, listed: bool = True) -> Look
     return Look(
         sightings=[Sighting(operation=each, state=state_of(each)) for each in shown],
         listed=(*dict.fromkeys(each.id for each in shown), *OTHERS) if listed else None,
-        empty=not shown and not listed,
         began=now,
         ended=now,
         interval=15.0,
@@ -138,7 +139,7 @@ OTHERS: Final = tuple(f"other{n}" for n in range(20))
 
 
 def folded(looks: Iterable[Look]) -> list[History]:
-    """The histories after each poll, the empty one first."""
+    """The histories after each poll. The first one is empty."""
     passed = [History()]
     for each in looks:
         passed.append(histories.fold(passed[-1], each))
@@ -146,7 +147,7 @@ def folded(looks: Iterable[Look]) -> list[History]:
 
 
 def without_polls(history: History) -> Mapping[str, Track]:
-    """The operations, without when a poll last saw each of them alive."""
+    """The operations without the times of polls that last saw them alive."""
     return {id: replace(track, alive_at=None) for id, track in history.tracks.items()}
 
 
@@ -168,7 +169,7 @@ def test_counters_never_fall(seen: tuple[Mapping[str, Life], Sequence[Look]]) ->
 @DEFAULT
 @given(lookings())
 def test_each_operation_counts_once(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> None:
-    """Once as started, at most once for each outcome, and each of its records once."""
+    """It counts once as started, at most once for each outcome, and once for each record."""
     world, looks = seen
     last = folded(looks)[-1]
     most = [max((each.counts.completed or 0 for each in life if each.counts), default=0) for life in world.values()]
@@ -219,7 +220,7 @@ def test_a_verdict_stays_unless_it_is_an_interruption(seen: tuple[Mapping[str, L
 @DEFAULT
 @given(lookings())
 def test_last_finished_never_goes_back(seen: tuple[Mapping[str, Life], Sequence[Look]]) -> None:
-    """Unless an interruption turns out to be something else: then its date goes."""
+    """The exception is an interruption that turns out to be something else: its date goes."""
     passed = folded(seen[1])
     for before, after in pairwise(passed):
         for key, at in before.last_finished.items():
@@ -261,7 +262,7 @@ def test_the_number_of_polls_does_not_change_what_is_counted(world: Mapping[str,
     }
 
 
-@settings(max_examples=30)
+@FEWER
 @given(st.lists(st.integers(0, 150), min_size=80, max_size=200))
 def test_a_forgotten_operation_is_not_counted_again(order: Sequence[int]) -> None:
     """The history keeps 64 of these 151 operations, and any of them may show up again."""
@@ -332,7 +333,7 @@ def results(draw: st.DrawFn, api: Api) -> Result:
 
 @st.composite
 def polled(draw: st.DrawFn) -> Sequence[Record]:
-    """The records after each of some polls, asked when the schedule says so, with a bug in a poll now and then."""
+    """The records after some polls at the times of the schedule. A bug raises in some polls."""
     apis = draw(st.frozensets(st.sampled_from([Api.STATUS, Api.LIST, Api.PROGRESS]), min_size=1))
     records, now = [Record(target=Target(name="acme", url="https://acme", apis=apis))], START
     for _ in range(draw(st.integers(1, 8))):
@@ -371,7 +372,7 @@ def sampled(text: str, form: Format) -> dict[tuple[str, frozenset[tuple[str, str
 COUNTERS: Final = {metric.name for metric in METRICS if metric.kind is MetricKind.COUNTER}
 
 
-@settings(max_examples=30)
+@FEWER
 @given(polled())
 def test_any_history_gives_the_same_page_in_both_formats_and_counters_never_fall(records: Sequence[Record]) -> None:
     """Exactly one state, step and outcome is 1 as long as the data is not stale."""
@@ -389,7 +390,7 @@ def test_any_history_gives_the_same_page_in_both_formats_and_counters_never_fall
         before = seen
 
 
-@settings(max_examples=30)
+@FEWER
 @given(polled())
 def test_up_is_1_exactly_if_the_last_poll_told_the_state(records: Sequence[Record]) -> None:
     for before, after in pairwise(records):
@@ -400,7 +401,7 @@ def test_up_is_1_exactly_if_the_last_poll_told_the_state(records: Sequence[Recor
         assert after.last_success == (after.last_poll if after.told else before.last_success)
 
 
-@settings(max_examples=30)
+@FEWER
 @given(polled())
 def test_the_next_poll_comes_after_one_interval_and_within_ten_minutes(records: Sequence[Record]) -> None:
     """In these histories the rate limiter asks for ten minutes at most; every other rest is shorter."""
@@ -410,7 +411,7 @@ def test_the_next_poll_comes_after_one_interval_and_within_ten_minutes(records: 
             assert record.plan.interval <= 601
 
 
-@settings(max_examples=30)
+@FEWER
 @given(polled())
 def test_only_configured_endpoints_are_published(records: Sequence[Record]) -> None:
     for record in records:

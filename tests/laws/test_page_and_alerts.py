@@ -13,14 +13,14 @@ from rc_import_exporter.simulator.recording import Recording
 from rc_import_exporter.simulator.scenario import Story
 from rc_import_exporter.simulator.script import Script
 from rc_import_exporter.simulator.stories import MINUTE
-from tests.laws.raised import STRETCHES, differences_of, play, random_watched
+from tests.laws.raised import differences_of, play, random_watched, shares
 from tests.polling.test_scenarios import FAILING, TELLINGS
 from tests.support import bridge
 from tests.support.rig import RECORDINGS
 
 pytestmark = [pytest.mark.program("promtool"), pytest.mark.timeout(300)]
 
-WORLDS = 60
+WORLDS: Final = 1000
 FULLY_BLIND: Final = "getimportprogress."
 """The failing stories in which no endpoint tells the state."""
 STRICT: Final = {
@@ -65,15 +65,16 @@ def test_the_stories_raise_alerts_of_nearly_every_kind() -> None:
     assert len(seen) >= 15, seen
 
 
-def test_the_page_names_the_alerts_that_the_rules_raise_in_random_worlds() -> None:
+@pytest.mark.parametrize(("seeds", "stretch"), list(shares(WORLDS, first=0)))
+def test_the_page_names_the_alerts_that_the_rules_raise_in_random_worlds(seeds: range, stretch: int) -> None:
     """People compare the two. `python -m tests.laws.raised NUMBER` tries more worlds."""
-    assert list(play(WORLDS, first=0)) == []
+    assert list(play(seeds, stretch)) == []
 
 
 def test_random_worlds_raise_alerts_of_nearly_every_kind() -> None:
     """Worlds in which nothing happens would prove nothing."""
     seen: Counter[str] = Counter()
-    for seed in range(WORLDS):
-        for world in random_watched(seed, STRETCHES[seed % len(STRETCHES)]):
+    for seeds, stretch in shares(60, first=0):
+        for world in (each for seed in seeds for each in random_watched(seed, stretch)):
             seen.update({alert for page in world.named if page is not None for alert, _ in page})
     assert len(seen) >= 12, seen

@@ -1,7 +1,7 @@
-"""Twenty small histories that were once told wrongly, each with what is true of it.
+"""Twenty small histories that the exporter once described wrongly, each with the truth.
 
-Seconds since `START`. What a server shows is a list; `import.status` names the newest of it. Every poll is answered at
-once, so that the instants of a poll and of what it shows can be compared.
+Times are seconds since `START`. A server shows a list; `import.status` names the newest operation. Each poll takes no
+time, so its times can be compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def doc(
     counts: tuple[int, int | None, int | None] | None = None,
     staged: Mapping[Kind, int] | None = None,
 ) -> Operation:
-    """An operation as a server of today shows it; `counts` are total, completed and error."""
+    """An operation as a current server shows it. `counts` are total, completed and error."""
     total, completed, failed = counts or (None, None, None)
     return Operation(
         id=id,
@@ -68,7 +68,7 @@ def doc(
 
 
 def poll(at: float, shown: Shown, *, named: Operation | None = None, ahead: float = 0.0) -> Poll:
-    """A poll; `named` is what `import.status` names where that is not the newest, `ahead` the server's clock."""
+    """A poll. `named` is the operation of `import.status` if it is not the newest. `ahead` is the server's clock."""
     results: list[Result] = []
     if isinstance(shown, Reason):
         code = 400 if shown is Reason.SERVER else None
@@ -97,18 +97,18 @@ def seen(polls: Mapping[float, Shown], record: Record = NOTHING) -> Record:
 
 
 def track(record: Record, id: str) -> Track:
-    """What is held of this operation."""
+    """What the record says about this operation."""
     return record.history.tracks[id]
 
 
 def bounds(moment: Moment | None) -> tuple[float, float]:
-    """The bounds, as seconds."""
+    """The bounds in seconds."""
     assert moment is not None
     return moment.earliest - START, moment.latest - START
 
 
 def raised(record: Record, at: float) -> set[Alert]:
-    """The alerts at this instant."""
+    """The alerts at this time."""
     return {each.alert for each in alerts.raised(record, START + at)}
 
 
@@ -116,7 +116,7 @@ IMPORTING: Final = doc("A", Step.IMPORTING_USERS, ts=0, upd=13, counts=(1000, 50
 
 
 def test_1_a_cut_stays_a_cut_whatever_its_counts() -> None:
-    """Users of a file import count twice, so that a thousand of a thousand are half of it."""
+    """Users of a file import count twice, so 1,000 of 1,000 may be half of them."""
     staged = {Kind.USERS: 600, Kind.MESSAGES: 400}
 
     def at(step: Step, upd: float, completed: int, *, valid: bool) -> list[Operation]:
@@ -167,7 +167,7 @@ def test_4_what_was_found_short_may_have_been_deselected() -> None:
 
 
 def test_5_a_wait_is_no_run() -> None:
-    """It ran for the last three seconds of an hour and a half, and nobody saw it begin."""
+    """It ran for the last three seconds of an hour and a half, and no poll saw its start."""
     record = seen(
         {
             10: [doc("A", Step.USER_SELECTION, ts=0, upd=9, counts=(100, None, None))],
@@ -215,7 +215,7 @@ def _updated(each: Operation) -> float:
 
 
 def test_8_a_stamp_of_a_restart_is_no_end() -> None:
-    """It failed at 31 s; what was seen is only that it had by the time of a restart."""
+    """It failed at 31 s. The polls only show that it had failed before a restart."""
     failed = doc("A", Step.IMPORT_FAILED, ts=0, upd=4800, valid=False, counts=(1000, 60, 0))
     record = seen({15: [IMPORTING], 4810: [failed]})
     assert track(record, "A").outcome is Outcome.FAILED
@@ -225,7 +225,7 @@ def test_8_a_stamp_of_a_restart_is_no_end() -> None:
 
 
 def test_9_what_stays_frozen_died_with_its_server() -> None:
-    """A server that restarts within one poll is not seen to be gone."""
+    """No poll sees a restart between two polls."""
     frozen = [replace(IMPORTING, valid=False, updated=START + 22)]
     record = seen({15: [IMPORTING], 30: frozen, 45: frozen, 60: frozen, 75: frozen})
     assert track(record, "A").cause is Cause.RESTARTED
@@ -275,7 +275,7 @@ def test_12_what_was_done_before_the_next_was_created_was_not_replaced_by_it() -
 
 
 def test_13_an_end_that_only_has_bounds_is_not_shown_as_a_time() -> None:
-    """Nor does it tell that the next success is overdue: it may have been a minute ago."""
+    """Nor does it make the next success overdue: it may have ended a minute ago."""
     expect = Expectation(success_every=6 * 3600)
     nightly = replace(NOTHING, target=replace(NOTHING.target, expect=expect))
     done = doc("A", Step.DONE, ts=-36_000, upd=-60, valid=False, importer="api", counts=(100, 100, 0))
@@ -348,7 +348,7 @@ def test_19_a_server_whose_clock_is_behind_does_not_stall() -> None:
 
 
 def test_20_half_of_what_counts_twice_takes_as_long_again() -> None:
-    """After a hundred seconds a hundred users have been counted once; each counts twice."""
+    """After a hundred seconds, a hundred users were counted once. Each counts twice."""
     record = NOTHING
     for at in range(5, 110, 5):
         done = doc("A", Step.IMPORTING_USERS, ts=0, upd=at, counts=(110, at, 0), staged={Kind.USERS: 110})

@@ -1,4 +1,4 @@
-"""The table of what was stated in many worlds, and how much of it was wrong."""
+"""The table of statements in many worlds, and how many were wrong."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from tests.laws.tally import tally
 
 @dataclass(slots=True, kw_only=True)
 class Cell:
-    """Statements of one row about operations met in one way; several about one operation count once."""
+    """Statements of one row about operations found in one way. Several about one operation count once."""
 
     stated: int = 0
     wrong: int = 0
@@ -23,7 +23,7 @@ class Cell:
 
 @dataclass(slots=True, kw_only=True)
 class Table:
-    """The cells, and over how much they were counted."""
+    """The cells, and the numbers of worlds and polls."""
 
     cells: dict[tuple[Row, Kind], Cell] = field(default_factory=dict)
     worlds: int = 0
@@ -31,11 +31,11 @@ class Table:
     polls: int = 0
 
     def cell(self, row: Row, kind: Kind) -> Cell:
-        """The cell, which may be empty."""
+        """The cell. It may be empty."""
         return self.cells.get((row, kind), Cell())
 
     def wrong(self, row: Row, *kinds: Kind) -> list[tuple[int, int, Finding]]:
-        """Where this row was wrong: seed, number of the exporter, and what was found."""
+        """The wrong statements of this row: seed, number of the exporter, and finding."""
         return [each for kind in kinds or Kind for each in self.cell(row, kind).examples]
 
     def share(self, row: Row, *kinds: Kind) -> float:
@@ -45,7 +45,7 @@ class Table:
         return sum(cell.wrong for cell in cells) / stated if stated else 0.0
 
     def add(self, other: "Table") -> None:
-        """Add up."""
+        """Add another table."""
         self.worlds, self.lives, self.polls = (
             self.worlds + other.worlds,
             self.lives + other.lives,
@@ -59,7 +59,7 @@ class Table:
             mine.examples += cell.examples[: 20 - len(mine.examples)]
 
     def note(self, seed: int, number: int, findings: Iterable[Finding]) -> None:
-        """Enter what was found in one exporter's life."""
+        """Add the findings about one exporter."""
         worst: dict[tuple[Row, str], Finding] = {}
         for each in findings:
             key = each.row, each.id

@@ -1,4 +1,4 @@
-"""Plays random worlds and prints what was stated wrongly: `python -m tests.laws.worlds [NUMBER [FIRST_SEED]]`."""
+"""Plays random worlds and prints wrong statements: `python -m tests.laws.worlds [NUMBER [FIRST_SEED]]`."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ CHUNK = 200
 
 
 def played(number: int, first: int) -> Table:
-    """The table of this many worlds, from this seed on, played on all processors."""
+    """The table of this many worlds from this seed on. All processors play."""
     table = Table()
     with Pool() as pool:
         for part in pool.imap(tabulate, _chunks(number, first)):
@@ -25,7 +25,7 @@ def _chunks(number: int, first: int) -> Iterator[range]:
 
 
 def main(number: str = "10000", first: str = "0") -> None:
-    """Print the table, and where to look: `python -m tests.laws.worlds log SEED [EXPORTER [OPERATION ...]]`."""
+    """Print the table and how to see a log: `python -m tests.laws.worlds log SEED [EXPORTER [OPERATION ...]]`."""
     table = played(int(number), int(first))
     print(table)
     for (row, kind), cell in sorted(table.cells.items()):

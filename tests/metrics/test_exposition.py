@@ -278,7 +278,7 @@ results = st.tuples(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=min(40, settings().max_examples))
 @given(
     histories=st.lists(st.lists(results, max_size=3), max_size=3),
     elapsed=st.sampled_from([0.0, 0.25, 100.0, 4_000.0]),
@@ -371,7 +371,9 @@ def test_a_poll_makes_only_its_own_workspace_read_again() -> None:
 
 def test_only_the_workspace_that_goes_stale_is_read_again() -> None:
     """The others are still fresh, so their lines stay."""
-    readings, snapshot = Readings(), picture([running("acme"), finished("beta")])
+    beta = finished("beta")
+    lasting = replace(beta, target=replace(beta.target, stale_after=300.0))
+    readings, snapshot = Readings(), picture([running("acme"), lasting])
     exposition = Exposition([readings.metric], process=False)
     exposition.page(snapshot, LATER)
     readings.names.clear()

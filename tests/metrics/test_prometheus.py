@@ -1,10 +1,7 @@
 """A real Prometheus scrapes the exporter during an import, in both formats."""
 
 import asyncio
-import json
-import socket
-from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -12,20 +9,18 @@ from typing import Final
 import aiohttp
 import pytest
 from aiohttp import web
-from yarl import URL
 
 from rc_import_exporter.app import App
 from rc_import_exporter.core.domain import Outcome, State
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.scenario import Story
 from rc_import_exporter.simulator.server import SimulatedServers
+from tests.support.prometheus import PATIENCE, eventually, query, scraping, targets
 from tests.support.rig import configure
 
 pytestmark = [pytest.mark.program("prometheus"), pytest.mark.timeout(90)]
 
 ATTACHED: Final = dict.fromkeys(("endpoint", "namespace", "pod", "container", "service", "node"), "attached")
-PATIENCE: Final = 40.0
-"""Seconds after which the test gives up."""
 TEXT: Final = "text/plain;version=0.0.4;q=1"
 
 
@@ -52,59 +47,12 @@ async def forwarding(url: str) -> AsyncIterator[tuple[int, list[str]]]:
         await runner.cleanup()
 
 
-@asynccontextmanager
-async def scraping(folder: Path, ports: Mapping[str, int]) -> AsyncIterator[str]:
-    """The URL of a Prometheus that scrapes these jobs every second."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    jobs = [
-        {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{target}"], "labels": ATTACHED}]}
-        for job, target in ports.items()
+def jobs(ports: Mapping[str, int]) -> list[Mapping[str, object]]:
+    """A job for each port."""
+    return [
+        {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": ATTACHED}]}
+        for job, port in ports.items()
     ]
-    config = folder / "prometheus.yml"
-    config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
-    process = await asyncio.create_subprocess_exec(
-        "prometheus",
-        f"--config.file={config}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--log.level=error",
-        stdout=DEVNULL,
-        stderr=DEVNULL,
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def query(url: str, expression: str) -> Sequence[Mapping[str, str]]:
-    """The series of an expression, none until Prometheus answers."""
-    asked = URL(f"{url}/api/v1/query").with_query(query=expression)
-    try:
-        async with aiohttp.ClientSession() as session, session.get(asked) as answer:
-            found = await answer.json()
-    except aiohttp.ClientError:
-        return []
-    return [each["metric"] for each in found["data"]["result"]] if found.get("status") == "success" else []
-
-
-async def eventually(url: str, expression: str, number: int) -> None:
-    """Waits until an expression has this many series, and fails if that never happens."""
-    for _ in range(round(PATIENCE / 0.2)):
-        if len(await query(url, expression)) == number:
-            return
-        await asyncio.sleep(0.2)
-    pytest.fail(f"{expression} never gave {number} series")
-
-
-async def targets(url: str) -> Sequence[Mapping[str, str]]:
-    """Prometheus' own view of its targets."""
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/api/v1/targets") as answer:
-        found = await answer.json()
-    active: Sequence[Mapping[str, str]] = found["data"]["activeTargets"]
-    return active
 
 
 async def test_prometheus_reads_an_import_in_both_formats(tmp_path: Path) -> None:
@@ -116,7 +64,7 @@ async def test_prometheus_reads_an_import_in_both_formats(tmp_path: Path) -> Non
         port = await app.start()
         async with (
             forwarding(f"http://127.0.0.1:{port}/metrics") as (text_port, types),
-            scraping(tmp_path, {"openmetrics": port, "text": text_port}) as url,
+            scraping(tmp_path, jobs({"openmetrics": port, "text": text_port})) as url,
         ):
             await eventually(url, 'rocketchat_import_outcome{outcome="running"} == 1', 2)
             await eventually(url, 'rocketchat_import_outcome{outcome="completed_with_errors"} == 1', 2)
@@ -147,7 +95,7 @@ async def test_prometheus_reads_an_import_in_both_formats(tmp_path: Path) -> Non
 
 
 async def test_prometheus_asks_for_openmetrics_by_itself(tmp_path: Path) -> None:
-    """Else the test above would read the text format twice."""
+    """Otherwise the test above would read the text format twice."""
     asked: asyncio.Queue[str] = asyncio.Queue()
 
     async def hear(request: web.Request) -> web.Response:
@@ -159,7 +107,7 @@ async def test_prometheus_asks_for_openmetrics_by_itself(tmp_path: Path) -> None
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with scraping(tmp_path, {"heard": runner.addresses[0][1]}), asyncio.timeout(PATIENCE):
+    async with scraping(tmp_path, jobs({"heard": runner.addresses[0][1]})), asyncio.timeout(PATIENCE):
         accept = await asked.get()
     await runner.cleanup()
     assert accept.startswith("application/openmetrics-text")

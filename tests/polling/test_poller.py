@@ -175,7 +175,7 @@ async def test_a_fault_of_ours_is_logged_counted_and_survived() -> None:
 
 
 async def test_no_workspace_blinds_another() -> None:
-    """One broken server must not change what is published about the others."""
+    """One broken server must not change what is published about others."""
 
     def spoilt(name: str) -> Story:
         def tell(stage: Stage) -> None:
@@ -246,8 +246,9 @@ async def test_the_log_tells_transitions_and_not_repetitions() -> None:
     assert len(events(caught, "poll succeeds again")) == 1
     (cut,) = events(caught, "cut off")
     assert "the server that ran it stopped or crashed" in str(cut["event"])
+    assert cut["state"] == "error"
     states = [each["state"] for each in events(caught, "import state")]
-    assert states == ["none", "loading", "ready", "importing", "error"]
+    assert states == ["none", "new", "loading", "ready", "importing"]
     assert all(each["log_level"] in ("info", "warning", "error") for each in caught)
 
 

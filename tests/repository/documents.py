@@ -28,6 +28,12 @@ def options() -> str:
     return "\n".join(f"### {group}\n\n{_options(group)}" for group in Group)
 
 
+def critical_alerts() -> str:
+    """The alerts that should wake someone."""
+    head, line, *rows = rules.table().splitlines()
+    return "\n".join([head, line, *(row for row in rows if "| critical |" in row), ""])
+
+
 def fields() -> str:
     """The fields of a workspace in the JSON API."""
     rows = [(f"`{path}`", form, meaning) for path, form, meaning in api.field_rows()]
@@ -52,7 +58,8 @@ def modules() -> str:
 
 
 PARTS: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
-    ROOT / "README.md": {"alerts": rules.table},
+    ROOT / "README.md": {"critical-alerts": critical_alerts},
+    ROOT / "deploy" / "prometheus" / "README.md": {"alerts": rules.table},
     ROOT / "CONTRIBUTING.md": {"modules": modules},
     PACKAGE / "config" / "README.md": {"options": options},
     PACKAGE / "metrics" / "README.md": {"metrics": table.markdown},

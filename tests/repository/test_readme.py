@@ -25,7 +25,7 @@ TYPED = sorted(
         part.strip()
         for text in [*(block for _, block in FENCED.findall(ALL)), *INLINE]
         for written in text.splitlines()
-        for part in written.removeprefix("# ").split("&&")
+        for part in re.split("&&|;|>", written.removeprefix("# "))
         if part.strip().startswith(("rc-import-exporter ", "watch --", "check --"))
     }
 )
@@ -33,7 +33,7 @@ TYPED = sorted(
 
 @pytest.mark.parametrize("typed", TYPED)
 def test_a_command_line_is_understood(typed: str) -> None:
-    """A flag that does not exist costs the reader the evening. `…` stands for a path."""
+    """A flag that does not exist wastes the reader's time. `…` stands for a path."""
     words = shlex.split(typed.removeprefix("rc-import-exporter ").replace("…", "config.yml"))
     assert flags.parse(words, COMMANDS).command in (None, *COMMANDS)
 

@@ -118,7 +118,7 @@ def test_a_lock_names_no_place(lock: str) -> None:
 
 
 def test_the_runtime_lock_holds_what_the_exporter_needs_and_nothing_else() -> None:
-    """The container image is installed from it: what is too much there is attack surface."""
+    """The container image is installed from it, and each further package is attack surface."""
     assert set(pins("requirements.txt")) == needed(PROJECT["dependencies"])
 
 
@@ -136,7 +136,7 @@ def test_the_locks_satisfy_the_bounds() -> None:
 
 @pytest.mark.program("git")
 def test_the_top_level_stays_short() -> None:
-    """A newcomer sees it first. Each file more hides the others."""
+    """A newcomer sees it first, and each further file hides the others."""
     assert {path.relative_to(ROOT).parts[0] for path in files()} - TOP_LEVEL == set()
 
 

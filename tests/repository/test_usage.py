@@ -35,7 +35,7 @@ def sample_names(metric: Metric) -> set[str]:
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_is_shown_or_says_why_not(metric: Metric) -> None:
-    """A metric that no panel and no rule uses needs a reason, and one that is used must not have one."""
+    """A metric without a panel or rule needs a reason. One with a panel or rule must not have one."""
     shown = any(not sample_names(metric).isdisjoint(names_in(path)) for path in SHOWN_IN)
     assert shown is not bool(metric.beside)
 

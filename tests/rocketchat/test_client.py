@@ -8,12 +8,14 @@ from asyncio import StreamReader, StreamWriter
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
+from rc_import_exporter import __version__
 from rc_import_exporter.core.domain import Api, Failure, InfoAnswer, ListAnswer, Reason, StatusAnswer, Success
-from rc_import_exporter.rocketchat.client import Access, Client, open_session
+from rc_import_exporter.rocketchat.client import Access, Client, identity, open_session
 from rc_import_exporter.simulator.faults import FAULTS, MEBIBYTE
 from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.server import AUTH_TOKEN, SimulatedServer, WallClock
@@ -130,6 +132,50 @@ async def test_a_url_s_user_and_password_go_to_the_proxy_in_front_and_nowhere_el
     assert b"Basic " + b64encode(b"gate:proxy-password") in requests[0]
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("mon:%E2%82%AC", "mon:\u20ac"),
+        ("m\u00f6n:p\u00e4ss", "m\u00f6n:p\u00e4ss"),
+        ("mon:a%3Ab", "mon:a:b"),
+        ("mon", "mon:"),
+    ],
+)
+async def test_names_and_passwords_in_urls_are_sent_as_utf_8(written: str, sent: str) -> None:
+    """RFC 7617 names no other encoding. Latin-1 cannot hold the euro sign."""
+    heads: list[bytes] = []
+
+    def speak(request: bytes, writer: StreamWriter) -> None:
+        heads.append(request)
+        writer.write(http(GOOD))
+
+    async with speaking(speak) as url:
+        with_user = url.replace("://", f"://{written}@")
+        assert reason(await ask(with_user)) is None
+        assert reason(await ask("http://127.0.0.1:9", proxy_url=with_user)) is None
+    expected = b"Basic " + b64encode(sent.encode())
+    assert b"\r\nAuthorization: " + expected in heads[0]
+    assert b"\r\nProxy-Authorization: " + expected in heads[1]
+
+
+async def test_further_headers_are_sent_and_the_exporter_says_who_it_is() -> None:
+    """A gateway wants its token, and an administrator wants to know who asks."""
+    heads: list[bytes] = []
+
+    def speak(request: bytes, writer: StreamWriter) -> None:
+        heads.append(request)
+        writer.write(http(GOOD))
+
+    credentials = replace(CREDENTIALS, headers={"CF-Access-Client-Secret": "gateway-secret"})
+    async with speaking(speak) as url, open_session() as session:
+        access = Access(url=url, timeout=LONG, max_bytes=MEBIBYTE, user_agent=identity("https://imports.example.org/x"))
+        assert reason(await Client(session, access, WallClock().now).ask(Api.STATUS, credentials)) is None
+    assert b"\r\nCF-Access-Client-Secret: gateway-secret\r\n" in heads[0]
+    agent = f"rc-import-exporter/{__version__} (+https://imports.example.org/x)"
+    assert f"\r\nUser-Agent: {agent}\r\n".encode() in heads[0]
+    assert "gateway-secret" not in repr(credentials)
+
+
 async def test_no_redirect_is_followed() -> None:
     """A redirect would send the token to another server."""
     requests: list[bytes] = []
@@ -212,7 +258,7 @@ async def test_an_endless_body_ends_at_the_limit() -> None:
     ("raw", "expected"),
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n", Reason.INVALID),
-        (b"\x15\x03\x01\x00\x02\x02\x46", Reason.INVALID),
+        (b"\x15\x03\x01\x00\x02\x02\x46", Reason.TLS),
         (bytes(4096), Reason.INVALID),
         (b"HTTP/1.1 two hundred\r\n\r\n", Reason.INVALID),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", Reason.INVALID),
@@ -310,11 +356,12 @@ async def test_a_port_where_nothing_listens_is_a_connection_refused() -> None:
     assert url.rpartition(":")[2] in result.detail
 
 
-async def test_a_host_without_an_address_does_not_resolve() -> None:
-    """The reader sees which name is wrong."""
+async def test_an_unknown_host_is_told_as_that() -> None:
+    """The reader sees which name is wrong, and is not told that Rocket.Chat is down."""
     result = await ask("http://chat.invalid")
     assert isinstance(result, Failure)
-    assert (result.reason, result.detail) == (Reason.CONNECTION, "the host chat.invalid does not resolve")
+    assert (result.reason, result.detail) == (Reason.CONNECTION, "no such host: chat.invalid")
+    assert result.remedy.startswith("Check the host name in `url`")
 
 
 async def test_the_exchange_tells_size_budget_and_skew() -> None:

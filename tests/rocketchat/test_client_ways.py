@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import aiohttp
 import pytest
 import trustme
 
@@ -85,18 +86,71 @@ async def test_a_client_s_certificate_is_shown_where_it_is_asked_for(authority: 
     assert reason(await asked_over_tls(certified(authority, "127.0.0.1", asks=True), shows)) is None
 
 
+NGINX = b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
+APACHE = b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"
+GO = b"Client sent an HTTP request to an HTTPS server.\n"
+ALERT = b"\x15\x03\x01\x00\x02\x02\x46"
+"""What OpenSSL sends to a client that does not begin with TLS."""
+
+
+@pytest.mark.parametrize("answer", [ALERT, *(http(body, status="400 Bad Request") for body in (NGINX, APACHE, GO))])
+async def test_plain_http_on_a_port_with_tls_is_told_with_what_to_try(answer: bytes) -> None:
+    """Each kind of server says it in its own way, and none of them has a problem with its database."""
+    async with speaking(saying(answer)) as url:
+        result = await ask(url)
+    assert isinstance(result, Failure)
+    assert result.reason is Reason.TLS
+    assert "try https://" in result.detail
+    assert result.remedy == "Write `https://` instead of `http://` in `url`."
+
+
+async def test_https_on_a_port_without_tls_is_told_with_what_to_try() -> None:
+    async with SimulatedServer(spoilt("missing")) as server:
+        result = await ask(server.base_url.replace("http:", "https:"))
+    assert isinstance(result, Failure)
+    assert result.reason is Reason.TLS
+    assert "try http://" in result.detail
+    assert result.remedy.startswith("Write `http://` instead of `https://` in `url`")
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_missing_certificate_is_a_failure_of_tls(authority: trustme.CA, version: ssl.TLSVersion) -> None:
-    """With TLS 1.3 the refusal comes after the handshake, and looks like a closed connection."""
-    served = certified(authority, "127.0.0.1", asks=True)
+@pytest.mark.parametrize("shown", [None, "of a stranger"])
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_missing_or_refused_certificate_is_a_failure_of_tls(
+    authority: trustme.CA,
+    version: ssl.TLSVersion,
+    shown: str | None,
+    late: bool,  # noqa: FBT001
+) -> None:
+    """With TLS 1.3 the refusal comes after the handshake: at the first read or, with a late request, before it."""
+    served, shows = certified(authority, "127.0.0.1", asks=True), trusting(authority)
     served.maximum_version = version
+    if shown is not None:
+        trustme.CA().issue_cert("exporter@example.org").configure_cert(shows)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         refusing = asyncio.create_task(asyncio.to_thread(refuse, listener, served))
-        result = await ask(f"https://127.0.0.1:{listener.getsockname()[1]}", tls=trusting(authority))
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        access = Access(url=url, timeout=LONG, max_bytes=MEBIBYTE, tls=lambda: shows)
+        async with open_session() as session:
+            if late:
+                session.trace_configs.append(delaying())
+            result = await Client(session, access, WallClock().now).ask(Api.STATUS, CREDENTIALS)
         listener.shutdown(socket.SHUT_RDWR)
         await refusing
     assert isinstance(result, Failure)
     assert result.reason is Reason.TLS
+
+
+def delaying() -> aiohttp.TraceConfig:
+    """Lets a tenth of a second pass between the handshake and the request."""
+
+    async def delay(*_: object) -> None:
+        await asyncio.sleep(0.1)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(delay)
+    trace.freeze()
+    return trace
 
 
 def refuse(listener: socket.socket, context: ssl.SSLContext) -> None:
@@ -129,7 +183,7 @@ async def test_connections_of_other_names_are_not_shared(authority: trustme.CA) 
     url = await server.start(tls=certified(authority, "chat.internal"))
     async with open_session() as session:
         for name in ("chat.internal", "other.internal"):
-            access = Access(url=url, timeout=LONG, max_bytes=MEBIBYTE, tls=context, server_name=name)
+            access = Access(url=url, timeout=LONG, max_bytes=MEBIBYTE, tls=lambda: context, server_name=name)
             results.append(await Client(session, access, WallClock().now).ask(Api.STATUS, CREDENTIALS))
     await server.stop()
     assert [reason(result) for result in results] == [Reason.INVALID, Reason.TLS]

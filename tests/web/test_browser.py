@@ -1,4 +1,4 @@
-"""The page in a real browser: readable, accessible, alive, and silent towards everyone but its own server."""
+"""The pages in a real browser: readable, accessible, up to date, and without requests to other servers."""
 
 import asyncio
 import json
@@ -13,10 +13,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, Request, Response, expect
 
+from rc_import_exporter.core import advice
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.web import view
+from rc_import_exporter.web.fields import Level
+from rc_import_exporter.web.writing import icon
 from tests.support.gallery import HOSTILE, LATER, chromium, crowd, failed, gallery, hostile, showing, waiting
 from tests.support.pictures import picture, running, untouched
 from tests.support.rig import exporting
@@ -34,8 +37,23 @@ Scheme = Literal["dark", "light"]
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
 PERIOD: Final = 5_100
 """Milliseconds after which the page has looked again."""
+HIDDEN_PERIOD: Final = 30_100
+"""The same for a page in a background tab."""
+HIDE: Final = """
+    Object.defineProperty(document, "hidden", { value: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+"""
+RECORD_NOTIFICATIONS: Final = """
+    window.notified = [];
+    window.Notification = class extends Notification {
+        constructor(title, options) {
+            super(title, options);
+            notified.push(`${title}: ${options.body}`);
+        }
+    };
+"""
 
-TELLING: Final = ("acme", "beta", "globex", "gone", "hostile", "refused")
+TELLING: Final = ("acme", "beta", "globex", "gone", "hostile", "new", "refused", "wayne")
 """Workspaces whose pages have every part that a page can have."""
 
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make node_modules")
@@ -43,13 +61,13 @@ needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not instal
 
 @dataclass
 class Watch:
-    """What went wrong on a page: errors, forbidden loads, dialogs, and requests that go elsewhere."""
+    """Problems on a page: errors, blocked loads, dialogs, and requests to other servers."""
 
     home: str
     complaints: list[str] = field(default_factory=list)
 
     def follow(self, page: Page) -> None:
-        """Watches a page from now on."""
+        """Watch a page from now on."""
         page.on("console", self._console)
         page.on("pageerror", self._error)
         page.on("request", self._request)
@@ -74,7 +92,7 @@ class Watch:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser, which takes seconds to start; each test has a profile of its own in it."""
+    """One browser for all tests, because its start takes seconds. Each test has its own profile."""
     async with chromium() as started:
         yield started
 
@@ -83,9 +101,13 @@ async def browser() -> AsyncIterator[Browser]:
 async def visiting(
     browser: Browser, home: str, *, width: int = 1100, scheme: Scheme = "light", script: bool = True
 ) -> AsyncIterator[Page]:
-    """A page whose visitor complains about nothing."""
+    """A page whose visitor complains about nothing, lives in Berlin, and allows notifications."""
     context = await browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+        java_script_enabled=script,
+        timezone_id="Europe/Berlin",
+        permissions=["notifications", "clipboard-read"],
     )
     page = await context.new_page()
     watch = Watch(home=home)
@@ -96,22 +118,22 @@ async def visiting(
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds wrong with a page, as rule and place."""
+    """The violations that axe finds on a page: rules and places."""
     await page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
     found: Mapping[str, list[dict[str, object]]] = await page.evaluate("axe.run({resultTypes: ['violations']})")
     return [f"{each['id']}: {json.dumps(each['nodes'])[:400]}" for each in found["violations"]]
 
 
-async def tick(page: Page) -> None:
+async def tick(page: Page, period: int = PERIOD) -> None:
     """Lets the page's clock run until it has looked again, and waits for the answer."""
     async with page.expect_response("**/*"):
-        await page.clock.run_for(PERIOD)
+        await page.clock.run_for(period)
 
 
 @needs_axe
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_every_kind_of_workspace_is_accessible(browser: Browser, scheme: Scheme) -> None:
-    """Contrast, names, order of headings, landmarks: axe finds nothing, in either scheme."""
+    """Axe checks contrast, names, headings and landmarks in both colour schemes."""
     async with showing(gallery()) as shown, visiting(browser, shown.url, scheme=scheme) as page:
         paths = ["/", "/?q=nobody", "/runbook", *(f"/workspaces/{name}" for name in TELLING)]
         found = {}
@@ -123,7 +145,7 @@ async def test_every_kind_of_workspace_is_accessible(browser: Browser, scheme: S
 
 @needs_axe
 async def test_the_check_finds_what_is_wrong(browser: Browser) -> None:
-    """A check that finds nothing proves nothing."""
+    """A check that never finds anything proves nothing."""
     async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
         await page.goto(f"{shown.url}/")
         await page.evaluate("document.querySelector('h1').append(new Image())")
@@ -132,7 +154,7 @@ async def test_the_check_finds_what_is_wrong(browser: Browser) -> None:
 
 
 async def test_a_visitor_complains_of_loads_from_elsewhere(browser: Browser) -> None:
-    """The policy blocks them, and the other tests notice that it had to."""
+    """The policy blocks the loads, and the other tests rely on this check."""
     watch = Watch(home="none")
     async with showing(gallery()) as shown:
         context = await browser.new_context()
@@ -145,17 +167,37 @@ async def test_a_visitor_complains_of_loads_from_elsewhere(browser: Browser) -> 
     assert any("Content Security Policy" in complaint for complaint in watch.complaints)
 
 
-@pytest.mark.parametrize("width", [320, 768, 1600])
+@pytest.mark.parametrize("width", [320, 400, 768, 1600])
 async def test_nothing_is_wider_than_the_screen(browser: Browser, width: int) -> None:
-    """A phone shows all of it without scrolling sideways, the longest words included."""
+    """A phone shows everything without scrolling sideways, even long words."""
     async with showing(gallery()) as shown, visiting(browser, shown.url, width=width) as page:
         for path in ["/", "/runbook", *(f"/workspaces/{name}" for name in TELLING)]:
             await page.goto(f"{shown.url}{path}")
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
+        header = await page.locator("header").bounding_box()
+        assert header is not None
+        assert width < 400 or header["height"] < 70, "the navigation needs more than one line"
+
+
+async def test_no_header_of_the_runbook_breaks_inside_a_word(browser: Browser) -> None:
+    """Each word of a table's header stands on one line, on a phone as on a desktop."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
+        await page.goto(f"{shown.url}/runbook")
+        assert await page.locator("th").count() > 5
+        for width in (320, 400, 1100):
+            await page.set_viewport_size({"width": width, "height": 800})
+            broken = await page.evaluate("""() => [...document.querySelectorAll("th")].flatMap((header) =>
+                [...header.textContent.matchAll(/\\S+/g)].filter((word) => {
+                  const range = document.createRange();
+                  range.setStart(header.firstChild, word.index);
+                  range.setEnd(header.firstChild, word.index + word[0].length);
+                  return range.getClientRects().length !== 1;
+                }).map(String))""")
+            assert broken == [], width
 
 
 async def test_a_refresh_does_not_disturb_the_reader(browser: Browser) -> None:
-    """The same elements show the new state; focus, a half-typed search and the place on the page stay."""
+    """The elements stay. So do the focus, the text in the search field and the scroll position."""
     async with showing(picture([waiting("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/")
@@ -173,11 +215,56 @@ async def test_a_refresh_does_not_disturb_the_reader(browser: Browser) -> None:
         await tick(page)
         await expect(card.locator(".badge")).to_contain_text("Failed")
         await expect(page.locator("#banner")).to_have_count(0)
-        await expect(page).to_have_title("(1) Rocket.Chat imports")
+        await expect(page).to_have_title("(1) Failed · acme")
+
+
+async def test_a_background_tab_reports_the_end_of_an_import(browser: Browser) -> None:
+    """Who starts an import leaves the tab: its title, its icon, and a notification are what they see of it."""
+    async with showing(picture([running("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
+        await page.add_init_script(RECORD_NOTIFICATIONS)
+        await page.clock.install()
+        await page.goto(f"{shown.url}/workspaces/acme")
+        await expect(page).to_have_title("29 % · acme")
+        await page.get_by_role("button", name="Notify me").click()
+        await expect(page.locator("#notify")).to_contain_text("turn them off")
+        before = await page.locator("#icon").get_attribute("href")
+        await page.evaluate(HIDE)
+        await tick(page)
+        shown.snapshot, shown.now = picture([failed("acme"), untouched("beta")]), LATER + 5.0
+        await page.clock.run_for(PERIOD)
+        await expect(page).to_have_title("29 % · acme")
+        await tick(page, HIDDEN_PERIOD - PERIOD)
+        await expect(page).to_have_title("Failed · acme")
+        assert await page.locator("#icon").get_attribute("href") == icon(Level.CRITICAL) != before
+        (notified,) = await page.evaluate("notified")
+        assert notified.startswith("acme: Failed: Failed at 500 of 5,020 records")
+        await page.locator("#notify").click()
+        shown.snapshot = picture([running("acme"), untouched("beta")])
+        await tick(page, HIDDEN_PERIOD)
+        shown.snapshot = picture([failed("acme"), untouched("beta")])
+        await tick(page, HIDDEN_PERIOD)
+        await expect(page).to_have_title("Failed · acme")
+        assert await page.evaluate("notified") == [notified]
+
+
+async def test_commands_are_copied_and_dates_are_in_the_reader_s_zone(browser: Browser) -> None:
+    """At three in the morning nobody should retype a command or convert a time."""
+    async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
+        await page.goto(f"{shown.url}/workspaces/beta")
+        ended = page.locator("dd time.stamp").last
+        await expect(ended).to_have_text("2027-01-15 08:59:59 GMT+1")
+        await expect(ended).to_have_attribute("title", "2027-01-15 07:59:59 UTC")
+        await page.get_by_role("button", name="Copy for kubectl").click()
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied == advice.LIST_REJECTED["kubectl"]
+        await page.goto(f"{shown.url}/runbook")
+        block = page.locator("pre").first
+        await page.locator(".copy").first.click()
+        assert await page.evaluate("navigator.clipboard.readText()") == (await block.inner_text()).rstrip()
 
 
 async def test_what_moves_up_keeps_its_element_and_its_focus(browser: Browser) -> None:
-    """A reader who is about to click must not lose the element."""
+    """Otherwise a reader who is about to click would hit something else."""
     async with showing(picture([failed("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/")
@@ -190,7 +277,7 @@ async def test_what_moves_up_keeps_its_element_and_its_focus(browser: Browser) -
 
 
 async def test_a_search_narrows_as_it_is_typed_and_survives_a_refresh(browser: Browser) -> None:
-    """People with three hundred workspaces find theirs by a few letters."""
+    """People with three hundred workspaces find theirs with a few letters."""
     async with showing(crowd(300)) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/")
@@ -209,7 +296,7 @@ async def test_a_search_narrows_as_it_is_typed_and_survives_a_refresh(browser: B
 
 
 async def test_without_a_script_everything_is_there(browser: Browser) -> None:
-    """State, cause, progress, advice and filter; the page reloads by itself."""
+    """The page has state, cause, progress, advice and filter, and reloads by itself."""
     async with showing(gallery()) as shown, visiting(browser, shown.url, script=False) as page:
         await page.goto(f"{shown.url}/")
         assert await page.locator("meta[http-equiv=refresh]").count() == 1
@@ -221,6 +308,8 @@ async def test_without_a_script_everything_is_there(browser: Browser) -> None:
         await expect(page.locator(".verdict")).to_contain_text("Cut off at 2,500 or more of 5,020 records")
         await expect(page.get_by_role("heading", name="What to do")).to_be_visible()
         await expect(page.get_by_role("progressbar")).to_have_attribute("value", str(2_500 / 5_020))
+        await expect(page.locator("time.stamp").first).to_have_text("2027-01-15 06:53:20 UTC")
+        await expect(page.get_by_role("button")).to_have_count(0)
 
 
 async def test_with_a_script_the_page_does_not_reload(browser: Browser) -> None:
@@ -231,7 +320,7 @@ async def test_with_a_script_the_page_does_not_reload(browser: Browser) -> None:
 
 
 async def test_hostile_names_are_shown_as_they_are_written(browser: Browser) -> None:
-    """The script inserts texts, too."""
+    """The script inserts texts too."""
     async with showing(picture([running("acme"), untouched("beta")])) as shown, visiting(browser, shown.url) as page:
         await page.clock.install()
         await page.goto(f"{shown.url}/workspaces/acme")
@@ -240,12 +329,12 @@ async def test_hostile_names_are_shown_as_they_are_written(browser: Browser) -> 
         await expect(page.locator("dd", has_text=HOSTILE).first).to_be_visible()
         await page.reload()
         await expect(page.locator("dd", has_text=HOSTILE).first).to_be_visible()
-        await expect(page).to_have_title("acme: Importing")
+        await expect(page).to_have_title("19 % · acme")
         assert await page.locator("main script, main img").count() == 0
 
 
 async def test_the_gzip_page_of_metrics_is_read_whole(browser: Browser) -> None:
-    """One member: a browser stops at the end of the first, and the tail would be missing."""
+    """A browser reads only the first gzip member, so the page must be a single one."""
     async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
         response = await page.goto(f"{shown.url}/metrics")
         assert response is not None
@@ -254,7 +343,7 @@ async def test_the_gzip_page_of_metrics_is_read_whole(browser: Browser) -> None:
 
 
 async def test_it_works_below_a_prefix(browser: Browser) -> None:
-    """Style, script, refresh, search and links, behind a proxy that serves other things beside it."""
+    """A proxy may serve other programs beside the exporter."""
     async with (
         showing(gallery()) as shown,
         proxied(shown.url, "/tools/imports") as base,
@@ -276,7 +365,7 @@ async def test_it_works_below_a_prefix(browser: Browser) -> None:
 
 
 async def test_it_says_when_the_exporter_is_away(browser: Browser) -> None:
-    """What stands there is then old; and it is forgotten when it comes back."""
+    """The data on the page is then old. The message goes when the exporter answers again."""
     async with showing(gallery()) as shown:
         context = await browser.new_context()
         page = await context.new_page()
@@ -293,7 +382,7 @@ async def test_it_says_when_the_exporter_is_away(browser: Browser) -> None:
 
 
 async def test_a_keyboard_reaches_everything_and_sees_where_it_is(browser: Browser) -> None:
-    """The first key leads past the navigation; what has the focus is outlined."""
+    """The first key skips the navigation. The element with the focus has an outline."""
     async with showing(gallery()) as shown, visiting(browser, shown.url) as page:
         await page.goto(f"{shown.url}/")
         await page.keyboard.press("Tab")
@@ -308,14 +397,14 @@ async def test_a_keyboard_reaches_everything_and_sees_where_it_is(browser: Brows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What the exporter knew at an instant."""
+    """The exporter's data at one time."""
 
     snapshot: Snapshot
     now: float
 
 
 def moments() -> list[Moment]:
-    """The demo played in virtual time: the moments at which an outcome, or that it can be told, had changed."""
+    """The times in the demo, in virtual time, at which an outcome changed."""
     loop = looptime.new_event_loop(start=0.0)
     try:
         return loop.run_until_complete(play())
@@ -325,7 +414,7 @@ def moments() -> list[Moment]:
 
 
 async def play() -> list[Moment]:
-    """A minute of the demo, second by second, without what looks the same as before."""
+    """One minute of the demo, second by second, without repetitions."""
     kept: list[Moment] = []
     titles: list[str] = []
     async with exporting(stories.demo(), poll_interval="1s", poll_interval_idle="1s") as running_demo:
@@ -339,19 +428,29 @@ async def play() -> list[Moment]:
     return kept
 
 
+@needs_axe
 async def test_the_demo_s_stories_are_shown_as_they_happen(browser: Browser) -> None:
-    """The page that stays open shows every turn of all four, and its progress never leaves 0 to 100 %."""
+    """A background tab shows every turn of all five in title, icon and text, on a narrow screen and in both themes."""
     played = await asyncio.to_thread(moments)
-    told = set()
+    told, wrong = set(), []
     async with showing(played[0].snapshot) as shown, visiting(browser, shown.url) as page:
         shown.now = played[0].now
         await page.clock.install()
         await page.goto(f"{shown.url}/")
-        for moment in played[1:]:
+        await page.evaluate(HIDE)
+        for turn, moment in enumerate(played[1:]):
             shown.snapshot, shown.now = moment.snapshot, moment.now
-            await tick(page)
-            for each in view.overview(moment.snapshot, moment.now).workspaces:
+            await page.set_viewport_size({"width": (320, 400)[turn % 2], "height": 700})
+            await page.emulate_media(color_scheme=SCHEMES[turn // 2 % 2])
+            await tick(page, HIDDEN_PERIOD)
+            seen = view.overview(moment.snapshot, moment.now)
+            await expect(page).to_have_title(seen.tab)
+            await expect(page.locator("#icon")).to_have_attribute("href", icon(seen.worst))
+            for each in seen.workspaces:
                 badge = page.locator(f"#workspace-{each.name} .badge")
                 await expect(badge).to_contain_text(each.title)
                 told.add(each.title)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= (320, 400)[turn % 2]
+            wrong += await violations(page) if turn % 4 == 0 else []
     assert {"Waiting", "Loading", "Importing", "Succeeded", "Done with errors", "Cut off"} <= told
+    assert wrong == []

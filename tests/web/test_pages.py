@@ -13,16 +13,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rc_import_exporter.core.domain import Links
+from rc_import_exporter.core.domain import Kind, Links
 from rc_import_exporter.web.answers import CONTENT_SECURITY_POLICY
-from rc_import_exporter.web.pages import (
-    anchor,
-    code,
-    number,
-    render_markdown,
-    when,
-)
+from rc_import_exporter.web.pages import anchor, render_markdown
 from rc_import_exporter.web.server import Server, create_application
+from rc_import_exporter.web.writing import clock, code, date, number, soon, staged, when
 from tests.support.gallery import HOSTILE, crowd, gallery, hostile, showing, workspace
 from tests.support.pictures import NOW, picture, running, untouched
 
@@ -32,7 +27,7 @@ PAGES = ["/", "/workspaces/acme", "/workspaces/hostile", "/workspaces/nobody", "
 
 @dataclass(slots=True)
 class Seen(HTMLParser):
-    """What a browser would make of a page: its elements, links and text."""
+    """A parsed page: its elements, links and text."""
 
     elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
     text: str = ""
@@ -52,7 +47,7 @@ class Seen(HTMLParser):
 
     @property
     def addresses(self) -> list[str]:
-        """All that it links to or loads, but for data."""
+        """Everything that the page links to or loads, except data."""
         found = [each.get("href") or each.get("src") for _, each in self.elements]
         return [address for address in found if address and not address.startswith("data:")]
 
@@ -67,7 +62,7 @@ async def look(url: str) -> tuple[int, dict[str, str], Seen]:
 
 @asynccontextmanager
 async def proxied(url: str, prefix: str) -> AsyncIterator[str]:
-    """A proxy that forwards what lies below a prefix, and knows nothing else; gives its address with the prefix."""
+    """The address, with its prefix, of a proxy that only forwards paths below the prefix."""
 
     async def forward(request: web.Request) -> web.Response:
         target = f"{url}/{request.match_info['path']}"
@@ -97,7 +92,10 @@ async def test_nothing_in_a_page_is_inline_or_from_elsewhere(path: str) -> None:
     assert seen.all("style") == []
     inline = [name for _, each in seen.elements for name in each if name == "style" or name.startswith("on")]
     assert inline == []
-    assert [address for address in seen.addresses if urlsplit(address).scheme or address.startswith("/")] == []
+    loaded = [each.get("href") or each.get("src") for tag, each in seen.elements if tag in ("link", "script", "img")]
+    assert [address for address in loaded if not (address or "").startswith(("static/", "../static/", "data:"))] == []
+    links = [address for address in seen.addresses if urlsplit(address).scheme or address.startswith("/")]
+    assert [address for address in links if ".example.org" not in urlsplit(address).netloc] == []
 
 
 @pytest.mark.parametrize(
@@ -127,6 +125,40 @@ async def test_pages_link_to_grafana_if_its_address_is_configured(path: str, das
     assert "Grafana" not in seen.text or path == "/runbook"
 
 
+async def test_the_warning_stands_as_long_as_a_restart_is_not_safe() -> None:
+    """An import that was under way when its server went away may go on: the JSON says so, and the page must as well."""
+    snapshot = gallery()
+    async with showing(snapshot) as shown:
+        for name, record in snapshot.records.items():
+            _, _, seen = await look(f"{shown.url}/workspaces/{name}")
+            warned = any(each.get("id") == "banner" for each in seen.all("section"))
+            assert warned == (record.restart_safe(shown.now) is False), name
+            assert ("cut off already" in seen.text) == (name in ("gone", "cyberdyne")), name
+
+
+async def test_an_idle_workspace_says_where_to_start_an_import() -> None:
+    """The exporter only watches."""
+    async with showing(gallery()) as shown:
+        for path in ("/", "/workspaces/new"):
+            _, _, seen = await look(f"{shown.url}{path}")
+            assert "http://new.example.org:3000/admin/import" in seen.addresses
+            assert "To start an import, open Administration → Workspace → Import" in " ".join(seen.text.split())
+
+
+async def test_counts_are_told_with_what_explains_them() -> None:
+    """40 done of 20 looks wrong, and 20 users are no progress."""
+    async with showing(gallery()) as shown:
+        _, _, beta = await look(f"{shown.url}/workspaces/beta")
+        _, _, acme = await look(f"{shown.url}/workspaces/acme")
+    words, more = " ".join(beta.text.split()), " ".join(acme.text.split())
+    assert "Done40More than the total is normal: Rocket.Chat counts the users of a file import twice." in words
+    assert "Started1 min ago or earlier" in words
+    assert "Tookat least 59 s" in words
+    assert "To import20 users, 8 channels, 4,992 messages" in more
+    assert "about 1 min left, until 08:01 UTC" in more
+    assert "Last progress8 s ago" in more
+
+
 @pytest.mark.parametrize("prefix", ["", "/tools/imports"])
 async def test_every_link_leads_somewhere_below_any_prefix(prefix: str) -> None:
     """Many run the exporter behind a proxy with a path prefix. The test follows every link."""
@@ -142,6 +174,8 @@ async def test_every_link_leads_somewhere_below_any_prefix(prefix: str) -> None:
                 seen = Seen()
                 seen.feed(await response.text())
             for address in seen.addresses:
+                if ".example.org" in address:  # a link to Rocket.Chat
+                    continue
                 target = urljoin(url, address).split("#")[0]
                 assert target.startswith(start), (url, address)
                 if target not in followed:
@@ -166,7 +200,7 @@ async def test_a_slash_too_many_or_too_few_leads_on(path: str, end: str) -> None
 
 
 async def test_texts_of_rocketchat_are_escaped() -> None:
-    """Rocket.Chat's texts are not ours: markup in them must not run."""
+    """Markup in Rocket.Chat's texts must not run."""
     async with showing(picture([hostile("acme"), untouched("beta")])) as shown:
         for path in ("/", "/workspaces/acme"):
             _, _, seen = await look(f"{shown.url}{path}")
@@ -303,6 +337,16 @@ async def test_the_runbook_has_every_place_that_alerts_link_to() -> None:
     assert anchors - {each.get("id") for _, each in seen.elements} == set()
 
 
+async def test_every_link_of_the_runbook_leads_to_a_place_on_the_page() -> None:
+    """Its contents list, and each step's link to its commands."""
+    async with showing(gallery()) as shown:
+        _, _, seen = await look(f"{shown.url}/runbook")
+    links = {each.get("href") or "" for _, each in seen.elements}
+    inside = {link.removeprefix("#") for link in links if link.startswith("#")} - {"content"}
+    assert len(inside) > 30
+    assert inside - {each.get("id") for _, each in seen.elements} == set()
+
+
 def test_headings_of_the_runbook_have_the_anchors_that_alerts_link_to() -> None:
     """The same links work in the repository."""
     rendered = render_markdown("# Runbook\n\n## RocketChatImportCutOff\n\n### What to do, now?\n\n<b>x</b>\n")
@@ -319,10 +363,17 @@ def test_numbers_and_instants_are_written_for_people() -> None:
     assert ">2 min ago<" in when(NOW - 120, NOW)
     assert ">in 12 s<" in when(NOW + 12, NOW)
     assert ">just now<" in when(NOW + 0.5, NOW)
-    assert "2027-01-15 08:00:00 UTC" in when(NOW, NOW, dated=True)
+    assert ">2027-01-15 08:00:00 UTC<" in date(NOW)
+    assert ">08:02 UTC<" in clock(NOW + 120, NOW)
+    assert ">2027-01-16 08:00 UTC<" in clock(NOW + 86_400, NOW)
+    assert 'title="2027-01-15 08:02:00 UTC"' in clock(NOW + 120, NOW)
+    assert (soon(NOW - 5, NOW), soon(NOW + 0.5, NOW)) == ("now", "now")
+    assert ">in 12 s<" in soon(NOW + 12, NOW)
+    assert ">5 min ago<" in soon(NOW - 300, NOW)
+    assert staged({Kind.USERS: 1, Kind.MESSAGES: 20_000, Kind.CONTACTS: 0}) == "1 user, 20,000 messages"
     assert when(1e300, NOW) == "never"
 
 
 def test_what_is_to_be_typed_is_set_as_code() -> None:
-    """It is still escaped."""
+    """Markup in it is still escaped."""
     assert code("set `a<b`, & go") == "set <code>a&lt;b</code>, &amp; go"

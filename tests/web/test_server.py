@@ -33,7 +33,7 @@ OPENMETRICS: Final = "application/openmetrics-text"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: the body as it was sent, decoded by nobody."""
+    """An answer. The body is as sent, not decoded."""
 
     status: int
     headers: dict[str, str]
@@ -41,7 +41,7 @@ class Answer:
 
 
 class Exporter:
-    """A server on a loopback port, and what it shows, which a test may exchange."""
+    """A server on a loopback port. A test may replace its snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -65,23 +65,23 @@ class Exporter:
         self.port = await self._server.start("127.0.0.1", 0)
 
     async def stop(self) -> None:
-        """End; a second time does nothing."""
+        """Stop the server. A second call does nothing."""
         async with asyncio.timeout(HANGING):
             await self._server.stop()
 
     async def close(self) -> None:
-        """End, and the client too."""
+        """Stop the server and the client."""
         await self._client.close()
         await self.stop()
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
-        """One request; an underscore in a header's name stands for a hyphen."""
+        """Send a request. An underscore in a header's name becomes a hyphen."""
         sent = {"Accept-Encoding": "identity"} | {name.replace("_", "-"): value for name, value in headers.items()}
         async with self._client.request(method, f"http://127.0.0.1:{self.port}{path}", headers=sent) as response:
             return Answer(status=response.status, headers=dict(response.headers), body=await response.read())
 
     async def send(self, request: bytes) -> bytes:
-        """What comes back for bytes on the wire until the server closes the connection."""
+        """Send bytes, and return everything that the server sends until it closes the connection."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(request)
         answer = await asyncio.wait_for(reader.read(), HANGING)
@@ -101,13 +101,13 @@ async def endless(request: web.Request) -> web.Response:
 
 
 async def large(request: web.Request) -> web.Response:
-    """More than the buffers of a socket hold."""
+    """An answer that is larger than the buffers of a socket."""
     return web.Response(body=bytes(64 * 1024 * 1024))
 
 
 @asynccontextmanager
 async def exporting(snapshot: Snapshot) -> AsyncIterator[Exporter]:
-    """A server that shows this snapshot, as long as the context lasts."""
+    """A server that shows this snapshot until the block ends."""
     exporter = Exporter(snapshot)
     await exporter.start()
     try:
@@ -219,7 +219,7 @@ async def test_an_unknown_workspace_is_not_found(exporter: Exporter, query: str)
 
 
 async def test_the_page_follows_the_snapshot(exporter: Exporter) -> None:
-    """The next request after a change sees it."""
+    """The next request after a change has the new data."""
     await exporter.get("/metrics")
     exporter.snapshot = picture([finished("beta")])
     changed = await exporter.get("/metrics")
@@ -227,7 +227,7 @@ async def test_the_page_follows_the_snapshot(exporter: Exporter) -> None:
 
 
 async def test_ready_waits_for_every_workspace_of_the_start() -> None:
-    """503 with the names that are missing, then 200."""
+    """The answer is 503 with the missing names, then 200."""
     async with exporting(picture([running("acme"), unpolled("beta")])) as exporter:
         before = await exporter.get("/-/ready")
         assert (before.status, before.body) == (503, b"not ready: 1 not polled yet: beta\n")
@@ -260,7 +260,7 @@ async def test_many_unpolled_workspaces_are_counted_and_a_few_named() -> None:
 
 
 async def test_healthy_says_so_before_anything_was_polled() -> None:
-    """Kubernetes would restart an exporter that is only waiting."""
+    """Otherwise Kubernetes would restart an exporter that is only waiting."""
     async with exporting(picture([unpolled("beta")])) as exporter:
         assert (await exporter.get("/-/healthy")).status == 200
 
@@ -288,7 +288,7 @@ async def test_every_answer_carries_the_security_headers(exporter: Exporter, pat
 async def test_what_is_not_served_is_refused(
     exporter: Exporter, method: str, path: str, expect: str, refusal: bytes
 ) -> None:
-    """In one line like all errors, with the allowed methods if the method is wrong."""
+    """The answer is one line. If the method is wrong, it lists the allowed methods."""
     answer = await exporter.get(path, method, Expect=expect)
     assert (f"{answer.status}".encode(), answer.body) == (refusal[:3], refusal)
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"

@@ -1,5 +1,8 @@
 """The page shows the right words, the most urgent first, and a rate only for an import that moves."""
 
+import json
+import shlex
+import subprocess
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +16,13 @@ from rc_import_exporter.core.alerts import raised
 from rc_import_exporter.core.domain import Api, Counts, Expectation, Kind, Outcome, Reason, State, Step
 from rc_import_exporter.core.snapshot import Feed, Record
 from rc_import_exporter.core.store import note_fault
-from rc_import_exporter.web import view
-from rc_import_exporter.web.fields import Level, WorkspaceView
+from rc_import_exporter.web import api, view
+from rc_import_exporter.web.fields import Danger, Level, WorkspaceView
 from tests.support.gallery import (
     LATER,
     blinking,
     crowd,
+    failed,
     gallery,
     importing,
     incomplete,
@@ -33,7 +37,7 @@ from tests.support.gallery import (
     waiting,
     workspace,
 )
-from tests.support.pictures import NOW, finished, lost, operation, running, untouched
+from tests.support.pictures import NOW, finished, lost, operation, picture, running, untouched
 
 RULES: Final = Path(__file__).parents[2] / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
 
@@ -76,6 +80,25 @@ def test_every_failure_comes_with_advice(reason: Reason) -> None:
     words = advice.REASONS[reason]
     assert words.advice
     assert words.alert
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_advice_is_about_the_importer(outcome: Outcome) -> None:
+    """Who migrates from Slack should not have to know what holds for other importers."""
+    steps = advice.OUTCOMES[outcome].advice
+    slack, csv, api = (" ".join(advice.fitting(steps, importer)) for importer in ("slack", "csv", "api"))
+    assert "CSV" not in slack
+    assert "API" not in slack + csv
+    assert "Slack" not in csv + api
+    assert ("a second time" in csv) == ("safe" in slack)
+
+
+@pytest.mark.parametrize("command", [text for forms in advice.COMMANDS.values() for text in forms.values()])
+def test_a_shell_understands_every_command(command: str) -> None:
+    """A missing quote would only be noticed at night."""
+    ran = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert any("rocketchat_import_data" in word for word in shlex.split(command))
 
 
 def test_advice_names_alerts_that_exist() -> None:
@@ -178,18 +201,72 @@ def test_a_search_finds_names_and_labels(search: str, level: str, found: int) ->
 
 def test_loading_and_running_imports_forbid_a_restart() -> None:
     """A waiting import survives a restart. One that only `getImportProgress` reports does not."""
-    assert shown(running("acme")).fragile
-    assert shown(loading("acme")).fragile
-    assert shown(progress_alone("acme")).fragile
-    assert not shown(waiting("acme")).fragile
-    assert not shown(interrupted("acme")).fragile
-    assert view.overview(gallery(), LATER).fragile == ("acme", "cyberdyne", "hostile", "stark", "wayne", "wonka")
+    assert shown(running("acme")).restart_safe is False
+    assert shown(loading("acme")).restart_safe is False
+    assert shown(progress_alone("acme")).restart_safe is False
+    assert shown(waiting("acme")).restart_safe
+    assert shown(interrupted("acme")).restart_safe
+    endangered = view.overview(gallery(), LATER).endangered
+    assert endangered[Danger.RUNS] == ("acme", "hostile", "stark", "wayne", "wonka")
+    assert endangered[Danger.SILENT] == ("cyberdyne", "gone")
+
+
+@pytest.mark.parametrize(
+    ("record", "first"),
+    [
+        (stalled("acme"), "Find out what Rocket.Chat waits for"),
+        (lost("acme"), "Open Rocket.Chat in a browser. If it is down, start it"),
+        (blinking("acme"), "Open Rocket.Chat in a browser. If it is down, start it"),
+        (refused(running("acme"), 0.0, Reason.UNAUTHORIZED, 401), "Do not restart or scale Rocket.Chat"),
+        (refused(workspace("acme"), 0.0, Reason.UNAUTHORIZED, 401), "Create a new token"),
+        (refused(untouched("acme"), 0.0, Reason.CONNECTION, None), "Rocket.Chat is down"),
+        (overdue("acme"), "Check the job that starts the import"),
+    ],
+    ids=["stalled", "lost", "no answer", "revoked while running", "wrong token", "down", "overdue"],
+)
+def test_what_is_wrong_comes_with_its_steps(record: Record, first: str) -> None:
+    """What to do must not depend on which part of the page says that something is wrong."""
+    steps = shown(record).advice
+    assert steps[0].startswith(first)
+    assert len(set(steps)) == len(steps)
+
+
+def test_a_server_that_is_gone_during_an_import_gets_one_message() -> None:
+    """Two answers to "may I start it?" are worse than none, and advice for a server at rest would be one."""
+    steps = shown(lost("acme")).advice
+    assert steps == advice.SILENT
+    revoked = shown(refused(running("acme"), 0.0, Reason.UNAUTHORIZED, 401))
+    assert revoked.danger is Danger.UNREAD
+    assert any("new token" in step for step in revoked.advice)
+
+
+def test_a_bad_end_of_another_importer_stays_visible() -> None:
+    """A later import of avatars repairs nothing in a failed Slack import."""
+    avatars = replace(importing(5, 10.0, step=Step.DONE, id="z"), importer="pending-avatars", created=NOW - 60)
+    seen = shown(told(failed("acme"), 0.0, avatars, importing(500, 20.0, step=Step.IMPORT_FAILED)))
+    (earlier,) = seen.unresolved
+    assert (earlier.importer, earlier.level, earlier.title) == ("slack", Level.CRITICAL, "Failed")
+    assert earlier.advice == advice.fitting(advice.OUTCOMES[Outcome.FAILED].advice, "slack")
+    assert (seen.level, seen.title) == (Level.CRITICAL, "Failed before")
+    assert seen.advice == ()
+    assert "level" in (listed := json.loads(api.workspace_json(seen))["unresolved"][0])
+    assert listed["advice"] == list(earlier.advice)
+
+
+def test_the_title_in_the_tab_says_how_far_it_is_or_how_it_ended() -> None:
+    """It is all that is seen of a page in the background."""
+    assert shown(running("hours")).tab == "29 % · hours"
+    assert shown(interrupted("hours")).tab == "Cut off · hours"
+    assert shown(stalled("hours")).tab == "Stalled · hours"
+    assert view.overview(gallery(), LATER).tab == "(13) Failed · hooli"
+    assert view.overview(picture([untouched("acme")]), LATER).tab == "Rocket.Chat imports"
+    assert view.overview(picture([loading("acme")]), LATER).tab == "Loading · acme"
 
 
 def test_an_import_in_an_unknown_step_wants_a_look() -> None:
-    """It may or may not run: nobody should rely on either."""
+    """It may run or not, and people should not rely on either."""
     seen = shown(told(workspace("acme"), 0.0, importing(10, 5.0, step=Step.UNKNOWN)))
-    assert (seen.level, seen.fragile, seen.restart_safe) == (Level.WARNING, False, None)
+    assert (seen.level, seen.danger, seen.restart_safe) == (Level.WARNING, None, None)
 
 
 def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() -> None:
@@ -203,16 +280,16 @@ def test_an_import_lost_from_sight_is_critical_and_its_last_known_state_stays() 
 
 
 def test_a_workspace_at_rest_that_cannot_be_reached_is_no_emergency() -> None:
-    """No import can be lost there."""
+    """No import can be lost."""
     gone = refused(untouched("acme"), 0.0, Reason.CONNECTION, None)
     assert shown(gone, LATER + 3600.0).level is Level.WARNING
 
 
 def test_one_poll_without_an_answer_keeps_the_state_and_says_of_when_it_is() -> None:
-    """One failed poll is common, and the state is still fresh enough."""
+    """Single polls often fail, and the state is still fresh enough."""
     seen = shown(blinking("acme"))
     assert seen.outcome is Outcome.RUNNING
-    assert (seen.up, seen.fragile, seen.level) == (False, True, Level.WARNING)
+    assert (seen.up, seen.danger, seen.level) == (False, Danger.SILENT, Level.WARNING)
     assert [problem.reason for problem in seen.failures] == [Reason.TIMEOUT]
 
 
@@ -242,15 +319,15 @@ def test_an_api_import_of_existing_people_is_no_failure() -> None:
     assert shown(synchronised("acme")).level is Level.QUIET
     watched = shown(synchronised("acme", failed_ratio=0.05))
     assert watched.level is Level.WARNING
-    assert "100 % of the people were rejected" in texts(watched)
+    assert "100 % rejected, more than the limit of 5 %" in texts(watched)
     assert shown(synchronised("acme", failed_ratio=1.0)).level is Level.QUIET
 
 
 def test_a_stall_is_critical() -> None:
-    """A stalled import needs someone, and how long tells how urgently."""
+    """A stalled import needs someone. The time without progress shows how urgent it is."""
     seen = shown(stalled("acme"))
     assert (seen.level, seen.title) == (Level.CRITICAL, "Stalled")
-    assert "It has not moved for 1 h" in texts(seen)
+    assert "No progress for 1 h" in texts(seen)
 
 
 def test_a_missing_success_is_overdue() -> None:
@@ -297,7 +374,11 @@ def test_rejections_are_measured_among_people() -> None:
     """Rocket.Chat never counts rejected messages: 15 of 20 people are many, whatever the number of messages."""
     counts = Counts(total=5_020, completed=5_020, failed=15, staged={Kind.USERS: 20, Kind.MESSAGES: 5_000})
     done = operation("p" * 17, Step.DONE, created=60.0, counts=counts)
-    assert "75 % of the people were rejected" in texts(shown(told(workspace("acme"), 0.0, done)))
+    seen = shown(told(workspace("acme"), 0.0, done))
+    assert seen.sentence.startswith("Done with errors: 15 of 20 users rejected")
+    assert "75 % rejected, more than the limit of 5 %" in texts(seen)
+    runs = replace(done, step=Step.IMPORTING_MESSAGES)
+    assert "15 of 20 users rejected so far, more than the limit of 5 %" in texts(shown(told(workspace("a"), 0.0, runs)))
 
 
 def test_ages_are_measured_by_the_server_s_clock() -> None:
@@ -318,7 +399,7 @@ def test_a_clock_that_is_off_by_half_a_minute_is_mentioned(ahead: float, *, nota
 
 
 def test_a_fault_of_ours_is_shown_as_ours() -> None:
-    """Nobody should look for it in Rocket.Chat."""
+    """People should not look for it in Rocket.Chat."""
     seen = shown(note_fault(running("acme"), NOW))
     assert [problem.reason for problem in seen.failures] == [Reason.INTERNAL]
     assert seen.level is Level.WARNING
