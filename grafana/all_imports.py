@@ -16,10 +16,10 @@ from grafana.frame import (
 from grafana.panels import DEFAULT, Board, Column, Panel, Query, Section, renamed
 from grafana.queries import (
     DATA_AGE,
-    ENDED,
     FRAGILE,
     OUTCOME,
     PROGRESS,
+    REJECTED_SO_FAR,
     RUN_AGE,
     RUNNING,
     SCRAPED,
@@ -278,6 +278,22 @@ def _since_success() -> str:
     )
 
 
+def _by_limit(of_importer: str, limit: str, worst: str) -> str:
+    """A number of each importer as a share of its limit, the worst of each workspace: `max` or `min`."""
+    any_importer = f"{worst} by ({WORKSPACE_LABELS}) ({of_importer}) / ({each(limit, matchers=[_ANY])} > 0)"
+    own = f"({each(limit, 'importer', matchers=[_SOME])} > 0)"
+    return (
+        f"{any_importer}\nor {worst} by ({WORKSPACE_LABELS}) ({of_importer} / on ({WORKSPACE_LABELS}, importer) {own})"
+    )
+
+
+def _rejected() -> str:
+    """The share of rejected records as a share of the limit: of each importer's last import, and of one that runs."""
+    finished = _by_limit(each("last_finished_failed_ratio", "importer"), "expected_failed_ratio", "max")
+    running = f"{REJECTED_SO_FAR} / ({_expected('expected_failed_ratio')} > 0)"
+    return f'max by ({WORKSPACE_LABELS}) (\n  {finished}\n  or label_replace({running}, "of", "running", "", "")\n)'
+
+
 def _share(title: str, letter: str) -> Column:
     return Column(
         source=letter,
@@ -288,6 +304,9 @@ def _share(title: str, letter: str) -> Column:
     )
 
 
+_LAST_PROCESSED: Final = (
+    f"({each('last_finished_records_completed', 'importer')} + {each('last_finished_records_failed', 'importer')})"
+)
 _EXPECTING: Final = " or ".join(
     each(f"expected_{limit}") for limit in ("success_interval_seconds", "run_seconds", "failed_ratio", "records")
 )
@@ -301,13 +320,7 @@ _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
         _share("Running time", "D"),
         (f"{where(RUN_AGE, RUNNING)} / {_expected('expected_run_seconds')}"),
     ),
-    (
-        _share("Rejected", "E"),
-        (
-            f"{each('operation_records_failed')} / ({each('operation_records')} > 0) / "
-            f"({_expected('expected_failed_ratio')} > 0)"
-        ),
-    ),
+    (_share("Rejected", "E"), _rejected()),
     (
         Column(
             source="F",
@@ -316,7 +329,7 @@ _EXPECTED_COLUMNS, _EXPECTED_QUERIES = _table(
             decimals=0,
             steps=[(None, VERMILION), (1, DEFAULT)],
         ),
-        f"{where(each('operation_records_completed'), ENDED)} / ({_expected('expected_records')} > 0)",
+        _by_limit(_LAST_PROCESSED, "expected_records", "min"),
     ),
 )
 
@@ -328,8 +341,8 @@ _EXPECTATIONS: Final = Section(
             title="Share of each limit",
             description=(
                 "Each value as a share of the configured limit. At 100 % or more the next success is overdue, the run "
-                "takes too long, or too many records are rejected. Records should be at 100 % or more after an import "
-                "has ended."
+                "takes too long, or too many records are rejected: by the last import of an importer, or by one that "
+                "runs. The last import of each importer should have 100 % or more of the least records."
             ),
             size=(24, 8),
             queries=_EXPECTED_QUERIES,

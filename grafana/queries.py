@@ -10,7 +10,7 @@ from typing import Final
 
 from grafana.panels import SELECTED_WORKSPACES
 from grafana.words import OUTCOMES, STATES, STEPS, UNSEEN, Word
-from rc_import_exporter.core.domain import FINISHED, IMPORTING_STEPS, UNFINISHED, Outcome, Step
+from rc_import_exporter.core.domain import IMPORTING_STEPS, UNFINISHED, Outcome, Step
 from rc_import_exporter.metrics.catalogue import PREFIX
 
 EXPORTER_LABELS: Final = "cluster, namespace, job, instance"
@@ -96,12 +96,21 @@ STEP: Final = number_of("step", STEPS)
 RUNNING: Final = is_one_of("outcome", [Outcome.RUNNING])
 FRAGILE: Final = is_one_of("outcome", _FRAGILE)
 TROUBLED: Final = is_one_of("outcome", [Outcome.FAILED, Outcome.INCOMPLETE, Outcome.INTERRUPTED, Outcome.UNCONFIRMED])
-ENDED: Final = is_one_of("outcome", FINISHED)
 ALIVE: Final = is_one_of("outcome", UNFINISHED)
 
 PROCESSED: Final = f"({each('operation_records_completed')} + {each('operation_records_failed')})"
 TOTAL: Final = each("operation_records")
 PROGRESS: Final = where(f"clamp_max({PROCESSED} / ({TOTAL} > 0), 1)", is_one_of("step", _MEASURED))
+
+_STAGED_PEOPLE: Final = each("operation_staged_records", "kind", matchers=[one_of("kind", ["users", "contacts"])])
+_REJECTABLE: Final = (
+    f"min by ({WORKSPACE_LABELS}) (\n"
+    f'  label_replace({PROCESSED} > 0, "of", "processed", "", "")\n'
+    f'  or label_replace({TOTAL} > 0, "of", "all", "", "")\n'
+    f'  or label_replace(sum by ({WORKSPACE_LABELS}) ({_STAGED_PEOPLE}) > 0, "of", "people", "", "")\n)'
+)
+REJECTED_SO_FAR: Final = where(f"clamp_max({each('operation_records_failed')} / {_REJECTABLE}, 1)", RUNNING)
+"""The share of rejected records of a running import, by the least of what can be rejected, like HighErrorRatio."""
 
 OFFSET: Final = f"({each('server_clock_offset_seconds')} or {each('up')} * 0)"
 """Seconds that the clock of a workspace's server is ahead. The server's timestamps are by that clock."""

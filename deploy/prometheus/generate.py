@@ -37,9 +37,18 @@ _RUNNING: Final = (
     f"max by ({_BY}, operation_id) (rocketchat_import_operation_info) "
     f'and on ({_BY}) (rocketchat_import_outcome{{outcome="running"}} == 1)'
 )
+_KNOWN: Final = (
+    f"timestamp(rocketchat_import_workspace_info) "
+    f"or on ({_BY}) max_over_time(timestamp(rocketchat_import_workspace_info)[12h:10m])"
+)
+"""The labels of workspaces for Grafana, which remembers them as long as a running import."""
 WITHOUT_MEMORY: Final[Mapping[str, str]] = {
     "rocketchat_import:last_finished_timestamp_seconds": (
         f"max by ({_BY}, importer, outcome) (max_over_time(rocketchat_import_last_finished_timestamp_seconds{{}}[1d]))"
+    ),
+    "rocketchat_import:server_time_seconds": (
+        f"time() + (max by ({_BY}) (last_over_time(rocketchat_import_server_clock_offset_seconds[1h])) or 0 * max by "
+        f"({_BY}) (last_over_time(rocketchat_import_up[1d]) or rocketchat_import_last_finished_timestamp_seconds))"
     ),
     "rocketchat_import:expected_since_timestamp_seconds": (
         f"min by ({_BY}, importer) ("
@@ -119,12 +128,10 @@ def ruleset(*, runbook_url: str = "", grafana_url: str = "", labels: Collection[
     `runbook_url` is the address of the runbook, to which an anchor is appended, and `grafana_url` that of Grafana.
     Raises `ValueError` for what is no label's name.
     """
-    if wrong := [label for label in labels if not _LABEL.fullmatch(label)]:
-        raise ValueError(f"not the name of a label: {', '.join(wrong)}")
+    added = _listed(labels)
     text = _LINK.sub(lambda link: _fixed(link, runbook_url, grafana_url), RULES.read_text(encoding="utf-8"))
-    if not labels:
+    if not added:
         return text
-    added = ", ".join(labels)
     text = text.replace(_LABELS_OF_LINKS, f"{_LABELS_OF_LINKS[:-1]}, {added})")
     return _EXPR.sub(lambda alert: alert[1] + _joined(alert[2], added), text)
 
@@ -135,13 +142,19 @@ def _fixed(link: re.Match[str], runbook_url: str, grafana_url: str) -> str:
     return f"{base}{path}" if base else link[0]
 
 
-def _joined(expr: str, added: str) -> str:
-    """The expression of an alert with labels of its workspace. It fires also if nothing is known of the workspace."""
+def _listed(labels: Collection[str]) -> str:
+    if wrong := [label for label in labels if not _LABEL.fullmatch(label)]:
+        raise ValueError(f"not the name of a label: {', '.join(wrong)}")
+    return ", ".join(labels)
+
+
+def _joined(expr: str, added: str, known: str = "rocketchat_import:links") -> str:
+    """The expression of an alert with labels of its workspace. It fires also if nothing is known of the workspace.
+
+    `known` has these labels. Its value is when they were last seen.
+    """
     at = " " * 10
-    join = (
-        f"{at}* on ({_BY}) group_left ({added})\n"
-        f"{at}topk by ({_BY}) (1, max by ({_BY}, {added}) (rocketchat_import:links)) ^ 0\n"
-    )
+    join = f"{at}* on ({_BY}) group_left ({added})\n{at}topk by ({_BY}) (1, max by ({_BY}, {added}) ({known})) ^ 0\n"
     return f"{at}(\n{expr}{at})\n{join}{at}or on ({_BY}) (\n{expr}{at})\n"
 
 
@@ -195,11 +208,12 @@ def resource() -> str:
     return f"{comment}\n#\n{head}{textwrap.indent(written, '  ')}"
 
 
-def grafana(data_source: str = DATA_SOURCE, runbook_url: str = "") -> str:
+def grafana(data_source: str = DATA_SOURCE, runbook_url: str = "", labels: Collection[str] = ()) -> str:
     """The alerts as Grafana-managed alerts, for a Prometheus that loads no rules. Recording rules are inlined.
 
-    `data_source` is the uid of that Prometheus in Grafana. `runbook_url` is as in `ruleset`.
+    `data_source` is the uid of that Prometheus in Grafana. `runbook_url` and `labels` are as in `ruleset`.
     """
+    added = _listed(labels)
     document = {
         "apiVersion": 1,
         "groups": [
@@ -208,7 +222,9 @@ def grafana(data_source: str = DATA_SOURCE, runbook_url: str = "") -> str:
                 "name": name,
                 "folder": "Rocket.Chat imports",
                 "interval": "1m",
-                "rules": [_grafana_rule(alert, data_source, runbook_url) for alert in alerts() if alert.group == name],
+                "rules": [
+                    _grafana_rule(alert, data_source, runbook_url, added) for alert in alerts() if alert.group == name
+                ],
             }
             for name in dict.fromkeys(alert.group for alert in alerts())
         ],
@@ -270,12 +286,12 @@ def _restriction(matchers: str) -> str:
     return f"{'unless' if operator.startswith('!') else 'and'} on ({label}) ({each})"
 
 
-def _grafana_rule(alert: Alert, data_source: str, runbook_url: str) -> dict[str, object]:
+def _grafana_rule(alert: Alert, data_source: str, runbook_url: str, added: str) -> dict[str, object]:
     rule: dict[str, object] = {
         "uid": _uid(alert),
         "title": alert.name,
         "condition": "B",
-        "data": [_query(alert, data_source), _above_zero()],
+        "data": [_query(alert, data_source, added), _above_zero()],
         "noDataState": "OK",
         "execErrState": "Error",
         "for": alert.lasts,
@@ -312,8 +328,9 @@ def _if_known(text: str) -> str:
     return f'{{{{ if "{EXPORTER_URL}" }}}}{text}{{{{ end }}}}'
 
 
-def _query(alert: Alert, data_source: str) -> dict[str, object]:
-    model = {"refId": "A", "expr": inline(alert.expr), "instant": True, "range": False, "intervalMs": 1000}
+def _query(alert: Alert, data_source: str, added: str) -> dict[str, object]:
+    expr = _joined(alert.expr, added, _KNOWN) if added else alert.expr
+    model = {"refId": "A", "expr": inline(expr), "instant": True, "range": False, "intervalMs": 1000}
     return {
         "refId": "A",
         "datasourceUid": data_source,
@@ -368,7 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     grafana_url = given.grafana_url.rstrip("/")
     labels = [label for label in given.labels.split(",") if label]
     if given.grafana:
-        sys.stdout.write(grafana(given.data_source, given.runbook_url))
+        sys.stdout.write(grafana(given.data_source, given.runbook_url, labels))
     elif labels or given.runbook_url or grafana_url:
         sys.stdout.write(ruleset(runbook_url=given.runbook_url, grafana_url=grafana_url, labels=labels))
     else:

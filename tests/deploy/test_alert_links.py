@@ -133,13 +133,12 @@ def test_labels_of_workspaces_change_no_alert_where_none_is_configured(case: Pat
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-@pytest.mark.program("promtool")
-def test_labels_in_the_list_reach_alerts_and_stay_when_the_exporter_is_gone(tmp_path: Path) -> None:
-    """Otherwise the alert about the lost exporter goes to nobody. During a roll-out two teams may be configured."""
+def lost_by_two_teams() -> list[dict[str, str]]:
+    """A failed import and one that runs, and an exporter that is then gone. For a moment it had another team."""
     target = {"namespace": "chat", "instance": "a", "job": "x"}
     other = {**target, "instance": "b"}
     acme = {"workspace": "acme", **target}
-    input_series = [
+    return [
         {"series": written("rocketchat_import_exporter_build_info", target), "values": "1+0x20 stale"},
         {"series": written("rocketchat_import_up", acme), "values": "1+0x20 stale"},
         {"series": written("rocketchat_import_outcome", {**acme, "outcome": "running"}), "values": "1+0x20 stale"},
@@ -169,6 +168,11 @@ def test_labels_in_the_list_reach_alerts_and_stay_when_the_exporter_is_gone(tmp_
             for each in (target, other)
         ),
     ]
+
+
+@pytest.mark.program("promtool")
+def test_labels_in_the_list_reach_alerts_and_stay_when_the_exporter_is_gone(tmp_path: Path) -> None:
+    """Otherwise the alert about the lost exporter goes to nobody. During a roll-out two teams may be configured."""
     common = {"severity": "critical", "workspace": "acme", "namespace": "chat", "team": "people"}
     expected = [{"alertname": "RocketChatImportFailed", "alertstate": "firing", **common, "importer": "csv"}]
     gone = [{"alertname": "RocketChatImportLostSight", "alertstate": "firing", **common}]
@@ -185,14 +189,36 @@ def test_labels_in_the_list_reach_alerts_and_stay_when_the_exporter_is_gone(tmp_
         "eval_time": "4m",
         "exp_samples": [{"labels": "{}", "value": 1}],
     }
-    test: Test = {"interval": "1m", "input_series": input_series, "promql_expr_test": [*checks, count]}
+    test: Test = {"interval": "1m", "input_series": lost_by_two_teams(), "promql_expr_test": [*checks, count]}
     ran = play(generate.ruleset(labels=["team"]), [test], tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.program("promtool")
+def test_labels_in_the_list_reach_alerts_that_grafana_manages(tmp_path: Path) -> None:
+    document = yaml.safe_load(generate.grafana(labels=["team"]))
+    rules = {rule["title"]: rule for group in document["groups"] for rule in group["rules"]}
+    checks = [
+        {
+            "expr": f"({rules[f'{PREFIX}{name}']['data'][0]['model']['expr']}) ^ 0",
+            "eval_time": at,
+            "exp_samples": [{"labels": written("", labels), "value": 1}],
+        }
+        for name, at, labels in (
+            ("Failed", "15m", {"workspace": "acme", "namespace": "chat", "importer": "csv", "team": "people"}),
+            ("LostSight", "60m", {"workspace": "acme", "namespace": "chat", "team": "people"}),
+        )
+    ]
+    test: Test = {"interval": "1m", "input_series": lost_by_two_teams(), "promql_expr_test": checks}
+    ran = play("groups: []", [test], tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_what_is_no_label_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^not the name of a label: a b$"):
         generate.ruleset(labels=["team", "a b"])
+    with pytest.raises(ValueError, match=r"^not the name of a label: a b$"):
+        generate.grafana(labels=["team", "a b"])
 
 
 def test_a_fixed_runbook_and_grafana_need_no_series() -> None:
@@ -208,9 +234,10 @@ def test_a_fixed_runbook_and_grafana_need_no_series() -> None:
 def test_the_generator_prints_rules_for_one_installation(capsys: pytest.CaptureFixture[str]) -> None:
     assert generate.main(["--labels", "team,tenant", "--grafana-url", f"{GRAFANA}/"]) == 0
     assert capsys.readouterr().out == generate.ruleset(labels=["team", "tenant"], grafana_url=GRAFANA)
-    assert generate.main(["--grafana", "--data-source", "abc", "--runbook-url", "https://wiki.example.org/rb"]) == 0
+    given = ["--grafana", "--data-source", "abc", "--runbook-url", "https://wiki.example.org/rb", "--labels", "team"]
+    assert generate.main(given) == 0
     printed = capsys.readouterr().out
-    assert printed == generate.grafana("abc", "https://wiki.example.org/rb")
+    assert printed == generate.grafana("abc", "https://wiki.example.org/rb", ["team"])
     assert "DS_PROMETHEUS" not in printed
     assert "RC_IMPORT_EXPORTER_WEB__EXTERNAL_URL}/runbook" not in printed
 

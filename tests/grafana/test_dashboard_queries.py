@@ -346,7 +346,8 @@ def test_expectations_show_the_share_of_their_limit(viewer: Viewer) -> None:
         if (newest := hour.SCRIPTS["slack-move"].newest(at)) and newest.status.startswith("importer_importing")
     )
     assert run["slack-move"] == pytest.approx((hour.LENGTH - started) / 3600, rel=0.02)
-    assert viewer.values(ALL, title, 4)["slack-move"] == pytest.approx(12 / 90_900 / 0.01, rel=0.01)
+    assert viewer.values(ALL, title, 4)["slack-move"] == pytest.approx(12 / 900 / 0.01)
+    assert viewer.values(ALL, title, 5) == {"nightly-sync": pytest.approx(420 / 400)}
     assert viewer.values(ALL, title, 2)["csv-migration"] > 1 > viewer.values(ALL, title, 2)["nightly-sync"]
 
 
@@ -436,14 +437,48 @@ def test_a_cluster_can_be_chosen(clusters: Viewer) -> None:
         assert [column.texts for title, column in shown.items() if title != "Time"] == [[text]]
 
 
+def of_one_workspace(samples: Mapping[str, float]) -> list[str]:
+    """The lines of these samples, by name and labels without what is the same in all."""
+    target = f'job="{JOB}",instance="{REPLICAS[0]}",workspace="one"'
+    lines = []
+    for name, value in {"up": 1, "workspace_info": 1, "exporter_build_info": 1, **samples}.items():
+        metric, _, labels = name.rstrip("}").partition("{")
+        whole = ",".join(filter(None, [target, labels]))
+        lines.append(f"rocketchat_import_{metric}{{{whole}}} {value} {LOOKED_AT:.0f}\n")
+    return lines
+
+
+def test_limits_are_about_the_last_import_of_each_importer(opened: Open) -> None:
+    """Like the alerts: a download of files after a Slack import does not hide what that import rejected."""
+    viewer = opened(
+        of_one_workspace(
+            {
+                'outcome{outcome="succeeded"}': 1,
+                "operation_records": 5,
+                "operation_records_completed": 5,
+                "operation_records_failed": 0,
+                'last_finished_failed_ratio{importer="slack"}': 0.2,
+                'last_finished_records_completed{importer="slack"}': 240,
+                'last_finished_records_failed{importer="slack"}': 60,
+                'last_finished_failed_ratio{importer="pending-files"}': 0,
+                'last_finished_records_completed{importer="pending-files"}': 5,
+                'last_finished_records_failed{importer="pending-files"}': 0,
+                'expected_failed_ratio{importer=""}': 0.1,
+                'expected_records{importer="slack"}': 400,
+            }
+        )
+    )
+    rejected, least = queries(ALL, "Share of each limit")[4:6]
+    assert viewer.look(ALL, rejected)[0].last == pytest.approx(2)
+    assert viewer.look(ALL, least)[0].last == pytest.approx(300 / 400)
+
+
 @pytest.mark.parametrize("ahead", [3600, 0, -3600])
 def test_a_clock_that_is_wrong_changes_no_age(ahead: int, opened: Open) -> None:
     """The server's timestamps are by the server's clock, and the panels compare them with ours."""
     done = LOOKED_AT + ahead
     samples = {
-        "up": 1,
         'outcome{outcome="running"}': 1,
-        "workspace_info": 1,
         "server_clock_offset_seconds": ahead,
         "operation_progress_timestamp_seconds": done - 120,
         "operation_run_started_timestamp_seconds": done - 300,
@@ -454,14 +489,7 @@ def test_a_clock_that_is_wrong_changes_no_age(ahead: int, opened: Open) -> None:
         'last_finished_timestamp_seconds{importer="csv",outcome="succeeded"}': done - 7200,
         'expected_success_interval_seconds{importer="csv"}': 14_400,
     }
-    target = f'job="{JOB}",instance="{REPLICAS[0]}",workspace="one"'
-    lines = []
-    for name, value in samples.items():
-        metric, _, labels = name.rstrip("}").partition("{")
-        whole = ",".join(filter(None, [target, labels]))
-        lines.append(f"rocketchat_import_{metric}{{{whole}}} {value} {LOOKED_AT:.0f}\n")
-    lines.append(f"rocketchat_import_exporter_build_info{{{target}}} 1 {LOOKED_AT:.0f}\n")
-    viewer = opened(lines)
+    viewer = opened(of_one_workspace(samples))
     assert viewer.look(ONE, queries(ONE, "Last progress")[0])[0].last == pytest.approx(120)
     assert viewer.look(ONE, queries(ONE, "Records/s")[0])[0].last == pytest.approx(0.1)
     assert viewer.look(ALL, queries(ALL, "Share of each limit")[2])[0].last == pytest.approx(0.5)
