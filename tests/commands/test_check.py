@@ -192,7 +192,7 @@ async def test_refused_credentials_are_told_with_the_mistake_behind_it(
     found = await checked(healthy, options)
     assert found.code is Exit.FAILED
     assert found.problems == (found.about("token"),)
-    assert found.shown.count("401") == 1
+    assert found.shown.count("HTTP 401") == 1
     assert words in found.about(topic).text
 
 
