@@ -173,7 +173,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         if (option := options.option_at(path)) is not None and not option.in_file:
             mistakes.append(layer.mistake(path, "cannot be set in the file itself", origin))
     if file.values or not file.mistakes:
-        mistakes += Presence(texts, origins).mistakes()
+        mistakes += [line for _, line in Presence(texts, origins).mistakes()]
     found: dict[Path, object] = {}
     wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
     mistakes += [layer.mistake(path, text, origin_of(path, origins)) for path, text in wrong]
