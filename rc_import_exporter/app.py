@@ -15,36 +15,40 @@ from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.lifecycle import Lifecycle
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.server import Publisher, Server, create_application
+from rc_import_exporter.web.targets import Targets
 
 
 class App:
     """The exporter: its pollers, and the server that publishes what they store.
 
-    `now` gives Unix seconds. `load` reads the settings again for a reload; without it they stay the same. With `demo`
-    the pages say that the servers are simulated. Construction reads credentials and TLS files, and raises
-    `CredentialsError` or `ConfigurationError` if they cannot be used.
+    `now` gives Unix seconds. `load` gets the settings in use and reads new ones for a reload; without it they stay the
+    same. With `demo` the pages say that the servers are simulated. Construction reads credentials and TLS files, and
+    raises `CredentialsError` or `ConfigurationError` if they cannot be used.
     """
 
     def __init__(
         self,
         settings: Settings,
         now: Callable[[], float] = clock.now,
-        load: Callable[[], Awaitable[Settings]] | None = None,
+        load: Callable[[Settings], Awaitable[Settings]] | None = None,
         *,
         demo: bool = False,
     ) -> None:
-        async def same() -> Settings:
-            return settings
+        async def same(last: Settings) -> Settings:
+            return last
 
         self._settings = settings
         self._fleet = Fleet(settings, now)
         self.store = self._fleet.store
         self.reloader = Reloader(settings, self._fleet, load or same)
-        publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
+        exposition = Exposition()
+        publisher = Publisher(lambda: self.store.snapshot, now, exposition)
+        targets = Targets(lambda: self.store.snapshot, now, exposition)
         pages = Pages(lambda: self.store.snapshot, now, demo=demo)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
         guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
-        self._server = Server(create_application([*publisher.routes, *pages.routes, *lifecycle.routes]), guard)
+        routes = [route for each in (publisher, targets, pages, lifecycle) for route in each.routes]
+        self._server = Server(create_application(routes), guard)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:

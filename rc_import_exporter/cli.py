@@ -71,10 +71,10 @@ def _serve(invocation: Invocation, environ: Mapping[str, str]) -> None:
     configured = settings.load(invocation.options, environ)
     logs.configure(configured.log.level, configured.log.format)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_daemon(configured, lambda: settings.load(invocation.options, environ)))
+        asyncio.run(_daemon(configured, lambda last: settings.load(invocation.options, environ, last)))
 
 
-async def _daemon(configured: Settings, load: Callable[[], Settings]) -> None:
+async def _daemon(configured: Settings, load: Callable[[Settings], Settings]) -> None:
     descriptors.raise_descriptors()
     log = logs.logger()
 
@@ -84,7 +84,7 @@ async def _daemon(configured: Settings, load: Callable[[], Settings]) -> None:
         log.info("polling", workspaces=len(names), names=",".join(names[:20]))
 
     # In a thread, because thousands of workspaces take seconds, and scrapes do not wait for them.
-    await App(configured, load=lambda: asyncio.to_thread(load)).serve(announce)
+    await App(configured, load=lambda last: asyncio.to_thread(load, last)).serve(announce)
     log.info("stopped")
 
 

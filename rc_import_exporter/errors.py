@@ -21,13 +21,15 @@ class ExporterError(Exception):
 class ConfigurationError(ExporterError):
     """The configuration cannot be used. `mistakes` has a line for each mistake; no line shows a value.
 
-    `files` are the files that it names: a change of one of them may correct a mistake.
+    `files` are the files that it names: a change of one of them may correct a mistake. `in_part` says that the mistakes
+    are in files of `workspaces_files`, and that the rest of the configuration can be used.
     """
 
-    def __init__(self, mistakes: Sequence[str], files: Sequence[str] = ()) -> None:
+    def __init__(self, mistakes: Sequence[str], files: Sequence[str] = (), *, in_part: bool = False) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
         self.files = tuple(files)
+        self.in_part = in_part
 
 
 class CredentialsError(ExporterError):

@@ -15,6 +15,7 @@ import pytest
 from rc_import_exporter import logs
 from rc_import_exporter.app import App
 from rc_import_exporter.config import settings
+from rc_import_exporter.config.workspace import Workspace
 from rc_import_exporter.errors import ExporterError
 from rc_import_exporter.polling.fleet import Fleet
 from rc_import_exporter.polling.keyring import Keyring
@@ -70,7 +71,7 @@ def options(servers: SimulatedServers, secret: Path) -> dict[str, str]:
 
 def held() -> Iterator[str]:
     """The `repr` of everything that the exporter holds."""
-    kinds = (App, Fleet, Keyring, Access, Client, settings.Settings, settings.Workspace)
+    kinds = (App, Fleet, Keyring, Access, Client, settings.Settings, Workspace)
     for each in gc.get_objects():
         if isinstance(each, kinds):
             yield repr(each)
@@ -86,8 +87,8 @@ async def test_no_secret_comes_out(tmp_path: Path, capfd: pytest.CaptureFixture[
     async with SimulatedServers(scripts(), clock=clock, user_id=USER_ID, auth_token=AUTH_TOKEN) as servers:
         flags = {name: text for name, text in options(servers, secret).items() if text}
 
-        async def load() -> settings.Settings:
-            return settings.load(flags, {})
+        async def load(last: settings.Settings | None = None) -> settings.Settings:
+            return settings.load(flags, {}, last)
 
         app = App(await load(), clock.now, load)
         port = await app.start()

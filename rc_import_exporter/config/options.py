@@ -16,6 +16,7 @@ ANY: Final = "*"
 _MINUTE: Final = 60.0
 _HOUR: Final = 60 * _MINUTE
 _YEAR: Final = 365 * 24 * _HOUR
+MOST_SHARDS: Final = 1_000
 
 Path = tuple[str, ...]
 ReadT = TypeVar("ReadT")
@@ -108,8 +109,29 @@ AUTO_RELOAD: Final = _option(
     "config.auto_reload",
     _PROCESS,
     values.BOOLEAN,
-    "Whether to reload the configuration when its file changes. It is looked at every 5 seconds.",
+    "Whether to reload the configuration when one of its files changes. They are looked at every 5 seconds.",
     "false",
+    flag=True,
+)
+WORKSPACES_FILES: Final = _option(
+    "workspaces_files",
+    _PROCESS,
+    values.FILE_PATTERNS,
+    "Further YAML files with workspaces, such as workspaces.d/*.yml. Each file holds what can stand below workspaces.",
+)
+SHARD_INDEX: Final = _option(
+    "shard.index",
+    _PROCESS,
+    values.count(MOST_SHARDS - 1),
+    "Which part of the workspaces this exporter polls, from 0. If unset: the number at the end of the variable "
+    "POD_NAME, or else HOSTNAME, as pods of a StatefulSet have it.",
+    flag=True,
+)
+SHARD_COUNT: Final = _option(
+    "shard.count",
+    _PROCESS,
+    values.count(MOST_SHARDS, least=1),
+    "How many exporters with the same configuration divide the workspaces. If unset: this one polls all.",
     flag=True,
 )
 LISTEN_ADDRESS: Final = _option(
@@ -270,7 +292,7 @@ APIS: Final = _option("apis", _SHARED, values.APIS, "The endpoints that may be c
 
 OPTIONS: Final[tuple[Option[object], ...]] = (
     *(CONFIG_FILE, AUTO_RELOAD, LISTEN_ADDRESS, WEB_CONFIG_FILE, ENABLE_LIFECYCLE, EXTERNAL_URL, GRAFANA_URL),
-    *(LOG_LEVEL, LOG_FORMAT),
+    *(LOG_LEVEL, LOG_FORMAT, WORKSPACES_FILES, SHARD_INDEX, SHARD_COUNT),
     *(URL, USER_ID, USER_ID_FILE, AUTH_TOKEN, AUTH_TOKEN_FILE),
     *(POLL_INTERVAL, POLL_INTERVAL_IDLE, STALE_AFTER, TIMEOUT, MAX_RESPONSE_BYTES, LABEL, HEADER, HEADER_FILE),
     *(SUCCESS_EVERY, IMPORTER, LONGEST_RUN, FAILED_RATIO, MIN_RECORDS),

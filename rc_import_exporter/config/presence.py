@@ -44,7 +44,7 @@ class Presence:
                 yield self._line((WORKSPACES, name), f"must be {values.WORKSPACE_NAME.allowed}")
         if single and not self._own:
             yield from self._of_workspace((), self._shared)
-        if not self._own and not single and (WORKSPACES,) not in self._shared:
+        if not self._own and not single and self._shared.isdisjoint({(WORKSPACES,), options.WORKSPACES_FILES.path}):
             yield (WORKSPACES,), f"{WORKSPACES}: none is configured; {_HOW_TO_START}"
 
     def _of_workspace(self, above: Path, present: Collection[Path]) -> Iterator[tuple[Path, str]]:

@@ -3,38 +3,40 @@
 pydantic-settings merges the three. All mistakes are collected and raised at once, and no message shows a value.
 """
 
-from collections import ChainMap
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, cast
 
-from pydantic import SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from rc_import_exporter.config import (
     address,
-    credentials,
     environment,
     layer,
     notation,
     options,
     values,
     web_file,
+    workspace,
     yaml_file,
 )
 from rc_import_exporter.config.address import Listen
+from rc_import_exporter.config.inventory import Inventory, fill_in
 from rc_import_exporter.config.layer import Layer
 from rc_import_exporter.config.notation import DOTTED
 from rc_import_exporter.config.options import WORKSPACES, LogFormat, LogLevel, Option, Path
-from rc_import_exporter.config.presence import HEADERS, SECRETS, Presence, origin_of
-from rc_import_exporter.config.tls import Tls
-from rc_import_exporter.config.values import T_co
-from rc_import_exporter.core.domain import Api, Expectation, Links, Target
+from rc_import_exporter.config.presence import Presence, origin_of
+from rc_import_exporter.config.workspace import Chosen, Workspace
+from rc_import_exporter.core.domain import Links
+from rc_import_exporter.core.shard import Shard
 from rc_import_exporter.errors import ConfigurationError
 
 _LOOPBACK: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to replace
 """The address of this machine for each that means every address."""
+_ORDINAL: Final = re.compile(r"-([0-9]{1,9})$")
+"""The end of the name of a StatefulSet's pod."""
 OVERRIDDEN: Final = "(each workspace has its own)"
 
 
@@ -66,28 +68,6 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workspace:
-    """One workspace as configured. `target` may be shown; the rest is for its connections.
-
-    `url` and `proxy_url` may hold a name and a password. `timeout` is seconds.
-    """
-
-    target: Target
-    url: SecretStr
-    credentials: credentials.Source
-    timeout: float
-    max_response_bytes: int
-    tls: Tls
-    proxy_url: SecretStr | None
-
-    @property
-    def uses_tls(self) -> bool:
-        """Whether the connection to the server or to the proxy may use TLS."""
-        urls = (self.url, self.proxy_url)
-        return any(url is not None and url.get_secret_value().startswith("https:") for url in urls)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One option that is set: its dotted path, its value without secrets, and where it was set.
 
@@ -107,6 +87,9 @@ class Settings:
     `file` is the YAML file that it was read from, and `auto_reload` whether to look at it for changes. `at_start` holds
     the options whose new values need a restart, by dotted path. `given` lists the options that are set; the others have
     their defaults.
+
+    `patterns` are those of `workspaces_files`, and `inventory` has the workspaces of each of these files. `refused` has
+    the mistakes of files whose workspaces stay as they were before. Without a `shard` all workspaces are polled.
     """
 
     web: Web
@@ -116,26 +99,14 @@ class Settings:
     auto_reload: bool
     at_start: Mapping[str, object]
     given: Sequence[Setting] = ()
+    patterns: Sequence[str] = ()
+    inventory: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    refused: ConfigurationError | None = None
+    shard: Shard | None = None
 
     def sets(self, option: Option[object]) -> bool:
         """Whether an option of the process is set."""
         return any(setting.option == DOTTED.write(option.path) for setting in self.given)
-
-
-class _Values:
-    """Options by path, with the workspace's own before those of all workspaces, and the defaults last."""
-
-    def __init__(self, *found: dict[Path, object]) -> None:
-        self.found = ChainMap(*found)
-
-    def get(self, option: Option[T_co]) -> T_co | None:
-        """The option's value, or `None` if it is not set and has no default."""
-        if option.path in self.found:
-            return cast(T_co, self.found[option.path])
-        return option.value.read(option.default) if option.default else None
-
-    def __getitem__(self, option: Option[T_co]) -> T_co:
-        return cast(T_co, self.get(option))
 
 
 class _Merged(BaseSettings):
@@ -156,38 +127,52 @@ class _Merged(BaseSettings):
         return tuple(InitSettingsSource(settings_cls, {"options": one.values}) for one in layers)
 
 
-def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
-    """The settings of these flags (texts by dotted path), of the environment, and of the YAML file that either names.
+def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | None = None) -> Settings:
+    """The settings of these flags (texts by dotted path), of the environment, and of the YAML files that either names.
 
+    `last` are the settings in use: if one of `workspaces_files` has a mistake, its workspaces stay as they are there.
     Raises `ConfigurationError` with every mistake: the option, what is wrong with it, and where it was set. It has the
     files that the configuration names as well: a change of one of them may correct the mistake.
     """
     above = (_flag_layer(flags), environment.read(environ))
     config_file = next((path for one in above if (path := one.values.get(options.CONFIG_FILE.path))), None)
     file = Layer() if config_file is None else yaml_file.read(str(config_file))
-    layers = (*above, file)
+    patterns = _patterns((*above, file))
+    inventory = Inventory(patterns, file, {} if last is None else last.inventory)
+    layers = (*above, file, inventory.layer)
     texts = _Merged(layers=layers).options  # type: ignore[call-arg]  # which the sources take
     origins = {path: origin for one in reversed(layers) for path, origin in one.origins.items()}
-    mistakes = [mistake for one in layers for mistake in one.mistakes]
+    fill_in(texts, origins)
+    for line in (line for one in layers for line in one.mistakes):
+        inventory.note((), line)
     for path, origin in file.origins.items():
         if (option := options.option_at(path)) is not None and not option.in_file:
-            mistakes.append(layer.mistake(path, "cannot be set in the file itself", origin))
+            inventory.note(path, layer.mistake(path, "cannot be set in the file itself", origin))
     if file.values or not file.mistakes:
-        mistakes += [line for _, line in Presence(texts, origins).mistakes()]
+        for path, line in Presence(texts, origins).mistakes():
+            inventory.note(path, line)
     found: dict[Path, object] = {}
     wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
-    mistakes += [layer.mistake(path, text, origin_of(path, origins)) for path, text in wrong]
-    mistakes += web_file.mistakes(_Values(found).get(options.WEB_CONFIG_FILE))
+    for path, text in wrong:
+        inventory.note(path, layer.mistake(path, text, origin_of(path, origins)))
+    for line in web_file.mistakes(Chosen(found).get(options.WEB_CONFIG_FILE)):
+        inventory.note((), line)
+    shard = None
+    try:
+        shard = None if "" in inventory.mistakes else _shard(Chosen(found), environ)
+    except ValueError as error:
+        inventory.note((), str(error))
     shared, own = _by_workspace(found)
-    workspaces: Mapping[str, Workspace] = {}
-    if not mistakes:
-        try:
-            workspaces = _workspaces(shared, own, environ)
-        except ConfigurationError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise ConfigurationError(list(dict.fromkeys(mistakes)), _files(texts))
-    process = _Values(shared)
+    workspaces = {} if "" in inventory.mistakes else _workspaces(shared, own, environ, inventory)
+    refused = None
+    in_use = inventory.in_use(workspaces)
+    if inventory.mistakes:
+        lines = dict.fromkeys(line for lines in inventory.mistakes.values() for line in lines)
+        refused = ConfigurationError(list(lines), _files(texts), in_part="" not in inventory.mistakes)
+        if last is None or not refused.in_part:
+            raise refused
+        workspaces |= {name: last.workspaces[name] for path in inventory.mistakes for name in in_use[path]}
+    process = Chosen(shared)
     return Settings(
         web=Web(
             listen=process[options.LISTEN_ADDRESS],
@@ -203,13 +188,45 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         auto_reload=process[options.AUTO_RELOAD],
         at_start={DOTTED.write(option.path): process.get(option) for option in options.AT_START},
         given=tuple(_given(found, own, origins)),
+        patterns=patterns,
+        inventory=in_use,
+        shard=shard,
+        refused=refused,
     )
+
+
+def _patterns(layers: Iterable[Layer]) -> tuple[str, ...]:
+    """The patterns of `workspaces_files`, none if they cannot be read."""
+    option = options.WORKSPACES_FILES
+    given = next((value for one in layers if (value := one.values.get(option.path)) is not None), None)
+    return option.value.read(given) if option.value.accepts(given) else ()
+
+
+def _shard(process: Chosen, environ: Mapping[str, str]) -> Shard | None:
+    """The part of the workspaces to poll, `None` for all. Raises `ValueError` if that cannot be known."""
+    index, count = process.get(options.SHARD_INDEX), process.get(options.SHARD_COUNT)
+    if count is None:
+        if index is not None:
+            raise ValueError("shard.index: is set without shard.count; set both or neither")
+        return None
+    if index is None:
+        found = _ORDINAL.search(environ.get("POD_NAME") or environ.get("HOSTNAME") or "")
+        if found is None:
+            raise ValueError("shard.index: is missing; set it, or run the exporter as a pod of a StatefulSet")
+        index = int(found[1])
+    if index >= count:
+        raise ValueError(f"shard.index: must be less than shard.count, and {index} is not less than {count}")
+    return Shard(index=index, count=count)
 
 
 def _files(texts: Mapping[Path, object]) -> tuple[str, ...]:
     """Every file that the configuration names, whether it exists or not."""
     named = {path: option for path in texts if (option := options.option_at(path)) is not None}
-    return tuple(str(texts[path]) for path, option in named.items() if option.value.is_file and texts[path])
+    return tuple(
+        text
+        for path, option in named.items()
+        if option.value.is_file and isinstance(text := texts[path], str) and option is not options.WORKSPACES_FILES
+    )
 
 
 def _flag_layer(flags: Mapping[str, str]) -> Layer:
@@ -253,111 +270,27 @@ def _by_workspace(found: Mapping[Path, object]) -> tuple[dict[Path, object], dic
 
 
 def _workspaces(
-    shared: dict[Path, object], own: Mapping[str, dict[Path, object]], environ: Mapping[str, str]
+    shared: dict[Path, object],
+    own: Mapping[str, dict[Path, object]],
+    environ: Mapping[str, str],
+    inventory: Inventory,
 ) -> dict[str, Workspace]:
-    """All workspaces by name."""
+    """The workspaces without mistakes by name. Notes the mistakes of the others."""
     if options.URL.path in shared:
-        read = _Values(shared)
-        made = {(name := address.name_of(read[options.URL])): _workspace(name, (), read, environ)}
+        name = address.name_of(Chosen(shared)[options.URL])
+        parts: dict[str, tuple[Path, Chosen]] = {name: ((), Chosen(shared))}
     else:
-        made = {
-            name: _workspace(name, (WORKSPACES, name), _Values(each, shared), environ) for name, each in own.items()
-        }
-    _check(made.values())
-    return made
-
-
-def _workspace(name: str, above: Path, read: _Values, environ: Mapping[str, str]) -> Workspace:
-    url, proxy_url = read[options.URL], read.get(options.PROXY_URL)
-    if proxy_url is None and read[options.PROXY_FROM_ENVIRONMENT]:
-        proxy_url = _proxy_from_environment(url, environ)
-    user_id, auth_token = (_secret(above, read, *pair) for pair in SECRETS)
-    return Workspace(
-        target=_target(name, address.public(url), read),
-        url=SecretStr(url),
-        credentials=credentials.Source(
-            user_id=user_id, auth_token=auth_token, headers=MappingProxyType(_headers(above, read))
-        ),
-        timeout=read[options.TIMEOUT],
-        max_response_bytes=read[options.MAX_RESPONSE_BYTES],
-        tls=Tls(
-            ca_file=read.get(options.CA_FILE),
-            cert_file=read.get(options.CERT_FILE),
-            key_file=read.get(options.KEY_FILE),
-            server_name=read.get(options.SERVER_NAME),
-            verify=read[options.VERIFY],
-            option=DOTTED.write((*above, "tls")),
-        ),
-        proxy_url=None if proxy_url is None else SecretStr(proxy_url),
-    )
-
-
-def _target(name: str, url: str, read: _Values) -> Target:
-    labels = {path[1]: str(value) for path, value in sorted(read.found.items()) if path[0] == options.LABEL.path[0]}
-    return Target(
-        name=name,
-        url=url,
-        labels=MappingProxyType({label: value for label, value in labels.items() if value}),
-        expect=Expectation(
-            success_every=read.get(options.SUCCESS_EVERY),
-            importer=read.get(options.IMPORTER) or "",
-            longest_run=read.get(options.LONGEST_RUN),
-            failed_ratio=read.get(options.FAILED_RATIO),
-            min_records=read.get(options.MIN_RECORDS),
-        ),
-        poll_interval=read[options.POLL_INTERVAL],
-        poll_interval_idle=read[options.POLL_INTERVAL_IDLE],
-        stale_after=read.get(options.STALE_AFTER),
-        apis=read.get(options.APIS) or frozenset(Api),
-    )
-
-
-def _secret(above: Path, read: _Values, secret: Option[str], file: Option[str]) -> credentials.Given | credentials.File:
-    if (path := read.get(file)) is not None:
-        return credentials.File(option=DOTTED.write((*above, *file.path)), path=path)
-    return credentials.Given(option=DOTTED.write((*above, *secret.path)), value=read[secret])
-
-
-def _headers(above: Path, read: _Values) -> dict[str, credentials.Given | credentials.File]:
-    """The further headers by name. The workspace's own come before those of all workspaces."""
-    made: dict[str, credentials.Given | credentials.File] = {}
-    for found in read.found.maps:
-        taken = {name.lower() for name in made}
-        for path, value in found.items():
-            if path[0] in HEADERS and path[1].lower() not in taken:
-                made[path[1]] = _header(DOTTED.write((*above, *path)), path[0], str(value))
-    return made
-
-
-def _header(option: str, group: str, value: str) -> credentials.Given | credentials.File:
-    if group == options.HEADER_FILE.path[0]:
-        return credentials.File(option=option, path=value, check=credentials.check_header)
-    return credentials.Given(option=option, value=value, check=credentials.check_header)
-
-
-def _proxy_from_environment(url: str, environ: Mapping[str, str]) -> str | None:
-    try:
-        return environment.proxy_for(url, environ)
-    except ValueError as error:
-        raise ConfigurationError([str(error)]) from None
-
-
-def _check(workspaces: Iterable[Workspace]) -> None:
-    """Raise for files without the certificates and keys they need, and for two authorizations of one request."""
-    workspaces = list(workspaces)
-    mistakes = [
-        f"{secret.option}: the name and password in url are sent in this header already; set only one of the two"
-        for workspace in workspaces
-        for name, secret in workspace.credentials.headers.items()
-        if name.lower() == "authorization" and address.authorization(workspace.url.get_secret_value())
-    ]
-    for tls in dict.fromkeys(workspace.tls for workspace in workspaces if workspace.tls != Tls()):
+        sound = [name for name in own if inventory.owner(name) not in inventory.mistakes]
+        parts = {name: ((WORKSPACES, name), Chosen(own[name], shared)) for name in sound}
+    made = {}
+    for name, (above, read) in parts.items():
         try:
-            tls.context()
+            made[name] = workspace.build(name, above, read, environ)
         except ConfigurationError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise ConfigurationError(mistakes)
+            inventory.note((WORKSPACES, name), str(error))
+    for name, line in workspace.mistakes(made.values()):
+        inventory.note((WORKSPACES, name), line)
+    return {name: each for name, each in made.items() if inventory.owner(name) not in inventory.mistakes}
 
 
 def _given(

@@ -147,14 +147,14 @@ def _write_size(size: int) -> str:
     return f"{size // _SIZES[unit]}{unit}"
 
 
-def count(most: int) -> Value[int]:
-    """A whole number from 0 to `most`."""
-    allowed = f"a whole number from 0 to {most}"
+def count(most: int, least: int = 0) -> Value[int]:
+    """A whole number from `least` to `most`."""
+    allowed = f"a whole number from {least} to {most}"
     return Value(
-        read=_reader(lambda given: _within(0, int(_matched("[0-9]{1,18}", given)[0]), most), allowed),
+        read=_reader(lambda given: _within(least, int(_matched("[0-9]{1,18}", given)[0]), most), allowed),
         allowed=allowed,
         metavar="NUMBER",
-        schema={"type": "integer", "minimum": 0},
+        schema={"type": "integer", "minimum": least},
     )
 
 
@@ -256,6 +256,22 @@ PEM_FILE: Final = _file("a readable file in PEM form", lambda path: files.read(p
 """`tls` checks what the file holds."""
 
 
+def _read_patterns(value: object) -> tuple[str, ...]:
+    """A list in YAML, or patterns with commas between them."""
+    patterns = tuple(map(one_text, value)) if isinstance(value, list) else tuple(one_text(value).split(","))
+    if not all(pattern and "\0" not in pattern for pattern in patterns):
+        raise ValueError(f"must be {FILE_PATTERNS.allowed}")
+    return patterns
+
+
+FILE_PATTERNS: Final = Value(
+    read=_read_patterns,
+    write=lambda patterns: ", ".join(map(files.shown, patterns)),
+    allowed="paths of files, which may hold the wildcards * and ?, and ** for any folders",
+    metavar="FILE,…",
+    schema={"type": "array", "items": {"type": "string"}},
+    is_file=True,
+)
 HEADER: Final = Value(
     read=lambda value: credentials.check_header(one_text(value)),
     write=lambda secret: "********",

@@ -126,7 +126,7 @@ class _File:
         self._marks = marks
         # A mark is older than what is read after it, so a change in between is noticed.
         marks[path] = files.mark(path)
-        self._layer = yaml_file.read(path, WEB_CONFIG_FILE.path, lambda key: _KEYS.get(key) is _path)
+        self._layer = yaml_file.read(path, WEB_CONFIG_FILE.path, is_file=lambda key: _KEYS.get(key) is _path)
         self._found: dict[Path, object] = {}
         self._mistakes = list(self._layer.mistakes)
 

@@ -29,12 +29,17 @@ _LOADER: Final[type[yaml.CBaseLoader] | type[yaml.BaseLoader]] = (
 
 
 def _option_is_file(path: Path) -> bool:
-    option = option_at(path)
+    option = option_at(path) or option_at(path[:-1])  # the second for an item of a list
     return option is not None and option.value.is_file
 
 
-def read(path: str, option: Path = CONFIG_FILE.path, is_file: Callable[[Path], bool] = _option_is_file) -> Layer:
-    """The values in the file that this option names.
+def read(
+    path: str,
+    option: Path = CONFIG_FILE.path,
+    above: Path = (),
+    is_file: Callable[[Path], bool] = _option_is_file,
+) -> Layer:
+    """The values in the file that this option names. `above` is the path that the file's own keys are below.
 
     `is_file` says whether the value at a path is the path of another file, which is relative to this file's folder.
     """
@@ -48,7 +53,7 @@ def read(path: str, option: Path = CONFIG_FILE.path, is_file: Callable[[Path], b
         root = _compose(text)
     except (yaml.YAMLError, RecursionError) as error:
         return Layer(mistakes=[mistake(option, f"{files.shown(path)}{_where(error, text)}")])
-    return _Reader(path, option, is_file, len(text) + _SPARE_NODES).layer(root)
+    return _Reader(path, option, is_file, len(text) + _SPARE_NODES).layer(root, above)
 
 
 def _compose(text: str) -> yaml.Node | None:
@@ -74,11 +79,11 @@ class _Reader:
         self._mistakes: list[str] = []
         self._nodes_left = most
 
-    def layer(self, root: yaml.Node | None) -> Layer:
+    def layer(self, root: yaml.Node | None, above: Path) -> Layer:
         """The whole document. An empty document sets nothing."""
         if isinstance(root, yaml.MappingNode):
-            self._mapping(root, ())
-        elif root is not None and self._value(root, ()) is not None:
+            self._mapping(root, above)
+        elif root is not None and self._value(root, above) is not None:
             wrong = f"{self._shown} must hold a mapping of options, not a list or one value"
             self._mistakes.append(mistake(self._option, wrong))
         return Layer(values=self._values, origins=self._origins, mistakes=self._mistakes)

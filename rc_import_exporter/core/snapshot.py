@@ -28,6 +28,7 @@ from rc_import_exporter.core.domain import (
     Target,
     known_importer,
 )
+from rc_import_exporter.core.shard import Shard
 from rc_import_exporter.core.thresholds import CLOCKS_AGREE
 
 LARGE_LIST: Final = 256 * 1024
@@ -377,7 +378,10 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All workspaces by name, and what is not of any one of them."""
+    """All workspaces by name, and what is not of any one of them.
+
+    `elsewhere` has the names of the workspaces that other shards poll.
+    """
 
     build: Build
     records: Mapping[str, Record]
@@ -386,6 +390,8 @@ class Snapshot:
     configured_well: bool = True
     web_configured_well: bool | None = None
     links: Links = field(default_factory=Links)
+    shard: Shard | None = None
+    elsewhere: frozenset[str] = frozenset()
 
     def stale_next(self, now: float) -> float | None:
         """The next instant after `now` at which something in here goes stale."""

@@ -18,7 +18,6 @@ from rc_import_exporter.core.domain import (
     Exchange,
     Failure,
     InfoAnswer,
-    Links,
     ListAnswer,
     Outcome,
     Poll,
@@ -58,19 +57,18 @@ class Store:
             durations=_observe_durations(self.snapshot.durations, exchanges),
         )
 
-    def reconfigure(self, fresh: Mapping[str, Record], links: Links, now: float) -> None:
-        """Puts the workspaces of a new configuration into a new snapshot. `fresh` are their records without any poll.
+    def reconfigure(self, fresh: Snapshot) -> None:
+        """Takes over the workspaces of a new configuration, and all that does not come from polls.
 
         A workspace whose URL is the same keeps what is known of it.
         """
         known = self.snapshot.records
-        records = {name: _renewed(known.get(name), record) for name, record in fresh.items()}
+        records = {name: _renewed(known.get(name), record) for name, record in fresh.records.items()}
         self.snapshot = replace(
-            self.snapshot,
+            fresh,
             records=MappingProxyType(records),
-            links=links,
-            configured_at=now,
-            configured_well=True,
+            durations=self.snapshot.durations,
+            web_configured_well=self.snapshot.web_configured_well,
         )
 
     def refuse_configuration(self) -> None:

@@ -233,6 +233,11 @@ def _links(snapshot: Snapshot) -> Samples:
     yield (("external_url", snapshot.links.external_url), ("grafana_url", snapshot.links.grafana_url)), 1.0
 
 
+def _shard(snapshot: Snapshot) -> Samples:
+    if snapshot.shard is not None:
+        yield (("index", str(snapshot.shard.index)), ("count", str(snapshot.shard.count))), 1.0
+
+
 RECENT_OUTCOMES: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.NONE)
 
 _STATE = Label(name="state", values=tuple(State))
@@ -547,6 +552,14 @@ PROCESS_METRICS: Final[tuple[ProcessMetric | HistogramMetric, ...]] = (
         help="Always 1. The URLs at which people open this exporter and Grafana. Empty where not configured.",
         labels=(Label(name="external_url"), Label(name="grafana_url")),
         read=_links,
+    ),
+    ProcessMetric(
+        name="exporter_shard_info",
+        help="Always 1. Which part of the workspaces this exporter polls, from 0, and the number of parts. Absent "
+        "without shards.",
+        labels=(Label(name="index"), Label(name="count")),
+        read=_shard,
+        beside="alerts and dashboards follow a workspace from shard to shard; this tells where it is",
     ),
     HistogramMetric(
         name="exporter_request_duration_seconds",

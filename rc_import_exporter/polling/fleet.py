@@ -11,8 +11,9 @@ import aiohttp
 from rc_import_exporter import build, clock, descriptors, logs
 from rc_import_exporter.config import layer
 from rc_import_exporter.config.credentials import Credentials
-from rc_import_exporter.config.settings import Settings, Workspace
+from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.config.tls import Trust
+from rc_import_exporter.config.workspace import Workspace
 from rc_import_exporter.core import schedule
 from rc_import_exporter.core.domain import Api
 from rc_import_exporter.core.snapshot import Record, Snapshot
@@ -31,7 +32,7 @@ UNVERIFIED: Final = "tls.verify is false: anyone on the network path can read th
 
 
 class Fleet:
-    """One poller for each workspace in the settings.
+    """One poller for each workspace in the settings, or for each of this exporter's shard.
 
     `now` gives Unix seconds, and `store` makes the store that the pollers write to. The constructor reads credentials
     and TLS files. It raises `CredentialsError` or `ConfigurationError` if they cannot be used.
@@ -42,14 +43,7 @@ class Fleet:
     ) -> None:
         self._now = now
         self._members: Mapping[str, _Member] = self._enlisted(settings, {})
-        self.store = store(
-            Snapshot(
-                build=build.current(),
-                records=MappingProxyType(_fresh(self._members)),
-                configured_at=now(),
-                links=settings.web.links,
-            )
-        )
+        self.store = store(_fresh(settings, self._members, now()))
         self._places = asyncio.Semaphore(descriptors.share())
         self._session: aiohttp.ClientSession | None = None
         self._pollers: dict[str, Poller] = {}
@@ -96,7 +90,10 @@ class Fleet:
         # From here to the last poller nothing waits, so no poll sees half of the new settings.
         self._members = members
         self._pollers = {name: poller for name, poller in self._pollers.items() if name not in gone}
-        self.store.reconfigure(_fresh(members), settings.web.links, self._now())
+        fresh = _fresh(settings, members, self._now())
+        if settings.refused is not None:
+            fresh = replace(fresh, configured_at=self.store.snapshot.configured_at, configured_well=False)
+        self.store.reconfigure(fresh)
         if self._session is not None:
             keep_connections(self._session, keep=self._keeps)
             self._wake()
@@ -108,6 +105,8 @@ class Fleet:
         trusts = {member.workspace.tls: member.trust for member in known.values() if member.trust is not None}
         members = {}
         for name, workspace in settings.workspaces.items():
+            if settings.shard is not None and not settings.shard.holds(name):
+                continue
             external_url = settings.web.links.external_url
             member = known.get(name)
             if member is None or (member.workspace, member.external_url) != (workspace, external_url):
@@ -179,16 +178,24 @@ class _Member:
         )
 
 
-def _fresh(members: Mapping[str, _Member]) -> dict[str, Record]:
-    """Records without any poll."""
-    return {
+def _fresh(settings: Settings, members: Mapping[str, _Member], now: float) -> Snapshot:
+    """A snapshot without any poll."""
+    records = {
         name: Record(target=member.workspace.target, credentials_loaded=member.keyring.loaded_at)
         for name, member in members.items()
     }
+    return Snapshot(
+        build=build.current(),
+        records=MappingProxyType(records),
+        configured_at=now,
+        links=settings.web.links,
+        shard=settings.shard,
+        elsewhere=frozenset(settings.workspaces.keys() - members.keys()),
+    )
 
 
 def chosen(settings: Settings, names: Sequence[str]) -> Settings:
-    """The settings with these workspaces only, or with all of them if there is no name.
+    """The settings with these workspaces only, or with all of them if there is no name, whatever the shard.
 
     Raises `ConfigurationError` for a workspace that is not configured.
     """
@@ -198,7 +205,7 @@ def chosen(settings: Settings, names: Sequence[str]) -> Settings:
         told = dict.fromkeys(f"{_shown(name)}: no such workspace is configured; there are {known}" for name in unknown)
         raise ConfigurationError(list(told))
     kept = {name: workspace for name, workspace in settings.workspaces.items() if not names or name in names}
-    return replace(settings, workspaces=MappingProxyType(kept))
+    return replace(settings, workspaces=MappingProxyType(kept), shard=None)
 
 
 def _shown(name: str) -> str:

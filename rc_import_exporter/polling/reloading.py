@@ -1,15 +1,16 @@
 """Reloads the configuration while the exporter runs: checks it first, takes over all of it or nothing.
 
 A signal, a request and a changed file all lead here. If the new configuration has a mistake, the last one stays in use.
+If only files of `workspaces_files` have mistakes, the workspaces in them stay as they were, and the rest is taken over.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
 from rc_import_exporter import logs
-from rc_import_exporter.config import files
+from rc_import_exporter.config import files, inventory
 from rc_import_exporter.config.files import Mark
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.errors import ConfigurationError, ExporterError
@@ -17,6 +18,8 @@ from rc_import_exporter.polling.fleet import Fleet
 
 LOOK_INTERVAL: Final = 5.0
 """Seconds between two looks at the files. A change counts once two looks show the same: the file is complete."""
+_REFUSED: Final = "configuration not reloaded, the last one stays in use"
+_REFUSED_IN_PART: Final = "file with workspaces not reloaded, its workspaces stay as they were"
 _NEVER_SEEN: Final = (0, 0, 0)
 """Differs from the mark of each file, and from that of a missing one."""
 
@@ -24,20 +27,22 @@ _NEVER_SEEN: Final = (0, 0, 0)
 class Reloader:
     """Reloads the configuration of a fleet.
 
-    `settings` are those at the start. `load` reads the new ones, and raises `ConfigurationError` if it cannot.
+    `settings` are those at the start. `load` gets those in use and reads the new ones. It raises `ConfigurationError`
+    if it cannot.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, load: Callable[[], Awaitable[Settings]]) -> None:
+    def __init__(self, settings: Settings, fleet: Fleet, load: Callable[[Settings], Awaitable[Settings]]) -> None:
         self._at_start = settings.at_start
         self._settings = settings
         self._fleet = fleet
         self._load = load
         self._lock = asyncio.Lock()
         self._mistakes: Sequence[str] = ()
-        self._seen = _look(_watched(settings))
+        self._also: Sequence[str] = ()
+        self._seen = self._look()
 
     async def reload(self) -> Sequence[str]:
-        """Reloads, and returns what else to know. Raises `ConfigurationError`; nothing has changed then."""
+        """Reloads, and returns what else to know. Raises `ConfigurationError` if something stays as it was."""
         self._mistakes = ()
         return await self._reload()
 
@@ -46,7 +51,7 @@ class Reloader:
         before = self._seen
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
-            look = _look(self._seen)
+            look = self._look()
             if look == before and look != self._seen:
                 with suppress(ConfigurationError):
                     await self._reload()
@@ -54,9 +59,9 @@ class Reloader:
 
     async def _reload(self) -> Sequence[str]:
         async with self._lock:
-            look = _look(self._seen)
+            look = self._look()
             try:
-                settings = await self._load()
+                settings = await self._load(self._settings)
                 await self._fleet.reconfigure(settings)
             except ExporterError as error:
                 raise self._refused(error, look) from None
@@ -65,8 +70,11 @@ class Reloader:
                 raise self._refused(ConfigurationError(["a fault of the exporter itself, see its log"]), look) from None
             remarks = self._remarks(settings)
             _log_reload(self._settings, settings, remarks)
-            self._settings, self._mistakes = settings, ()
-            self._seen = {path: look.get(path, _NEVER_SEEN) for path in _watched(settings)}
+            self._settings = settings
+            if settings.refused is not None:
+                raise self._refused(settings.refused, look)
+            self._mistakes = ()
+            self._follow((), look)
             return remarks
 
     def _refused(self, error: ExporterError, look: Mapping[str, Mark | None]) -> ConfigurationError:
@@ -74,24 +82,26 @@ class Reloader:
         refusal = error if isinstance(error, ConfigurationError) else ConfigurationError([str(error)])
         self._fleet.store.refuse_configuration()
         if refusal.mistakes != self._mistakes:
+            told = _REFUSED_IN_PART if refusal.in_part else _REFUSED
             for mistake in refusal.mistakes:
-                logs.logger().error("configuration not reloaded, the last one stays in use", detail=mistake)
+                logs.logger().error(told, detail=mistake)
         self._mistakes = refusal.mistakes
-        watched = {*_watched(self._settings), *refusal.files}
-        self._seen = {path: look.get(path, _NEVER_SEEN) for path in sorted(watched)}
+        self._follow(refusal.files, look)
         return refusal
+
+    def _follow(self, also: Sequence[str], look: Mapping[str, Mark | None]) -> None:
+        """Watches these files besides those of the configuration. `look` is how all of them were before the load."""
+        self._also = also
+        self._seen = {path: look.get(path, _NEVER_SEEN) for path in self._look()}
+
+    def _look(self) -> Mapping[str, Mark | None]:
+        file = () if self._settings.file is None else (self._settings.file,)
+        watched = {*file, *inventory.matching(self._settings.patterns), *self._also}
+        return {path: files.mark(path) for path in sorted(watched)}
 
     def _remarks(self, settings: Settings) -> Sequence[str]:
         changed = [option for option, value in settings.at_start.items() if value != self._at_start[option]]
         return [f"{option}: restart the exporter to apply the new value" for option in changed]
-
-
-def _watched(settings: Settings) -> Sequence[str]:
-    return [] if settings.file is None else [settings.file]
-
-
-def _look(paths: Iterable[str]) -> Mapping[str, Mark | None]:
-    return {path: files.mark(path) for path in paths}
 
 
 def _log_reload(before: Settings, after: Settings, remarks: Sequence[str]) -> None:

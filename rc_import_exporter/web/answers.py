@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.negotiation import Encoding, Format, choose_encoding, choose_format
 
 HEADERS: Final[Mapping[str, str]] = {
@@ -71,8 +72,10 @@ def plain(text: str, status: int = HTTPStatus.OK) -> web.Response:
     return web.Response(body=text.encode(errors="replace"), status=status, content_type="text/plain", charset="utf-8")
 
 
-def no_workspace(name: str) -> str:
-    """The message that no workspace with this name is configured."""
+def no_workspace(name: str, snapshot: Snapshot) -> str:
+    """The message that no workspace has this name, or that another shard polls it."""
+    if snapshot.shard is not None and name in snapshot.elsewhere:
+        return f"shard {snapshot.shard.holder(name)} polls {name}, and this is shard {snapshot.shard.index}"
     return f"no workspace is called {name[:64]!a}"
 
 

@@ -2,17 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
 from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.web import answers
 
+_REFUSED: Final = "not reloaded, the last configuration stays in use"
+_REFUSED_IN_PART: Final = "reloaded in part: the workspaces of files with mistakes stay as they were"
+
 
 class Lifecycle:
     """The handler of reloads by request.
 
-    `reload` returns what else to know, and raises `ConfigurationError` if the last configuration stays in use.
+    `reload` returns what else to know, and raises `ConfigurationError` if the last configuration, or a part of it,
+    stays in use.
     """
 
     def __init__(self, reload: Callable[[], Awaitable[Sequence[str]]], *, enabled: bool) -> None:
@@ -31,8 +36,8 @@ class Lifecycle:
         try:
             remarks = await self._reload()
         except ConfigurationError as error:
-            wrong = _lines("not reloaded, the last configuration stays in use", error.mistakes)
-            return answers.plain(wrong, HTTPStatus.BAD_REQUEST)
+            what = _REFUSED_IN_PART if error.in_part else _REFUSED
+            return answers.plain(_lines(what, error.mistakes), HTTPStatus.BAD_REQUEST)
         return answers.plain(_lines("reloaded", remarks))
 
 

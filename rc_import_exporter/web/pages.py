@@ -101,9 +101,9 @@ class Pages:
         name, snapshot = request.match_info["name"], self._snapshot()
         record = snapshot.records.get(name)
         if record is None:
-            return answers.html(
-                request, self._page("missing.html", "../", snapshot, name=name[:64]), HTTPStatus.NOT_FOUND
-            )
+            holder = snapshot.shard.holder(name) if snapshot.shard is not None and name in snapshot.elsewhere else None
+            page = self._page("missing.html", "../", snapshot, name=name[:64], holder=holder)
+            return answers.html(request, page, HTTPStatus.NOT_FOUND)
         return answers.html(request, self._details(record, "../", snapshot))
 
     async def runbook(self, request: web.Request) -> web.Response:
@@ -130,7 +130,7 @@ class Pages:
         name, snapshot = request.match_info["name"], self._snapshot()
         record = snapshot.records.get(name)
         if record is None:
-            return answers.json(request, api.error_json(answers.no_workspace(name)), HTTPStatus.NOT_FOUND)
+            return answers.json(request, api.error_json(answers.no_workspace(name, snapshot)), HTTPStatus.NOT_FOUND)
         return answers.json(request, api.workspace_json(self._seen(record, snapshot)))
 
     async def schema(self, request: web.Request) -> web.Response:
@@ -170,6 +170,9 @@ class Pages:
         text = self._templates.get_template(template).render(
             root=root,
             build=snapshot.build,
+            shard=snapshot.shard,
+            held=len(snapshot.records),
+            configured=len(snapshot.records) + len(snapshot.elsewhere),
             grafana_url=snapshot.links.grafana_url,
             assets={name: f"{root}static/{name}?{asset.version}" for name, asset in self._assets.items()},
             **shown,

@@ -63,7 +63,7 @@ class Publisher:
         snapshot, now = self._snapshot(), self._clock()
         names = request.query.getall("workspace", []) if request.query_string else []
         if unknown := [name for name in names if name not in snapshot.records]:
-            return answers.plain(f"{answers.no_workspace(unknown[0])}\n", HTTPStatus.NOT_FOUND)
+            return answers.plain(f"{answers.no_workspace(unknown[0], snapshot)}\n", HTTPStatus.NOT_FOUND)
         if names:
             return answers.metrics(self._exposition.selection(snapshot, now, names, form, encoding), form, encoding)
         return answers.metrics(self._exposition.page(snapshot, now, form, encoding), form, encoding)

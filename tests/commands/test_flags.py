@@ -60,7 +60,8 @@ def test_a_value_follows_its_flag_or_an_equals_sign(words: tuple[str, ...]) -> N
 def test_the_flags_are_those_of_the_process_and_the_quick_start() -> None:
     """All other options are variables and YAML, so that a setup is in one place and help stays short."""
     quick_start = {"url", "user_id", "user_id_file", "auth_token_file"}
-    process = {DOTTED.write(option.path) for option in OPTIONS if option.group is Group.PROCESS} - {"grafana_url"}
+    process = {DOTTED.write(option.path) for option in OPTIONS if option.group is Group.PROCESS}
+    process -= {"grafana_url", "workspaces_files"}  # a shell would expand the wildcards of the second
     assert {DOTTED.write(option.path) for option in OPTION_FLAGS.values()} == process | quick_start
     assert parse("--auth-token-file=x", "--user-id", "u").options == {"auth_token_file": "x", "user_id": "u"}
 

@@ -4,15 +4,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rc_import_exporter.config import settings
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 
 def instructions(work: Callable[[], object]) -> int:
     """How many instructions of Python's bytecode this takes. Unlike time, this is the same on each machine."""
     count = 0
 
-    def trace(frame: FrameType, event: str, argument: object) -> Callable[..., object]:
+    def trace(frame: FrameType, event: str, argument: object) -> "TraceFunction":
         nonlocal count
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         count += event == "opcode"

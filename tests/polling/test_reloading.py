@@ -106,8 +106,8 @@ async def reloading(
 
     prepared: deque[Settings] = deque()
 
-    async def load() -> Settings:
-        return prepared.popleft() if prepared else settings.load(flags, {})
+    async def load(last: Settings | None = None) -> Settings:
+        return prepared.popleft() if prepared else settings.load(flags, {}, last)
 
     async with (
         SimulatedServers({name: Story(story) for name in names}, clock=clock) as servers,

@@ -19,6 +19,7 @@ from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.server import Publisher, Server, create_application
+from rc_import_exporter.web.targets import Targets
 from tests.support.pictures import NOW, four_workspaces
 
 LONG_AGO: Final = 1_700_000_000
@@ -93,7 +94,8 @@ async def guarded(folder: Folder, *routes: web.RouteDef, host: str = "127.0.0.1"
     publisher = Publisher(lambda: store.snapshot, lambda: NOW, Exposition(process=False))
     pages = Pages(lambda: store.snapshot, lambda: NOW)
     guard = Guard(folder.file, note=store.note_web_configuration)
-    server = Server(create_application([*publisher.routes, *pages.routes, *routes]), guard)
+    targets = Targets(lambda: store.snapshot, lambda: NOW, Exposition(process=False))
+    server = Server(create_application([*publisher.routes, *targets.routes, *pages.routes, *routes]), guard)
     try:
         yield Guarded(port=await server.start(host, 0), store=store, guard=guard)
     finally:

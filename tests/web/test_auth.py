@@ -20,7 +20,10 @@ from rc_import_exporter.web.auth import Guard, Login
 from tests.support.guarded import HASH, LONG_AGO, PASSWORD, Folder, Guarded, basic, guarded
 
 OPEN: Final = ("/-/healthy", "/-/ready")
-CLOSED: Final = ("/", "/metrics", "/runbook", "/api/v1/workspaces", "/workspaces/acme", "/static/style.css", "/nowhere")
+CLOSED: Final = (
+    *("/", "/metrics", "/probe?target=acme", "/sd", "/runbook", "/api/v1/workspaces", "/workspaces/acme"),
+    *("/static/style.css", "/nowhere"),
+)
 RIGHT: Final = basic("alice", PASSWORD)
 SUCCESSFUL: Final = f"{PREFIX}exporter_web_config_last_reload_successful"
 
@@ -51,7 +54,7 @@ async def test_everything_but_the_health_paths_is_inside_the_login(folder: Folde
     async with guarded(folder) as exporter:
         assert [await status(exporter, path, None) for path in OPEN] == [200, 200]
         assert [await status(exporter, path, None) for path in CLOSED] == [401] * len(CLOSED)
-        assert [await status(exporter, path) for path in ("/", "/metrics", "/runbook")] == [200] * 3
+        assert [await status(exporter, path) for path in ("/", "/metrics", "/sd", "/probe?target=acme")] == [200] * 4
         refused = await get(exporter, "/metrics")
         assert refused.headers["WWW-Authenticate"] == 'Basic realm="rc-import-exporter", charset="UTF-8"'
         assert refused.headers["Server"] == "rc-import-exporter"
