@@ -19,8 +19,10 @@ _WITH_NAME: Final = (options.USER_ID_FILE, options.AUTH_TOKEN_FILE, options.HEAD
 
 def matching(patterns: Iterable[str]) -> Sequence[str]:
     """The files that match, in the order of their paths. A pattern without wildcards counts even if it is missing."""
-    found = {path for pattern in patterns if glob.has_magic(pattern) for path in glob.iglob(pattern, recursive=True)}  # noqa: PTH207 - Path.glob cannot begin with / and is slower
-    return sorted(found | {pattern for pattern in patterns if not glob.has_magic(pattern)})
+    found: set[str] = set()
+    for pattern in patterns:
+        found |= set(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else {pattern}  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return sorted(found)
 
 
 class Inventory:
@@ -91,7 +93,7 @@ class Inventory:
 
 
 def _names(read: Layer) -> Sequence[str]:
-    return [path[1] for path in read.origins if len(path) == len((WORKSPACES, NAME)) and path[0] == WORKSPACES]
+    return [path[1] for path in read.origins if len(path) == 2 and path[0] == WORKSPACES]
 
 
 def fill_in(texts: dict[Path, object], origins: dict[Path, str]) -> None:

@@ -121,13 +121,20 @@ def serving(folder: Path, lines: Iterable[str], *, interval: float) -> Iterator[
 @asynccontextmanager
 async def scraping(folder: Path, jobs: Sequence[Mapping[str, object]]) -> AsyncIterator[str]:
     """The URL of a Prometheus that scrapes these jobs every second."""
-    port = _free_port()
     config = folder / "prometheus.yml"
     config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
+    async with configured(config) as url:
+        yield url
+
+
+@asynccontextmanager
+async def configured(config: Path) -> AsyncIterator[str]:
+    """The URL of a Prometheus with this configuration file. Its data is beside it."""
+    port = _free_port()
     process = await asyncio.create_subprocess_exec(
         "prometheus",
         f"--config.file={config}",
-        f"--storage.tsdb.path={folder / 'data'}",
+        f"--storage.tsdb.path={config.with_name('data')}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=error",
         stdout=DEVNULL,
