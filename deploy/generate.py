@@ -30,7 +30,10 @@ GENERATED_FOLDERS: Final = (CHART / "files",)
 
 _FROM_HELM: Final = frozenset({"helm.sh/chart", "app.kubernetes.io/managed-by"})
 _NOT_IN_VALUES: Final = frozenset(
-    {"config", "web", "user_id", "user_id_file", "auth_token", "auth_token_file", "headers", "url", "workspaces"}
+    {
+        *("config", "web", "shard", "user_id", "user_id_file", "auth_token", "auth_token_file", "headers", "url"),
+        *("workspaces", "workspaces_files"),
+    }
 )
 """Options that the chart sets itself, that come only from Secrets, or that only a workspace has."""
 
