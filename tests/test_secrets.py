@@ -15,7 +15,6 @@ import pytest
 from rc_import_exporter import logs
 from rc_import_exporter.app import App
 from rc_import_exporter.config import settings
-from rc_import_exporter.config.workspace import Workspace
 from rc_import_exporter.errors import ExporterError
 from rc_import_exporter.polling.fleet import Fleet
 from rc_import_exporter.polling.keyring import Keyring
@@ -71,7 +70,7 @@ def options(servers: SimulatedServers, secret: Path) -> dict[str, str]:
 
 def held() -> Iterator[str]:
     """The `repr` of everything that the exporter holds."""
-    kinds = (App, Fleet, Keyring, Access, Client, settings.Settings, Workspace)
+    kinds = (App, Fleet, Keyring, Access, Client, settings.Settings, settings.Workspace)
     for each in gc.get_objects():
         if isinstance(each, kinds):
             yield repr(each)

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 from rc_import_exporter.config import web_file
 from rc_import_exporter.config.address import is_loopback
 from rc_import_exporter.config.credentials import Credentials
-from rc_import_exporter.config.settings import Web
-from rc_import_exporter.config.workspace import Workspace
+from rc_import_exporter.config.settings import Web, Workspace
 from rc_import_exporter.core.domain import Expectation
 
 USER_ID: Final = re.compile(r"[A-Za-z0-9]{17}|[0-9a-f]{24}")

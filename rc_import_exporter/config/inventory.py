@@ -8,9 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from rc_import_exporter.config import files, layer, options, values, yaml_file
-from rc_import_exporter.config.layer import Layer
+from rc_import_exporter.config.layer import HEADERS, Layer
 from rc_import_exporter.config.options import WORKSPACES, Option, Path, option_at
-from rc_import_exporter.config.presence import HEADERS
 
 NAME: Final = "{name}"
 """Stands for the workspace's name in the path of a file with credentials."""

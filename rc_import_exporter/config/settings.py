@@ -9,27 +9,26 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, cast
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from rc_import_exporter.config import (
     address,
+    credentials,
     environment,
     layer,
     notation,
     options,
-    values,
     web_file,
-    workspace,
     yaml_file,
 )
 from rc_import_exporter.config.address import Listen
 from rc_import_exporter.config.inventory import Inventory, fill_in
-from rc_import_exporter.config.layer import Layer
+from rc_import_exporter.config.layer import HEADERS, SECRETS, Chosen, Layer, Presence, origin_of
 from rc_import_exporter.config.notation import DOTTED
 from rc_import_exporter.config.options import WORKSPACES, LogFormat, LogLevel, Option, Path
-from rc_import_exporter.config.presence import Presence, origin_of
-from rc_import_exporter.config.workspace import Chosen, Workspace
-from rc_import_exporter.core.domain import Links
+from rc_import_exporter.config.tls import Tls
+from rc_import_exporter.core.domain import Api, Expectation, Links, Target
 from rc_import_exporter.core.shard import Shard
 from rc_import_exporter.errors import ConfigurationError
 
@@ -65,6 +64,28 @@ class Log:
 
     level: LogLevel
     format: LogFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """One workspace as configured. `target` may be shown; the rest is for its connections.
+
+    `url` and `proxy_url` may hold a name and a password. `timeout` is seconds.
+    """
+
+    target: Target
+    url: SecretStr
+    credentials: credentials.Source
+    timeout: float
+    max_response_bytes: int
+    tls: Tls
+    proxy_url: SecretStr | None
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection to the server or to the proxy may use TLS."""
+        urls = (self.url, self.proxy_url)
+        return any(url is not None and url.get_secret_value().startswith("https:") for url in urls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +173,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
         for path, line in Presence(texts, origins).mistakes():
             inventory.note(path, line)
     found: dict[Path, object] = {}
-    wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
+    wrong = [each for path, text in texts.items() for each in layer.read(path, text, found)]
     for path, text in wrong:
         inventory.note(path, layer.mistake(path, text, origin_of(path, origins)))
     for line in web_file.mistakes(Chosen(found).get(options.WEB_CONFIG_FILE)):
@@ -162,13 +183,13 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
         shard = None if "" in inventory.mistakes else _shard(Chosen(found), environ)
     except ValueError as error:
         inventory.note((), str(error))
-    shared, own = _by_workspace(found)
+    shared, own = layer.by_workspace(found)
     workspaces = {} if "" in inventory.mistakes else _workspaces(shared, own, environ, inventory)
     refused = None
     in_use = inventory.in_use(workspaces)
     if inventory.mistakes:
         lines = dict.fromkeys(line for lines in inventory.mistakes.values() for line in lines)
-        refused = ConfigurationError(list(lines), _files(texts), in_part="" not in inventory.mistakes)
+        refused = ConfigurationError(list(lines), layer.files_in(texts), in_part="" not in inventory.mistakes)
         if last is None or not refused.in_part:
             raise refused
         workspaces |= {name: last.workspaces[name] for path in inventory.mistakes for name in in_use[path]}
@@ -219,54 +240,9 @@ def _shard(process: Chosen, environ: Mapping[str, str]) -> Shard | None:
     return Shard(index=index, count=count)
 
 
-def _files(texts: Mapping[Path, object]) -> tuple[str, ...]:
-    """Every file that the configuration names, whether it exists or not."""
-    named = {path: option for path in texts if (option := options.option_at(path)) is not None}
-    return tuple(
-        text
-        for path, option in named.items()
-        if option.value.is_file and isinstance(text := texts[path], str) and option is not options.WORKSPACES_FILES
-    )
-
-
 def _flag_layer(flags: Mapping[str, str]) -> Layer:
     found = {DOTTED.read(written) or tuple(written.split(".")): text for written, text in flags.items()}
     return Layer(values=found, origins={path: f"flag {notation.flag(path)}" for path in found})
-
-
-def _read(path: Path, text: object, found: dict[Path, object]) -> Iterator[tuple[Path, str]]:
-    """Reads the value at a path into `found`, or yields the path of a mistake and what is wrong there."""
-    option = options.option_at(path)
-    wrong_place = next((path[:end] for end in range(1, len(path) + 1) if not options.is_group(path[:end])), None)
-    if option is not None and option.names is not None and not option.names.accepts(path[-1]):
-        yield path, f"must have {option.names.allowed}"
-    elif option is not None and (text is not None or option is options.LABEL):
-        try:
-            found[path] = option.value.read(text)
-        except ValueError as error:
-            yield path, str(error)
-    elif option is None and wrong_place is not None:
-        yield wrong_place, values.NOT_ONE_VALUE if options.option_at(wrong_place) else _unknown(wrong_place)
-    elif text not in (None, {}):
-        yield path, "must be a mapping of options"
-
-
-def _unknown(path: Path) -> str:
-    written = DOTTED.write(path)
-    meant = DOTTED.suggest(written) if written == layer.name(path) else None
-    return f"no such option; did you mean {meant}?" if meant else "no such option"
-
-
-def _by_workspace(found: Mapping[Path, object]) -> tuple[dict[Path, object], dict[str, dict[Path, object]]]:
-    """The options at the top level, and those of each workspace by its name."""
-    shared: dict[Path, object] = {}
-    own: dict[str, dict[Path, object]] = {}
-    for path, value in found.items():
-        if path[0] == WORKSPACES:
-            own.setdefault(path[1], {})[path[2:]] = value
-        else:
-            shared[path] = value
-    return shared, own
 
 
 def _workspaces(
@@ -285,12 +261,116 @@ def _workspaces(
     made = {}
     for name, (above, read) in parts.items():
         try:
-            made[name] = workspace.build(name, above, read, environ)
+            made[name] = _workspace(name, above, read, environ)
         except ConfigurationError as error:
             inventory.note((WORKSPACES, name), str(error))
-    for name, line in workspace.mistakes(made.values()):
+    for name, line in _mistakes(made.values()):
         inventory.note((WORKSPACES, name), line)
     return {name: each for name, each in made.items() if inventory.owner(name) not in inventory.mistakes}
+
+
+def _workspace(name: str, above: Path, read: Chosen, environ: Mapping[str, str]) -> Workspace:
+    """The workspace with this name. `above` is the path that its own options begin with.
+
+    Raises `ConfigurationError` if the environment names a proxy that cannot be used.
+    """
+    url, proxy_url = read[options.URL], read.get(options.PROXY_URL)
+    if proxy_url is None and read[options.PROXY_FROM_ENVIRONMENT]:
+        proxy_url = _proxy_from_environment(url, environ)
+    user_id, auth_token = (_secret(above, read, *pair) for pair in SECRETS)
+    return Workspace(
+        target=_target(name, address.public(url), read),
+        url=SecretStr(url),
+        credentials=credentials.Source(
+            user_id=user_id, auth_token=auth_token, headers=MappingProxyType(_headers(above, read))
+        ),
+        timeout=read[options.TIMEOUT],
+        max_response_bytes=read[options.MAX_RESPONSE_BYTES],
+        tls=Tls(
+            ca_file=read.get(options.CA_FILE),
+            cert_file=read.get(options.CERT_FILE),
+            key_file=read.get(options.KEY_FILE),
+            server_name=read.get(options.SERVER_NAME),
+            verify=read[options.VERIFY],
+            option=DOTTED.write((*above, "tls")),
+        ),
+        proxy_url=None if proxy_url is None else SecretStr(proxy_url),
+    )
+
+
+def _target(name: str, url: str, read: Chosen) -> Target:
+    labels = {path[1]: str(value) for path, value in sorted(read.found.items()) if path[0] == options.LABEL.path[0]}
+    return Target(
+        name=name,
+        url=url,
+        labels=MappingProxyType({label: value for label, value in labels.items() if value}),
+        expect=Expectation(
+            success_every=read.get(options.SUCCESS_EVERY),
+            importer=read.get(options.IMPORTER) or "",
+            longest_run=read.get(options.LONGEST_RUN),
+            failed_ratio=read.get(options.FAILED_RATIO),
+            min_records=read.get(options.MIN_RECORDS),
+        ),
+        poll_interval=read[options.POLL_INTERVAL],
+        poll_interval_idle=read[options.POLL_INTERVAL_IDLE],
+        stale_after=read.get(options.STALE_AFTER),
+        apis=read.get(options.APIS) or frozenset(Api),
+    )
+
+
+def _secret(above: Path, read: Chosen, secret: Option[str], file: Option[str]) -> credentials.Given | credentials.File:
+    if (path := read.get(file)) is not None:
+        return credentials.File(option=DOTTED.write((*above, *file.path)), path=path)
+    return credentials.Given(option=DOTTED.write((*above, *secret.path)), value=read[secret])
+
+
+def _headers(above: Path, read: Chosen) -> dict[str, credentials.Given | credentials.File]:
+    """The further headers by name. The workspace's own come before those of all workspaces."""
+    made: dict[str, credentials.Given | credentials.File] = {}
+    for found in read.found.maps:
+        taken = {name.lower() for name in made}
+        for path, value in found.items():
+            if path[0] in HEADERS and path[1].lower() not in taken:
+                made[path[1]] = _header(DOTTED.write((*above, *path)), path[0], str(value))
+    return made
+
+
+def _header(option: str, group: str, value: str) -> credentials.Given | credentials.File:
+    if group == options.HEADER_FILE.path[0]:
+        return credentials.File(option=option, path=value, check=credentials.check_header)
+    return credentials.Given(option=option, value=value, check=credentials.check_header)
+
+
+def _proxy_from_environment(url: str, environ: Mapping[str, str]) -> str | None:
+    try:
+        return environment.proxy_for(url, environ)
+    except ValueError as error:
+        raise ConfigurationError([str(error)]) from None
+
+
+def _mistakes(workspaces: Iterable[Workspace]) -> Iterator[tuple[str, str]]:
+    """Files without the certificates and keys they need, and two authorizations of one request.
+
+    Yields the name of a workspace and a line for each.
+    """
+    checked: dict[Tls, Sequence[str]] = {Tls(): ()}
+    for workspace in workspaces:
+        for name, secret in workspace.credentials.headers.items():
+            if name.lower() == "authorization" and address.authorization(workspace.url.get_secret_value()):
+                wrong = "the name and password in url are sent in this header already; set only one of the two"
+                yield workspace.target.name, f"{secret.option}: {wrong}"
+        if workspace.tls not in checked:
+            checked[workspace.tls] = _wrong_files(workspace.tls)
+        for line in checked[workspace.tls]:
+            yield workspace.target.name, line
+
+
+def _wrong_files(tls: Tls) -> Sequence[str]:
+    try:
+        tls.context()
+    except ConfigurationError as error:
+        return error.mistakes
+    return ()
 
 
 def _given(

@@ -11,9 +11,8 @@ import aiohttp
 from rc_import_exporter import build, clock, descriptors, logs
 from rc_import_exporter.config import layer
 from rc_import_exporter.config.credentials import Credentials
-from rc_import_exporter.config.settings import Settings
+from rc_import_exporter.config.settings import Settings, Workspace
 from rc_import_exporter.config.tls import Trust
-from rc_import_exporter.config.workspace import Workspace
 from rc_import_exporter.core import schedule
 from rc_import_exporter.core.domain import Api
 from rc_import_exporter.core.snapshot import Record, Snapshot

@@ -12,9 +12,8 @@ from rc_import_exporter.config import notation, settings
 from rc_import_exporter.config.address import Listen
 from rc_import_exporter.config.notation import DOTTED, VARIABLE
 from rc_import_exporter.config.options import OPTIONS
-from rc_import_exporter.config.settings import Settings
+from rc_import_exporter.config.settings import Settings, Workspace
 from rc_import_exporter.config.values import RESERVED_LABELS
-from rc_import_exporter.config.workspace import Workspace
 from rc_import_exporter.core.domain import Api, Links
 from rc_import_exporter.errors import ConfigurationError
 
