@@ -1,5 +1,6 @@
 """Reads the files that a configuration names, and says in words why a file cannot be read."""
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -25,7 +26,7 @@ def shown(path: str) -> str:
 def mark(path: str) -> Mark | None:
     """The file's mark now, with symlinks followed; `None` if the file cannot be found."""
     try:
-        seen = Path(path).stat()
+        seen = os.stat(path)  # noqa: PTH116 - three times as fast, and each poll looks at several files
     except (OSError, ValueError):
         return None
     return seen.st_mtime_ns, seen.st_ino, seen.st_size

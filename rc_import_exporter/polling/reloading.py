@@ -18,6 +18,8 @@ from rc_import_exporter.polling.fleet import Fleet
 
 LOOK_INTERVAL: Final = 5.0
 """Seconds between two looks at the files. A change counts once two looks show the same: the file is complete."""
+LOOKED_AT_ONCE: Final = 500
+"""Files, a few milliseconds. Scrapes and polls can go on in between."""
 _REFUSED: Final = "configuration not reloaded, the last one stays in use"
 _REFUSED_IN_PART: Final = "file with workspaces not reloaded, its workspaces stay as they were"
 _NEVER_SEEN: Final = (0, 0, 0)
@@ -39,7 +41,7 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._mistakes: Sequence[str] = ()
         self._also: Sequence[str] = ()
-        self._seen = self._look()
+        self._seen: Mapping[str, Mark | None] = {path: files.mark(path) for path in self._watched()}
 
     async def reload(self) -> Sequence[str]:
         """Reloads, and returns what else to know. Raises `ConfigurationError` if something stays as it was."""
@@ -51,7 +53,7 @@ class Reloader:
         before = self._seen
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
-            look = self._look()
+            look = await self._look()
             if look == before and look != self._seen:
                 with suppress(ConfigurationError):
                     await self._reload()
@@ -59,7 +61,7 @@ class Reloader:
 
     async def _reload(self) -> Sequence[str]:
         async with self._lock:
-            look = self._look()
+            look = await self._look()
             try:
                 settings = await self._load(self._settings)
                 await self._fleet.reconfigure(settings)
@@ -92,12 +94,19 @@ class Reloader:
     def _follow(self, also: Sequence[str], look: Mapping[str, Mark | None]) -> None:
         """Watches these files besides those of the configuration. `look` is how all of them were before the load."""
         self._also = also
-        self._seen = {path: look.get(path, _NEVER_SEEN) for path in self._look()}
+        self._seen = {path: look.get(path, _NEVER_SEEN) for path in self._watched()}
 
-    def _look(self) -> Mapping[str, Mark | None]:
+    def _watched(self) -> Sequence[str]:
         file = () if self._settings.file is None else (self._settings.file,)
-        watched = {*file, *inventory.matching(self._settings.patterns), *self._also}
-        return {path: files.mark(path) for path in sorted(watched)}
+        return sorted({*file, *inventory.matching(self._settings.patterns), *self._also})
+
+    async def _look(self) -> Mapping[str, Mark | None]:
+        marks = {}
+        for number, path in enumerate(self._watched(), start=1):
+            marks[path] = files.mark(path)
+            if number % LOOKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return marks
 
     def _remarks(self, settings: Settings) -> Sequence[str]:
         changed = [option for option, value in settings.at_start.items() if value != self._at_start[option]]
