@@ -27,7 +27,7 @@ from yarl import URL
 from rc_import_exporter import __version__
 from rc_import_exporter.config import address
 from rc_import_exporter.config.credentials import Credentials
-from rc_import_exporter.core.domain import Api, Exchange, Failure, Reason, Result
+from rc_import_exporter.core.domain import Api, Exchange, Failure, Operation, Reason, Result
 from rc_import_exporter.rocketchat import diagnosis
 from rc_import_exporter.rocketchat.diagnosis import Response
 
@@ -85,10 +85,15 @@ class Client:
         self._access = access
         self._now = now
         # aiohttp would encode the names and passwords in these URLs as Latin-1.
-        self._base = URL(address.public(access.url))
+        base = URL(address.public(access.url))
+        self._urls = {
+            api: base.with_path(f"{base.path.rstrip('/')}/{'api/info' if api is Api.INFO else f'api/v1/{api}'}")
+            for api in Api
+        }
         self._own_headers = _with_authorization({"User-Agent": access.user_agent}, access.url)
         self._proxy = None if access.proxy_url is None else address.public(access.proxy_url)
         self._proxy_headers = _with_authorization({}, access.proxy_url or "")
+        self._listed: dict[bytes, Operation] = {}
         self._places = nullcontext() if places is None else places
 
     async def ask(self, api: Api, credentials: Credentials) -> Result:
@@ -105,12 +110,11 @@ class Client:
         except Exception as error:  # noqa: BLE001 - exceptions end here: every failure is a value
             reason, detail, remedy = _explain(error, self._access.timeout)
             return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail, remedy=remedy)
-        return diagnosis.read(self._exchange(api, response, begun), response)
+        return diagnosis.read(self._exchange(api, response, begun), response, self._listed)
 
     async def _get(self, api: Api, credentials: Credentials) -> Response:
-        path = "api/info" if api is Api.INFO else f"api/v1/{api}"
         async with self._session.get(
-            self._base.with_path(f"{self._base.path.rstrip('/')}/{path}"),
+            self._urls[api],
             headers={
                 **credentials.headers,
                 **self._own_headers,

@@ -9,10 +9,21 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
-from rc_import_exporter.core.domain import Api, Budget, Exchange, Failure, ProgressAnswer, Reason, Result, Success
+from rc_import_exporter.core.domain import (
+    Api,
+    Budget,
+    Exchange,
+    Failure,
+    Operation,
+    ProgressAnswer,
+    Reason,
+    Result,
+    Success,
+)
 from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
 from rc_import_exporter.errors import BodyError
 from rc_import_exporter.rocketchat import parser
@@ -138,8 +149,8 @@ _ROWS: Final = (
 )
 
 
-def read(exchange: Exchange, response: Response) -> Result:
-    """The endpoint's data, or the first reason in the table that applies."""
+def read(exchange: Exchange, response: Response, known: dict[bytes, Operation] | None = None) -> Result:
+    """The endpoint's data, or the first reason in the table that applies. For `known`, see `parser.parse_list`."""
     # The body of a 200 is parsed once, below, as the endpoint's own JSON.
     error_type = None if response.status == HTTPStatus.OK else parser.error_of(response.body)
     if (exchange.api, response.status, error_type) == (Api.PROGRESS, HTTPStatus.BAD_REQUEST, NOTHING_IMPORTED):
@@ -149,7 +160,7 @@ def read(exchange: Exchange, response: Response) -> Result:
         if row.applies(refusal):
             return replace(_failure(exchange, row.reason, row.detail, error_type), remedy=row.remedy)
     try:
-        return Success(exchange=exchange, answer=parser.parse(exchange.api, response.body))
+        return Success(exchange=exchange, answer=parser.parse(exchange.api, response.body, known))
     except BodyError as error:
         detail = f"the body is not this endpoint's JSON: {error}"
         return _failure(exchange, Reason.INVALID, detail, parser.error_of(response.body))
@@ -177,9 +188,15 @@ def budget_of(response: Response) -> Budget | None:
 
 def date_of(response: Response) -> float | None:
     """The answer's `Date`, Unix seconds."""
+    return _seconds(response.headers.get("Date", ""))
+
+
+# Answers of the same second share it.
+@lru_cache(maxsize=64)
+def _seconds(date: str) -> float | None:
     try:
-        return parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 

@@ -6,7 +6,8 @@ absent: servers from 1.0 to 8 wrote these documents, and one odd field must not 
 
 import math
 import re
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar, assert_never
 
@@ -36,6 +37,9 @@ GREATEST_INSTANT: Final = 253402300800.0
 UNKNOWN_IMPORTER: Final = "unknown"
 LONGEST_LIST: Final = 1000
 """The server sends 20 operations. A list of thousands is from something else."""
+
+MOST_IN_PIECES: Final = 64 * 1024
+"""Bytes of a list that is read piece by piece. A larger one holds file data, which is full of inner arrays."""
 
 # Half of a character outside of Unicode's first 65,536, as JSON writes it.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -85,7 +89,7 @@ def _from_iso(text: str) -> float | None:
     if not _ISO.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         return None
 
@@ -108,6 +112,9 @@ class _Json(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
+_KINDS: Final = tuple(Kind)
+
+
 class _Counts(_Json):
     total: Annotated[int | None, BeforeValidator(_count)] = None
     completed: Annotated[int | None, BeforeValidator(_count)] = None
@@ -118,7 +125,7 @@ class _Counts(_Json):
     contacts: Annotated[int | None, BeforeValidator(_count)] = None
 
     def value(self) -> Counts:
-        staged = {kind: count for kind in Kind if (count := getattr(self, kind)) is not None}
+        staged = {kind: count for kind in _KINDS if (count := getattr(self, kind)) is not None}
         return Counts(total=self.total, completed=self.completed, failed=self.error, staged=MappingProxyType(staged))
 
 
@@ -199,13 +206,41 @@ def parse_status(body: bytes) -> StatusAnswer:
     return StatusAnswer(state=_state(status.state), operation=status.operation.value())
 
 
-def parse_list(body: bytes) -> ListAnswer:
-    """The answer of `getLatestImportOperations`: an array, or the object that one snapshot of 8.3 sent around it."""
+def parse_list(body: bytes, known: dict[bytes, Operation] | None = None) -> ListAnswer:
+    """The answer of `getLatestImportOperations`: an array, or the object that one snapshot of 8.3 sent around it.
+
+    `known` holds the operations of this workspace's last list by their JSON, and then those of this one. From poll to
+    poll most stay as they were, and reading them again is most of what a poll costs.
+    """
+    if known is not None and (read := _read_pieces(body, known)) is not None:
+        return ListAnswer(operations=read)
     if body.lstrip().startswith(b"{"):
         operations = _validated(_Wrapped, body).operations
     else:
         operations = _validated(_Bare, body).root
     return ListAnswer(operations=tuple(operation.value() for operation in operations))
+
+
+def _read_pieces(body: bytes, known: dict[bytes, Operation]) -> tuple[Operation, ...] | None:
+    """The operations of a small array, each read by itself. `None` if that is not possible.
+
+    An array that is cut between objects is valid if each piece is an object: a cut at another place, in a text or in
+    an inner array, leaves pieces that are no JSON.
+    """
+    if len(body) > MOST_IN_PIECES or not (body.startswith(b"[{") and body.endswith(b"}]")):
+        return None
+    read: dict[bytes, Operation] = {}
+    operations = []
+    try:
+        for piece in body[2:-2].split(b"},{"):
+            operation = known.get(piece) or _validated(_Operation, b"{%b}" % piece).value()
+            read[piece] = operation
+            operations.append(operation)
+    except BodyError:
+        return None
+    known.clear()
+    known.update(read)
+    return tuple(operations) if len(operations) <= LONGEST_LIST else None
 
 
 def parse_progress(body: bytes) -> ProgressAnswer:
@@ -230,13 +265,16 @@ def parse_info(body: bytes) -> InfoAnswer:
     raise BodyError("it has no version")
 
 
-def parse(api: Api, body: bytes) -> Answer:
-    """The answer of an endpoint. Raises `BodyError` if the body is not that endpoint's JSON."""
+def parse(api: Api, body: bytes, known: dict[bytes, Operation] | None = None) -> Answer:
+    """The answer of an endpoint. Raises `BodyError` if the body is not that endpoint's JSON.
+
+    For `known`, see `parse_list`.
+    """
     match api:
         case Api.STATUS:
             return parse_status(body)
         case Api.LIST:
-            return parse_list(body)
+            return parse_list(body, known)
         case Api.PROGRESS:
             return parse_progress(body)
         case Api.INFO:
@@ -276,10 +314,13 @@ def _where(error: ValidationError) -> str:
     return f"{path} has the wrong form"
 
 
+_STATES: Final[Mapping[str | None, State]] = {str(state): state for state in State}
+_STEPS: Final[Mapping[str, Step]] = {str(step): step for step in Step if step is not Step.NONE}
+
+
 def _state(word: str | None) -> State:
-    return State(word) if word in tuple(State) else State.UNKNOWN
+    return _STATES.get(word, State.UNKNOWN)
 
 
 def _step(status: str | None) -> Step:
-    word = (status or "").removeprefix("importer_")
-    return Step(word) if word in tuple(Step) and word not in (Step.NONE, Step.UNKNOWN) else Step.UNKNOWN
+    return _STEPS.get((status or "").removeprefix("importer_"), Step.UNKNOWN)

@@ -394,3 +394,46 @@ def test_a_body_is_utf_8() -> None:
     """JSON over HTTP is UTF-8, and another encoding is a sign of another server."""
     with pytest.raises(BodyError):
         parser.parse_list("[]".encode("utf-16"))
+
+
+compact = st.lists(
+    st.builds(lambda changes, counts: {**DOCUMENT, "count": counts, **changes}, fields, fields), max_size=4
+)
+broken = st.sampled_from([b"},{", b'"', b"]", b"[", b"{", b"}", b",", b"\\", b"\\ud83d", b"\xff", b" ", b"0"])
+
+
+def outcome_of(raw: bytes, known: dict[bytes, Operation] | None = None) -> ListAnswer | str:
+    """The answer, or the message."""
+    try:
+        return parser.parse_list(raw, known)
+    except BodyError as error:
+        return str(error)
+
+
+@given(documents=compact, later=compact, piece=broken, at=st.integers(0, 400))
+def test_what_is_known_of_the_last_list_changes_no_answer(
+    documents: list[object], later: list[object], piece: bytes, at: int
+) -> None:
+    """A list is cut into its objects, and a cut inside of a text or an inner array must not be taken for one."""
+    known: dict[bytes, Operation] = {}
+    for content in (documents, documents + later, later + documents):
+        raw = json.dumps(content, separators=(",", ":")).encode()
+        assert outcome_of(raw, known) == outcome_of(raw)
+        hurt = raw[:at] + piece + raw[at:]
+        assert outcome_of(hurt, known) == outcome_of(hurt)
+
+
+@pytest.mark.parametrize("text", ["a},{b", '"},{"', "\\},{"])
+def test_a_text_with_braces_is_not_cut(text: str) -> None:
+    """Old documents hold names that people wrote."""
+    raw = json.dumps([document(file=text), document(_id="x", file=text)], separators=(",", ":")).encode()
+    assert [each.id for each in parser.parse_list(raw, {}).operations] == [DOCUMENT["_id"], "x"]
+
+
+def test_only_the_operations_of_the_last_list_are_kept() -> None:
+    """The memory must not grow with every version of an operation."""
+    known: dict[bytes, Operation] = {}
+    for completed in range(10):
+        content = [document(count={"completed": completed}), document(_id="old")]
+        answer = parser.parse_list(json.dumps(content, separators=(",", ":")).encode(), known)
+        assert tuple(known.values()) == answer.operations
