@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deploy import generate
-from deploy.prometheus.generate import ruleset
+from deploy.prometheus.generate import RULES, ruleset
 from rc_import_exporter import __version__
 from rc_import_exporter.config import settings
 from rc_import_exporter.config.options import ANY, OPTIONS
@@ -54,53 +54,24 @@ MONITORED: Final[Object] = {
         "grafanaDashboard": {"enabled": True, "labels": {"a": "b"}, "folder": "Rocket.Chat"},
     },
 }
-PLACED: Final[Object] = {
-    "image": {
-        "repository": "registry.example.com:5000/monitoring/exporter",
-        "digest": "sha256:" + "0" * 64,
-        "pullPolicy": "Always",
-    },
-    "imagePullSecrets": [{"name": "registry"}],
-    "port": 8080,
-    "extraArgs": ["--log.level=debug"],
-    "env": [
-        {
-            "name": "RC_IMPORT_EXPORTER_WORKSPACES__ACME__PROXY_URL",
-            "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}},
-        }
-    ],
-    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-    "volumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/own", "readOnly": True}],
-    "service": {"type": "NodePort", "annotations": {"a": "b"}},
-    "serviceAccount": {"name": "chat", "annotations": {"a": "b"}},
-    "nameOverride": "imports",
-    "fullnameOverride": "chat-imports",
-    "commonLabels": {"cost-center": "7"},
-    "podAnnotations": {"a": "b"},
-    "podLabels": {"mesh": "off"},
-    "priorityClassName": "low",
-    "nodeSelector": {"disk": "ssd"},
-    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
-}
+EXAMPLES: Final = {path.stem: path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
+EVERYTHING: Final[Object] = yaml.safe_load((CHART / "ci" / "everything-values.yaml").read_text())
 MATRIX: Final[Mapping[str, Object]] = {
-    "demo": {"demo": True},
+    **{name: yaml.safe_load(path.read_text()) for name, path in EXAMPLES.items()},
     "demo, closed off": {"demo": True, "networkPolicy": {"enabled": True}},
     "one workspace": ACME,
     "two workspaces": FULL,
     "monitored": {**ACME, **MONITORED},
     "monitored by pod": {**ACME, "podMonitor": MONITORED["serviceMonitor"], "networkPolicy": {"enabled": True}},
     "annotated": {**ACME, "scrapeAnnotations": True},
-    "placed": {**ACME, **PLACED},
-    "everything": {**FULL, **MONITORED, **PLACED, "networkPolicy": {"enabled": True}, "scrapeAnnotations": True},
     "own ConfigMap": {"existingConfigMap": "mine", "secret": {"name": "mine"}},
     "no ServiceAccount": {**ACME, "serviceAccount": {"create": False}},
     "nothing from the pod's contexts": {**ACME, "podSecurityContext": {"runAsUser": None, "fsGroup": None}},
 }
 USERS_OWN: Final = frozenset(
     {
-        *(f"Secret/{name}" for name in ("everybody", "globex", "mine", generate.NAME, "chat-imports")),
-        *(f"ConfigMap/{name}" for name in ("ca", "mine")),
+        *(f"Secret/{name}" for name in ("everybody", "globex", "mine", "web", "certificate", generate.NAME)),
+        "ConfigMap/mine",
         "ServiceAccount/default",
     }
 )
@@ -132,7 +103,8 @@ def test_the_objects_fit_each_other(values: Object) -> None:
 @matrix
 def test_pod_security_restricted_admits_the_pod(values: Object) -> None:
     """Many clusters enforce the strictest standard."""
-    assert deployment.unrestricted(pod(deployment.helm_template(values))) == []
+    found = deployment.helm_template(values)
+    assert [wrong for one in (pod(found), *of_kind(found, "Pod")) for wrong in deployment.unrestricted(one)] == []
 
 
 @matrix
@@ -249,14 +221,24 @@ def test_no_secret_is_made_and_no_file_is_mounted_by_itself() -> None:
     assert [mount for mount in items(container(found), "volumeMounts") if at(mount, "subPath")] == []
 
 
-def _checksum(values: Object) -> object:
-    return at(pod(deployment.helm_template(values)), "metadata", "annotations", "checksum/config")
+@pytest.mark.parametrize("values", [ACME, {"existingConfigMap": "mine"}], ids=["workspaces", "own ConfigMap"])
+def test_a_changed_configuration_is_reloaded_in_place(values: Object) -> None:
+    """A roll-out would begin each history anew. A single mounted file would never change."""
+    found = deployment.helm_template(values)
+    assert "--config.auto-reload=true" in items(container(found), "args")
+    (mount,) = [one for one in items(container(found), "volumeMounts") if at(one, "name") == "config"]
+    assert mount == {"name": "config", "mountPath": "/etc/rc-import-exporter", "readOnly": True}
+    assert pod(found) == pod(deployment.helm_template({**values, **({} if "existingConfigMap" in values else LATER)}))
 
 
-def test_a_roll_out_starts_with_a_change_of_the_configuration_alone() -> None:
-    changed = {**ACME, "config": {"timeout": "7s"}}
-    assert _checksum(changed) != _checksum(ACME)
-    assert _checksum({**ACME, "service": {"type": "NodePort"}, **MONITORED}) == _checksum(ACME)
+LATER: Final[Object] = {"config": {"timeout": "7s"}}
+
+
+def test_a_roll_out_starts_with_a_change_that_the_exporter_reads_only_at_its_start() -> None:
+    found = [
+        pod(deployment.helm_template({**ACME, "config": {"log": {"level": level}}})) for level in ("info", "debug")
+    ]
+    assert found[0] != found[1]
 
 
 def test_the_next_pod_is_ready_before_the_last_one_goes() -> None:
@@ -318,8 +300,7 @@ def test_everything_lies_in_the_namespace_of_the_release() -> None:
 def test_rules_and_dashboards_arrive_as_they_are() -> None:
     """The alerts contain templates of their own, which Helm must not evaluate."""
     found = deployment.helm_template({**ACME, **MONITORED})
-    (rules,) = generate.RULES.glob("*.rules.yml")
-    assert only(found, "PrometheusRule")["spec"] == yaml.safe_load(rules.read_text())
+    assert only(found, "PrometheusRule")["spec"] == yaml.safe_load(RULES.read_text())
     dashboards = {path.name: json.loads(path.read_text()) for path in generate.DASHBOARDS.glob("*.json")}
     maps = [table(one, "data") for one in of_kind(found, "ConfigMap") if "config.yml" not in table(one, "data")]
     assert {name: json.loads(str(content)) for data in maps for name, content in data.items()} == dashboards
@@ -328,7 +309,7 @@ def test_rules_and_dashboards_arrive_as_they_are() -> None:
 
 
 def test_links_and_labels_of_alerts_are_as_the_generator_writes_them() -> None:
-    """Helm changes the rules as text, so a change of their form could leave them as they are."""
+    """The chart and the generator each write them. They must agree."""
     values: Object = {
         "enabled": True,
         "workspaceLabels": ["team", "tenant"],
