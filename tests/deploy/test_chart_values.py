@@ -236,11 +236,13 @@ def test_no_key_is_written_twice_whatever_maps_overlap() -> None:
     assert deployment.contradictions(found, frozenset({f"Secret/{generate.NAME}"})) == []
 
 
-def test_kustomize_takes_what_the_chart_renders(tmp_path: Path) -> None:
+@pytest.mark.parametrize("values", [_overlapping(), *CI.values()], ids=["overlapping", *CI])
+def test_kustomize_takes_what_the_chart_renders(values: Object, tmp_path: Path) -> None:
     """Its parser is stricter than that of Kubernetes, and people patch charts with it."""
-    (tmp_path / "all.yaml").write_text(generate.render(deployment.helm(), _overlapping()))
+    found = deployment.helm_template(values)
+    (tmp_path / "all.yaml").write_text(generate.render(deployment.helm(), values))
     (tmp_path / "kustomization.yaml").write_text("resources: [all.yaml]\n")
-    assert len(deployment.kustomize(tmp_path)) == len(deployment.helm_template(_overlapping()))
+    assert len(deployment.kustomize(tmp_path)) == len(found)
 
 
 # OpenShift
@@ -346,6 +348,76 @@ def test_own_ways_to_probe_are_kept() -> None:
     assert at(container(found), "livenessProbe", "httpGet") is None
     assert at(container(found), "livenessProbe", "exec") == command["exec"]
     assert "readinessProbe" not in container(found)
+
+
+# Other charts
+
+
+OTHERS: Final[Mapping[str, set[str]]] = {
+    name: set(values.split())
+    for name, values in {
+        "prometheus-blackbox-exporter": """
+        affinity automountServiceAccountToken commonLabels config configExistingSecretName configPath configReloader
+        containerPort deploymentAnnotations dnsConfig dnsPolicy extraArgs extraConfigmapMounts extraContainers extraEnv
+        extraEnvFrom extraInitContainers extraManifests extraSecretMounts extraVolumeMounts extraVolumes
+        global.imageRegistry hostAliases hostNetwork hostPort image.digest image.pullPolicy image.pullSecrets
+        image.registry image.repository image.tag ingress kind kubeVersionOverride livenessProbe namespaceOverride
+        networkPolicy.allowMonitoringNamespace networkPolicy.enabled networkPolicy.monitoringNamespaceName nodeSelector
+        pod.labels podAnnotations podDisruptionBudget podMonitoring podSecurityContext priorityClassName
+        prometheusRule.additionalLabels prometheusRule.enabled prometheusRule.namespace prometheusRule.rules
+        readinessProbe releaseLabel replicas resources restartPolicy revisionHistoryLimit secretAnnotations secretConfig
+        securityContext service.annotations service.ipDualStack service.labels service.port service.type
+        serviceAccount.annotations serviceAccount.create serviceAccount.name serviceMonitor.bearerTokenFile
+        serviceMonitor.defaults serviceMonitor.enabled serviceMonitor.path serviceMonitor.scheme
+        serviceMonitor.selfMonitor.additionalMetricsRelabels serviceMonitor.selfMonitor.additionalRelabeling
+        serviceMonitor.selfMonitor.enabled serviceMonitor.selfMonitor.interval serviceMonitor.selfMonitor.labels
+        serviceMonitor.selfMonitor.path serviceMonitor.selfMonitor.port serviceMonitor.selfMonitor.scheme
+        serviceMonitor.selfMonitor.scrapeTimeout serviceMonitor.selfMonitor.tlsConfig serviceMonitor.targets
+        serviceMonitor.tlsConfig strategy tolerations topologySpreadConstraints verticalPodAutoscaler
+        """,
+        "kube-state-metrics": """
+        affinity annotations automountServiceAccountToken autosharding collectors containerSecurityContext containers
+        customLabels customResourceState dnsConfig dnsPolicy env extraArgs extraManifests global.imagePullSecrets
+        global.imageRegistry hostNetwork image.pullPolicy image.registry image.repository image.sha image.tag
+        imagePullSecrets initContainers kubeRBACProxy kubeconfig labels livenessProbe metricAllowlist
+        metricAnnotationsAllowList metricDenylist metricLabelsAllowlist namespaceOverride namespaces namespacesDenylist
+        networkPolicy.egress networkPolicy.enabled networkPolicy.flavor networkPolicy.ingress networkPolicy.podSelector
+        nodeSelector podAnnotations podDisruptionBudget podLabels priorityClassName prometheus.monitor.additionalLabels
+        prometheus.monitor.annotations prometheus.monitor.enabled prometheus.monitor.http.bearerTokenFile
+        prometheus.monitor.http.bearerTokenSecret prometheus.monitor.http.enableHttp2
+        prometheus.monitor.http.honorLabels prometheus.monitor.http.interval prometheus.monitor.http.metricRelabelings
+        prometheus.monitor.http.proxyUrl prometheus.monitor.http.relabelings prometheus.monitor.http.scheme
+        prometheus.monitor.http.scrapeTimeout prometheus.monitor.http.tlsConfig prometheus.monitor.jobLabel
+        prometheus.monitor.labelLimit prometheus.monitor.labelNameLengthLimit prometheus.monitor.labelValueLengthLimit
+        prometheus.monitor.metrics prometheus.monitor.namespace prometheus.monitor.namespaceSelector
+        prometheus.monitor.podTargetLabels prometheus.monitor.sampleLimit prometheus.monitor.selectorOverride
+        prometheus.monitor.targetLabels prometheus.monitor.targetLimit prometheus.scrapeconfig prometheusScrape rbac
+        readinessProbe releaseLabel releaseNamespace replicas resources revisionHistoryLimit securityContext
+        selectorOverride selfMonitor service.annotations service.clusterIP service.ipDualStack service.loadBalancerIP
+        service.loadBalancerSourceRanges service.nodePort service.port service.type serviceAccount.annotations
+        serviceAccount.automountServiceAccountToken serviceAccount.create serviceAccount.imagePullSecrets
+        serviceAccount.name startupProbe tolerations topologySpreadConstraints updateStrategy verticalPodAutoscaler
+        volumeMounts volumes
+        """,
+    }.items()
+}
+"""The values of two charts in github.com/prometheus-community/helm-charts, at the commits 7604877c and b1e058bc. A name
+stands for all keys below it, if they are not named too."""
+
+
+def test_the_readme_compares_each_value_of_two_other_charts() -> None:
+    """People come from these charts. A value that they know must be found, or the reason why it is not here."""
+    readme = (CHART / "README.md").read_text()
+    found = re.search(r"<!-- others -->\n(.*?)<!-- /others -->", readme, re.DOTALL)
+    assert found
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found[1].strip().splitlines()]
+    for column, (name, values) in enumerate(OTHERS.items(), start=1):
+        assert head[column] == name
+        named = [value for row in rows for value in re.findall(r"`(.*?)`", row[column])]
+        assert (set(named), len(named)) == (values, len(values))
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    for here, _, _, remark in rows:
+        assert _value(values, here.strip("`")) is not None or (here == "no" and remark), here
 
 
 # Rules

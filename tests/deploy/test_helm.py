@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -375,7 +376,30 @@ def _in_schema(schema: object, part: str, path: tuple[str, ...]) -> object:
 def test_the_chart_has_the_exporters_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+    annotations = {key.removeprefix("artifacthub.io/"): value for key, value in chart["annotations"].items()}
+    (image,) = yaml.safe_load(annotations["images"])
+    assert image["image"] == f"{generate.NAME}:{__version__}"
     assert at(container(deployment.helm_template(ACME)), "image") == f"{generate.NAME}:{__version__}"
+
+
+def test_artifact_hub_is_told_of_every_custom_resource() -> None:
+    """People see there which operators a cluster needs."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert {"home", "sources", "icon", "maintainers", "keywords", "kubeVersion"} <= set(chart)
+    listed = {(one["kind"], one["version"]) for one in yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])}
+    made = [one for values in MATRIX.values() for one in deployment.helm_template(values)]
+    custom = [one for one in made if re.search(r"coreos|grafana|gateway", text(one, "apiVersion"))]
+    assert listed == {(text(one, "kind"), text(one, "apiVersion").rpartition("/")[2]) for one in custom}
+    changes = yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
+    assert {one["kind"] for one in changes} <= {"added", "changed", "deprecated", "removed", "fixed", "security"}
+
+
+def test_the_package_has_no_files_of_the_tests(tmp_path: Path) -> None:
+    told = deployment.run(deployment.helm(), "package", str(CHART), "--destination", str(tmp_path))
+    with tarfile.open(told.rpartition(": ")[2].strip()) as package:
+        names = {name.partition("/")[2] for name in package.getnames()}
+    assert {"Chart.yaml", "values.schema.json", "README.md", "files/rocketchat-import.rules.yml"} <= names
+    assert [name for name in names if name.startswith("ci/") or name.endswith("kustomization.yaml")] == []
 
 
 def _notes(values: Object, tmp_path: Path) -> str:
@@ -392,6 +416,26 @@ def test_the_notes_say_how_to_make_the_secret_that_the_pod_waits_for(tmp_path: P
     wanted = {key for name, key in _files(deployment.helm_template(FULL)).values() if name == "everybody"}
     assert (words[4], keys) == ("everybody", wanted)
     assert "globex.eu-1: globex, keys user-id and TOKEN" in _notes(FULL, tmp_path)
+
+
+PUBLISHED: Final[Mapping[str, Object]] = {
+    "ingress": {"ingress": {"enabled": True, "hosts": [{"host": "a.example"}]}},
+    "route": {"httpRoute": {"enabled": True}},
+    "load balancer": {"service": {"type": "LoadBalancer"}},
+}
+
+
+@pytest.mark.parametrize("values", PUBLISHED.values(), ids=PUBLISHED)
+def test_the_notes_warn_of_a_published_page_without_a_login(values: Object, tmp_path: Path) -> None:
+    assert "WARNING" in _notes({**ACME, **values}, tmp_path)
+    assert "WARNING" not in _notes({**ACME, **values, "web": {"configSecret": "web"}}, tmp_path)
+
+
+def test_the_notes_tell_of_a_certificate_that_prometheus_does_not_know(tmp_path: Path) -> None:
+    values: Object = {**ACME, "serviceMonitor": {"enabled": True}, "web": {"configSecret": "web", "scheme": "https"}}
+    assert "set its tlsConfig" in _notes(values, tmp_path)
+    values["serviceMonitor"] = {"enabled": True, "tlsConfig": {"serverName": "a"}}
+    assert "set its tlsConfig" not in _notes(values, tmp_path)
 
 
 def test_the_notes_tell_that_nothing_scrapes_the_exporter(tmp_path: Path) -> None:

@@ -204,11 +204,30 @@ def test_the_guard_before_an_upgrade_is_a_valid_job_with_the_exporters_own_mount
     assert (at(job, "metadata", "annotations", "helm.sh/hook"), at(job, "spec", "backoffLimit")) == ("pre-upgrade", 0)
 
 
+@pytest.mark.parametrize("name", ["argocd", "flux"])
+def test_an_example_of_gitops_installs_what_its_own_secret_completes(name: str) -> None:
+    """A Secret with another name or other keys leaves the pod waiting."""
+    path = KUBERNETES / "examples" / f"{name}.yaml"
+    found = deployment.objects(path.read_text())
+    values = at(found[0], "spec", "source", "helm", "valuesObject") or table(found[1], "spec", "values")
+    assert isinstance(values, dict)
+    installed = deployment.helm_template(values, "--namespace", "monitoring")
+    (secret,) = [one for one in (*found, *installed) if one["kind"] == "ExternalSecret"]
+    kept = text(secret, "metadata", "name")
+    assert deployment.contradictions(installed, frozenset({f"Secret/{kept}"})) == []
+    assert {text(one, "secretKey") for one in items(secret, "spec", "data")} == {"acme.user-id", "acme.auth-token"}
+    assert deployment.unrestricted(pod(installed)) == []
+    assert [wrong for one in found for wrong in deployment.mistakes(one, deployment.VERSIONS[-1])] == []
+    versions = re.findall(r"(?:targetRevision: v|tag: )(\S+)", path.read_text())
+    assert versions == [__version__]
+    assert len(path.read_text().splitlines()) < 60
+
+
 @pytest.mark.parametrize("given", ["chart", "manifests"])
 def test_the_scanner_finds_nothing_but_what_is_excepted(given: str, tmp_path: Path) -> None:
     """An exception that is no longer needed could hide a new problem."""
     written = (
-        generate.render(deployment.helm(), _SCANNED, "--namespace", "chat")
+        generate.render(deployment.helm(), _SCANNED, "--namespace", "chat", "--skip-tests")
         if given == "chart"
         else deployment.run(deployment.kubectl(), "kustomize", str(FOLDERS["overlay example"]))
         + "\n---\n"
@@ -509,7 +528,7 @@ def _typed(program: str) -> list[list[str]]:
 
 def _chart_of(words: list[str], folder: Path) -> list[Object]:
     """Renders what a line `helm install RELEASE CHART …` installs, with the values of the chart's README."""
-    (shown,) = re.findall(r"```yaml\n(.*?)```", (generate.CHART / "README.md").read_text(), flags=re.DOTALL)
+    shown = re.findall(r"```yaml\n(.*?)```", (generate.CHART / "README.md").read_text(), flags=re.DOTALL)[0]
     (folder / "values.yaml").write_text(shown)
     flags = [word for word in words[4:] if word not in {"--reset-then-reuse-values", "--install"}]
     given = [str(folder / word) if word == "values.yaml" else word for word in flags]
@@ -520,9 +539,16 @@ def _chart_of(words: list[str], folder: Path) -> list[Object]:
 
 def test_every_helm_line_that_people_are_told_to_type_renders(tmp_path: Path) -> None:
     lines = _typed("helm")
-    assert {words[1] for words in lines} == {"install", "upgrade"}
-    for words in lines:
+    assert {words[1] for words in lines} == {"install", "upgrade", "uninstall"}
+    for words in _installing(lines):
         assert deployment.contradictions(_chart_of(words, tmp_path), _secrets_typed()) == []
+    known = deployment.run(deployment.helm(), "upgrade", "--help")
+    assert all(word.partition("=")[0] in known for words in lines for word in words if word.startswith("--"))
+    assert {words[2] for words in lines} == {words[2] for words in _installing(lines)}
+
+
+def _installing(lines: list[list[str]]) -> list[list[str]]:
+    return [words for words in lines if words[1] in {"install", "upgrade"}]
 
 
 def test_every_image_that_is_named_is_of_this_release() -> None:
@@ -539,7 +565,7 @@ def _secrets_typed() -> frozenset[str]:
 
 
 def test_every_kubectl_line_that_people_are_told_to_type_is_one(tmp_path: Path) -> None:
-    deployed = [_chart_of(words, tmp_path) for words in _typed("helm")]
+    deployed = [_chart_of(words, tmp_path) for words in _installing(_typed("helm"))]
     deployed += [deployment.kustomize(folder) for folder in FOLDERS.values()]
     there = {f"{str(one['kind']).lower()}/{at(one, 'metadata', 'name')}" for found in deployed for one in found}
     lines = _typed("kubectl")

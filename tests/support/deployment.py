@@ -163,7 +163,15 @@ def mistakes(one: Object, version: str) -> list[str]:
 
 
 _CUSTOM: Final = frozenset({"monitoring.coreos.com", "grafana.integreatly.org"})
-_UNKNOWN: Final = frozenset({"gateway.networking.k8s.io"})
+_UNKNOWN: Final = frozenset(
+    {
+        "argoproj.io",
+        "external-secrets.io",
+        "gateway.networking.k8s.io",
+        "helm.toolkit.fluxcd.io",
+        "source.toolkit.fluxcd.io",
+    }
+)
 """Groups without a schema here."""
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
