@@ -126,23 +126,38 @@ annotations:
 {{- merge (dict "workspaces" $workspaces) (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
-{{/* The sources of the volume with user ids and tokens: only the two keys of each workspace. */}}
+{{/* The sources of the volume with user ids and tokens. The release's own Secret is mounted whole, so that a new workspace needs
+no new pod. Of other Secrets, only the two keys of each workspace are mounted. */}}
 {{- define "exporter.secretSources" -}}
-{{- if .Values.existingConfigMap -}}
+{{- $whole := .Values.existingConfigMap -}}
+{{- $keys := "" -}}
+{{- range $name, $workspace := .Values.workspaces -}}
+{{- $secret := $workspace.secret | default dict -}}
+{{- if or $.Values.secret.name $secret.name $secret.userIdKey $secret.authTokenKey -}}
+{{- $keys = printf "%s\n%s" $keys (include "exporter.secretKeys" (list $ $name $secret)) -}}
+{{- else -}}
+{{- $whole = "yes" -}}
+{{- end -}}
+{{- end -}}
+{{- if $whole -}}
 - secret:
     name: {{ include "exporter.secret" . }}
 {{- end -}}
-{{- range $name, $workspace := .Values.workspaces }}
-{{- $secret := $workspace.secret | default dict }}
-{{- $prefix := $secret.name | empty | ternary (printf "%s." $name) "" }}
+{{- $keys -}}
+{{- end -}}
+
+{{/* The source with the two keys of a workspace. The argument is a list: the root, the workspace's name and its `secret`. */}}
+{{- define "exporter.secretKeys" -}}
+{{- $name := index . 1 -}}
+{{- $secret := last . -}}
+{{- $prefix := $secret.name | empty | ternary (printf "%s." $name) "" -}}
 - secret:
-    name: {{ $secret.name | default (include "exporter.secret" $) }}
+    name: {{ $secret.name | default (include "exporter.secret" (first .)) }}
     items:
       - key: {{ $secret.userIdKey | default (printf "%suser-id" $prefix) | quote }}
         path: {{ printf "%s.user-id" $name | quote }}
       - key: {{ $secret.authTokenKey | default (printf "%sauth-token" $prefix) | quote }}
         path: {{ printf "%s.auth-token" $name | quote }}
-{{- end -}}
 {{- end -}}
 
 {{/* The port of a URL. */}}
