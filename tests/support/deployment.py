@@ -102,9 +102,25 @@ def run(program: Path, *arguments: str) -> str:
     return ran.stdout
 
 
+class StrictLoader(yaml.CSafeLoader):
+    """Refuses a key that is in a mapping twice, as kustomize and Flux do."""
+
+
+def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> Object:
+    keys = [key.value for key, _ in node.value]
+    if twice := {key for key in keys if keys.count(key) > 1}:
+        raise ValueError(f"twice in {node.start_mark}: {', '.join(sorted(twice))}")
+    loader.flatten_mapping(node)
+    return {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()}
+
+
+StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
 def objects(written: str) -> list[Object]:
-    """The objects of a stream of YAML documents."""
-    found = [document for document in yaml.safe_load_all(written) if document is not None]
+    """The objects of a stream of YAML documents. Raises `ValueError` if a mapping has a key twice."""
+    # The loader is a safe one.
+    found = [document for document in yaml.load_all(written, StrictLoader) if document is not None]
     assert all(isinstance(document, dict) for document in found)
     return found
 
@@ -127,8 +143,8 @@ def pod(found: Iterable[Object]) -> Object:
 
 
 def container(found: Iterable[Object]) -> Object:
-    """Its only container."""
-    (one,) = items(pod(found), "spec", "containers")
+    """Its first container."""
+    one = items(pod(found), "spec", "containers")[0]
     assert isinstance(one, dict)
     return one
 
@@ -138,13 +154,25 @@ def mistakes(one: Object, version: str) -> list[str]:
 
     Unknown keys are mistakes too.
     """
-    validator = _custom(text(one, "kind")) if _group(one) in _CUSTOM else _native(one, version)
     name = f"{one['kind']} {at(one, 'metadata', 'name')}"
+    if _group(one) in _UNKNOWN:
+        return [f"{name}: {wrong}" for wrong in _names(one)]
+    validator = _custom(text(one, "kind")) if _group(one) in _CUSTOM else _native(one, version)
     found = [f"{name}: {error.json_path}: {error.message}" for error in validator.iter_errors(one)]
     return found + [f"{name}: {wrong}" for wrong in _names(one)]
 
 
 _CUSTOM: Final = frozenset({"monitoring.coreos.com", "grafana.integreatly.org"})
+_UNKNOWN: Final = frozenset(
+    {
+        "argoproj.io",
+        "external-secrets.io",
+        "gateway.networking.k8s.io",
+        "helm.toolkit.fluxcd.io",
+        "source.toolkit.fluxcd.io",
+    }
+)
+"""Groups without a schema here."""
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
@@ -261,7 +289,7 @@ def _ports_of(one: Object) -> list[object]:
     named += [at(port, "port") for rule in items(one, "spec", "ingress") for port in items(rule, "ports")]
     named += [at(port, "targetPort") for port in items(one, "spec", "ports")]
     probes = [table(one, "spec", "template", "spec", "containers", 0, f"{probe}Probe") for probe in _PROBES]
-    return named + [at(probe, "httpGet", "port") for probe in probes if probe]
+    return named + [at(probe, "httpGet", "port") or at(probe, "tcpSocket", "port") for probe in probes if probe]
 
 
 _PROBES: Final = ("liveness", "readiness", "startup")
