@@ -5,8 +5,9 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 
-from rc_import_exporter import clock
+from rc_import_exporter import clock, logs
 from rc_import_exporter.config.settings import Settings
+from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.polling.fleet import Fleet
@@ -40,7 +41,12 @@ class App:
         self._fleet = Fleet(settings, now)
         self.store = self._fleet.store
         self.reloader = Reloader(settings, self._fleet, load or same)
-        publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
+
+        def snapshot() -> Snapshot:
+            self.store.note_dropped_log_lines(logs.dropped())
+            return self.store.snapshot
+
+        publisher = Publisher(snapshot, now, Exposition())
         pages = Pages(lambda: self.store.snapshot, now, demo=demo)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
         guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)

@@ -7,8 +7,8 @@ import socket
 import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +31,16 @@ ANYWHERE: Final = {"RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
 
 
 @asynccontextmanager
-async def started(*arguments: str, environ: Mapping[str, str]) -> AsyncIterator[Process]:
-    """Run the program with only these arguments and variables. Kill it if it does not end."""
+async def started(
+    *arguments: str, environ: Mapping[str, str], before: Sequence[str] = (), stderr: int = PIPE
+) -> AsyncIterator[Process]:
+    """Run the program with only these arguments and variables. Kill it if it does not end.
+
+    `before` are the words before its command line.
+    """
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rc_import_exporter", *arguments, env={**inherited, **environ}, stdout=PIPE, stderr=PIPE
-    )
+    command = [*before, sys.executable, "-m", "rc_import_exporter", *arguments]
+    process = await asyncio.create_subprocess_exec(*command, env={**inherited, **environ}, stdout=PIPE, stderr=stderr)
     try:
         yield process
     finally:
@@ -214,6 +218,41 @@ async def test_a_host_that_does_not_resolve_is_reported_in_one_line_and_the_othe
     assert sum("no such host: chat.invalid" in each and "workspace=lost" in each for each in lines) == 1
     assert sum("workspace=other" in each for each in lines) == 1
     assert "workspace=lost" not in log
+
+
+async def status(session: aiohttp.ClientSession, path: str) -> int:
+    """The status of a page, 0 while nobody listens."""
+    try:
+        async with session.get(path) as answer:
+            return answer.status
+    except aiohttp.ClientConnectionError:
+        return 0
+
+
+async def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    """The pipe is full: `docker logs` or a shell's pager has stopped."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while os.write(writer, b"x" * 4096):
+            pass
+    os.set_blocking(writer, True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with (
+        started(f"--web.listen-address=127.0.0.1:{port}", environ=SINGLE, stderr=writer) as process,
+        asyncio.timeout(PATIENCE),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        while True:
+            if await status(session, "/-/ready") == 200:
+                break
+            await asyncio.sleep(0.1)
+        assert await status(session, "/metrics") == 200
+        process.terminate()
+        assert await process.wait() == 0
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.parametrize(
