@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 
-from rc_import_exporter import clock, logs
+from rc_import_exporter import clock, logs, signals
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.errors import ConfigurationError
@@ -82,14 +83,34 @@ class App:
     async def serve(self, announce: Callable[[int], None]) -> None:
         """Runs until SIGINT or SIGTERM. Calls `announce` with the port once it listens. Raises `OSError`."""
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, ended.set)
-        loop.add_signal_handler(signal.SIGHUP, self.hang_up)
-        announce(await self.start())
-        await ended.wait()
-        await self.stop()
+        signals.end_by(lambda: loop.call_soon_threadsafe(ended.set))
+        signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(self.hang_up))
+        with _woken_by_signals(loop):
+            announce(await self.start())
+            await ended.wait()
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            await self.stop()
 
     def _begin(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+@contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Lets a signal wake the loop, so that Python calls the handler.
+
+    `loop.add_signal_handler` does this too, but a loop that closes restores the default action, which kills.
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        loop.add_reader(reader, reader.recv, 64)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            loop.remove_reader(reader)

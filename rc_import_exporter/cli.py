@@ -1,7 +1,8 @@
 """The command line's entry point: runs the daemon or a command, and prints mistakes.
 
 Exit codes: 0 done, 1 something does not work, 2 the command line or the configuration is wrong. `watch` has more, see
-`exits`.
+`exits`. SIGTERM and SIGINT end the daemon with 0, and a second one ends it at once with 0. They end a command with 143
+and 130.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-from rc_import_exporter import build, descriptors, logs
+from rc_import_exporter import build, descriptors, logs, signals
 from rc_import_exporter.app import App
 from rc_import_exporter.commands import check, demo, flags, metrics, once, watch
 from rc_import_exporter.commands.exits import SIGNALLED, Exit
@@ -54,17 +55,22 @@ def _run(invocation: Invocation) -> int:
         current = build.current()
         print(f"rc-import-exporter {current.version} (revision {current.revision}, Python {current.python})")
     elif invocation.command is not None:
+        signals.exit_with(SIGNALLED + signal.SIGTERM, [signal.SIGTERM])
         return invocation.command.run(invocation, os.environ)
     else:
+        # Until there is something to reload.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signals.exit_with(Exit.DONE)
         _serve(invocation, os.environ)
     return Exit.DONE
 
 
 def _open_closed_streams() -> None:
     """Replaces streams that the shell closed (`>&-`), for which Python has no object, by the null device."""
-    for name in ("stdout", "stderr"):
+    for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, os.fdopen(number, "w"))
 
 
 def _serve(invocation: Invocation, environ: Mapping[str, str]) -> None:

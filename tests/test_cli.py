@@ -27,6 +27,8 @@ SINGLE: Final = {
     "RC_IMPORT_EXPORTER_USER_ID": "user0001",
     "RC_IMPORT_EXPORTER_AUTH_TOKEN": TOKEN,
 }
+PID_1: Final = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""Words before a command line that make it PID 1, as in a container."""
 ANYWHERE: Final = {"RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
 
 
@@ -152,6 +154,88 @@ async def test_a_signal_ends_it_while_a_name_is_looked_up(tmp_path: Path, number
         code, log = await ended(process, number)
     assert code == 0
     assert_clean(log)
+
+
+def innermost(process: Process) -> int | None:
+    """The process id of its last child, as `unshare` has one; `None` before there is one."""
+    pid = process.pid
+    if Path(f"/proc/{pid}/comm").read_text() == "unshare\n":
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if children else None
+    return pid
+
+
+def blocks(pid: int, number: signal.Signals) -> bool:
+    """Whether the kernel keeps this signal for a process."""
+    (mask,) = (
+        int(each.split()[1], 16)
+        for each in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if each.startswith("SigBlk:")
+    )
+    return bool(mask >> (number - 1) & 1)
+
+
+@pytest.mark.program("unshare")
+@pytest.mark.parametrize(
+    ("before", "words", "code"),
+    [((), (), 0), (PID_1, ("--log.level", "info"), 0), (PID_1, ("check",), 128 + signal.SIGTERM)],
+)
+async def test_a_signal_during_the_start_is_not_lost(before: Sequence[str], words: Sequence[str], code: int) -> None:
+    """Python loads modules for tenths of a second, and the kernel drops a signal to PID 1 without a handler."""
+    async with silent() as (url, _), asyncio.timeout(PATIENCE):
+        environ = {**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url}
+        async with started(*words, environ=environ, before=before) as process:
+            while True:
+                pid = innermost(process)
+                if pid is not None and blocks(pid, signal.SIGTERM):
+                    break
+                await asyncio.sleep(0.001)
+            os.kill(pid, signal.SIGTERM)
+            out, err = await process.communicate()
+    assert (process.returncode, out, err) == (code, b"", b"")
+
+
+async def test_signals_without_a_meaning_do_nothing() -> None:
+    """The default action of SIGUSR1 and SIGUSR2 ends the process."""
+    async with started(environ={**SINGLE, **ANYWHERE}) as process:
+        await line(process, "listening")
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(number)
+        await line(process, "poll failed")
+        code, log = await ended(process, signal.SIGTERM)
+    assert code == 0
+    assert "stopped" in log
+    assert_clean(log)
+
+
+async def test_a_second_signal_ends_it_at_once_with_the_same_code(tmp_path: Path) -> None:
+    """The first one waits for a thread that hangs. systemd and container engines take other codes for failures."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import asyncio, sys, time\n"
+        "async def hang(self, *arguments):\n"
+        "    print('hanging', file=sys.stderr, flush=True)\n"
+        "    time.sleep(3600)\n"
+        "asyncio.BaseEventLoop.shutdown_default_executor = hang\n"
+    )
+    environ = {**SINGLE, **ANYWHERE, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path.cwd())])}
+    async with started(environ=environ) as process:
+        await line(process, "polling")
+        process.terminate()
+        await line(process, "hanging")
+        code, log = await ended(process, signal.SIGTERM)
+    assert code == 0
+    assert_clean(log)
+
+
+@pytest.mark.parametrize("name", ["folder", "pipe"])
+async def test_a_key_log_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path, name: str) -> None:
+    """Python's TLS reads the variable while modules are loaded."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    code, out, err = await ran(environ={**SINGLE, **ANYWHERE, "SSLKEYLOGFILE": str(tmp_path / name)})
+    assert (code, out) == (2, "")
+    (told,) = err.splitlines()
+    assert told.startswith("rc-import-exporter: SSLKEYLOGFILE: cannot write this file: ")
 
 
 async def test_a_hang_up_reloads_the_configuration(tmp_path: Path) -> None:
