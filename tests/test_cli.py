@@ -156,12 +156,14 @@ async def test_a_signal_ends_it_while_a_name_is_looked_up(tmp_path: Path, number
     assert_clean(log)
 
 
-def innermost(process: Process) -> int | None:
-    """The process id of its last child, as `unshare` has one; `None` before there is one."""
+def program(process: Process) -> int | None:
+    """The process id of Python, `None` until it starts: `unshare` runs it as a child."""
     pid = process.pid
-    if Path(f"/proc/{pid}/comm").read_text() == "unshare\n":
+    while Path(f"/proc/{pid}/comm").read_text() == "unshare\n":
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return int(children[0]) if children else None
+        if not children:
+            return None
+        pid = int(children[0])
     return pid
 
 
@@ -186,7 +188,7 @@ async def test_a_signal_during_the_start_is_not_lost(before: Sequence[str], word
         environ = {**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url}
         async with started(*words, environ=environ, before=before) as process:
             while True:
-                pid = innermost(process)
+                pid = program(process)
                 if pid is not None and blocks(pid, signal.SIGTERM):
                     break
                 await asyncio.sleep(0.001)
