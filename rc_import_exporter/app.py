@@ -13,6 +13,7 @@ from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.polling.fleet import Fleet
 from rc_import_exporter.polling.reloading import Reloader
+from rc_import_exporter.systemd import ServiceManager
 from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.lifecycle import Lifecycle
 from rc_import_exporter.web.pages import Pages
@@ -22,8 +23,9 @@ from rc_import_exporter.web.server import Publisher, Server, create_application
 class App:
     """The exporter: its pollers, and the server that publishes what they store.
 
-    `now` gives Unix seconds. `load` reads the settings again for a reload; without it they stay the same. With `demo`
-    the pages say that the servers are simulated. Construction reads credentials and TLS files, and raises
+    `now` gives Unix seconds. `load` reads the settings again for a reload; without it they stay the same. `manager` is
+    told when the exporter is ready, reloads and stops. With `demo` the pages say that the servers are simulated.
+    Construction reads credentials and TLS files, and raises
     `CredentialsError` or `ConfigurationError` if they cannot be used.
     """
 
@@ -32,6 +34,7 @@ class App:
         settings: Settings,
         now: Callable[[], float] = clock.now,
         load: Callable[[], Awaitable[Settings]] | None = None,
+        manager: ServiceManager | None = None,
         *,
         demo: bool = False,
     ) -> None:
@@ -41,7 +44,8 @@ class App:
         self._settings = settings
         self._fleet = Fleet(settings, now)
         self.store = self._fleet.store
-        self.reloader = Reloader(settings, self._fleet, load or same)
+        self._manager = ServiceManager({}) if manager is None else manager
+        self.reloader = Reloader(settings, self._fleet, load or same, self._manager)
 
         def snapshot() -> Snapshot:
             self.store.note_dropped_log_lines(logs.dropped())
@@ -87,7 +91,10 @@ class App:
         signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(self.hang_up))
         with _woken_by_signals(loop):
             announce(await self.start())
+            self._manager.tell("READY=1")
+            self._begin(self._manager.feed_watchdog())
             await ended.wait()
+            self._manager.tell("STOPPING=1")
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             await self.stop()
 

@@ -22,6 +22,7 @@ from rc_import_exporter.commands.flags import Invocation
 from rc_import_exporter.config import settings
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.errors import ConfigurationError, ExporterError
+from rc_import_exporter.systemd import ServiceManager
 
 COMMANDS: Final = (demo.COMMAND, check.COMMAND, once.COMMAND, watch.COMMAND, metrics.COMMAND)
 
@@ -77,10 +78,10 @@ def _serve(invocation: Invocation, environ: Mapping[str, str]) -> None:
     configured = settings.load(invocation.options, environ)
     logs.configure(configured.log.level, configured.log.format)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_daemon(configured, lambda: settings.load(invocation.options, environ)))
+        asyncio.run(_daemon(configured, ServiceManager(environ), lambda: settings.load(invocation.options, environ)))
 
 
-async def _daemon(configured: Settings, load: Callable[[], Settings]) -> None:
+async def _daemon(configured: Settings, manager: ServiceManager, load: Callable[[], Settings]) -> None:
     descriptors.raise_descriptors()
     log = logs.logger()
 
@@ -90,7 +91,7 @@ async def _daemon(configured: Settings, load: Callable[[], Settings]) -> None:
         log.info("polling", workspaces=len(names), names=",".join(names[:20]))
 
     # In a thread, because thousands of workspaces take seconds, and scrapes do not wait for them.
-    await App(configured, load=lambda: asyncio.to_thread(load)).serve(announce)
+    await App(configured, load=lambda: asyncio.to_thread(load), manager=manager).serve(announce)
     log.info("stopped")
 
 
