@@ -40,21 +40,18 @@ OVERRIDDEN: Final = "(each workspace has its own)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """The exporter's own server, and the addresses that links begin with."""
+    """The exporter's own server, and the addresses that links begin with. `scheme` is http or https."""
 
     listen: Listen
     config_file: str | None
+    scheme: str
     links: Links
     enable_lifecycle: bool
 
     def page(self, port: int) -> str:
-        """Where a browser opens the page: `external_url` if it is set, else the address on this machine.
-
-        Reads the web configuration file, which decides between http and https.
-        """
-        scheme = "http" if web_file.load(self.config_file, {}).context is None else "https"
+        """Where a browser opens the page: `external_url` if it is set, else the address on this machine."""
         host = _LOOPBACK.get(self.listen.host, self.listen.host)
-        return f"{self.links.external_url or f'{scheme}://{Listen(host=host, port=port)}'}/"
+        return f"{self.links.external_url or f'{self.scheme}://{Listen(host=host, port=port)}'}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +174,12 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     found: dict[Path, object] = {}
     wrong = [each for path, text in texts.items() for each in _read(path, text, found)]
     mistakes += [layer.mistake(path, text, origin_of(path, origins)) for path, text in wrong]
-    mistakes += web_file.mistakes(_Values(found).get(options.WEB_CONFIG_FILE))
+    scheme = "http"
+    try:
+        if web_file.load(_Values(found).get(options.WEB_CONFIG_FILE), {}).context is not None:
+            scheme = "https"
+    except ConfigurationError as error:
+        mistakes += error.mistakes
     shared, own = _by_workspace(found)
     workspaces: Mapping[str, Workspace] = {}
     if not mistakes:
@@ -192,6 +194,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         web=Web(
             listen=process[options.LISTEN_ADDRESS],
             config_file=process.get(options.WEB_CONFIG_FILE),
+            scheme=scheme,
             links=Links(
                 external_url=process.get(options.EXTERNAL_URL) or "", grafana_url=process.get(options.GRAFANA_URL) or ""
             ),

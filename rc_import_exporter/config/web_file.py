@@ -102,15 +102,6 @@ class Protection:
         return bool(self.users) or self.wants_certificate
 
 
-def mistakes(path: str | None) -> tuple[str, ...]:
-    """Why the file cannot be used, a line for each mistake. No file has no mistakes."""
-    try:
-        load(path, {})
-    except ConfigurationError as error:
-        return error.mistakes
-    return ()
-
-
 def load(path: str | None, marks: dict[str, Mark | None]) -> Protection:
     """What the file says; raises `ConfigurationError`. Without a file, everyone may read.
 

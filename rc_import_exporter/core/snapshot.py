@@ -385,6 +385,7 @@ class Snapshot:
     configured_at: float
     configured_well: bool = True
     web_configured_well: bool | None = None
+    log_lines_dropped: int = 0
     links: Links = field(default_factory=Links)
 
     def stale_next(self, now: float) -> float | None:

@@ -574,6 +574,13 @@ PROCESS_METRICS: Final[tuple[ProcessMetric | HistogramMetric, ...]] = (
         read=lambda snapshot: _one(snapshot.web_configured_well),
         beside="the log says at the same time why the file cannot be used",
     ),
+    ProcessMetric(
+        name="exporter_log_lines_dropped_total",
+        kind=MetricKind.COUNTER,
+        help="Log lines that were lost because the reader of standard error stopped or was too slow.",
+        read=lambda snapshot: _one(snapshot.log_lines_dropped),
+        beside="only needed when lines are missing in the log",
+    ),
 )
 
 METRICS: Final[tuple[Metric, ...]] = (*WORKSPACE_METRICS, *PROCESS_METRICS)

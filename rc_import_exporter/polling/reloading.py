@@ -14,6 +14,7 @@ from rc_import_exporter.config.files import Mark
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.errors import ConfigurationError, ExporterError
 from rc_import_exporter.polling.fleet import Fleet
+from rc_import_exporter.systemd import ServiceManager
 
 LOOK_INTERVAL: Final = 5.0
 """Seconds between two looks at the files. A change counts once two looks show the same: the file is complete."""
@@ -25,13 +26,21 @@ class Reloader:
     """Reloads the configuration of a fleet.
 
     `settings` are those at the start. `load` reads the new ones, and raises `ConfigurationError` if it cannot.
+    `manager` is told of each reload.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, load: Callable[[], Awaitable[Settings]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        load: Callable[[], Awaitable[Settings]],
+        manager: ServiceManager,
+    ) -> None:
         self._at_start = settings.at_start
         self._settings = settings
         self._fleet = fleet
         self._load = load
+        self._manager = manager
         self._lock = asyncio.Lock()
         self._mistakes: Sequence[str] = ()
         self._seen = _look(_watched(settings))
@@ -54,20 +63,24 @@ class Reloader:
 
     async def _reload(self) -> Sequence[str]:
         async with self._lock:
-            look = _look(self._seen)
-            try:
-                settings = await self._load()
-                await self._fleet.reconfigure(settings)
-            except ExporterError as error:
-                raise self._refused(error, look) from None
-            except Exception:  # noqa: BLE001 - a bug in a reload must not end the exporter or the next reload
-                logs.logger().exception("a fault of the exporter itself: the configuration is not reloaded")
-                raise self._refused(ConfigurationError(["a fault of the exporter itself, see its log"]), look) from None
-            remarks = self._remarks(settings)
-            _log_reload(self._settings, settings, remarks)
-            self._settings, self._mistakes = settings, ()
-            self._seen = {path: look.get(path, _NEVER_SEEN) for path in _watched(settings)}
-            return remarks
+            with self._manager.reloading():
+                return await self._take_over()
+
+    async def _take_over(self) -> Sequence[str]:
+        look = _look(self._seen)
+        try:
+            settings = await self._load()
+            await self._fleet.reconfigure(settings)
+        except ExporterError as error:
+            raise self._refused(error, look) from None
+        except Exception:  # noqa: BLE001 - a bug in a reload must not end the exporter or the next reload
+            logs.logger().exception("a fault of the exporter itself: the configuration is not reloaded")
+            raise self._refused(ConfigurationError(["a fault of the exporter itself, see its log"]), look) from None
+        remarks = self._remarks(settings)
+        _log_reload(self._settings, settings, remarks)
+        self._settings, self._mistakes = settings, ()
+        self._seen = {path: look.get(path, _NEVER_SEEN) for path in _watched(settings)}
+        return remarks
 
     def _refused(self, error: ExporterError, look: Mapping[str, Mark | None]) -> ConfigurationError:
         """Notes the failure, and logs its mistakes unless they are the same as before."""

@@ -48,7 +48,11 @@ def loaded(folder: Folder, text: str) -> Protection:
 def mistakes(folder: Folder, text: str) -> str:
     """Why the file with this text cannot be used."""
     folder.write("web.yml", text)
-    return "\n".join(web_file.mistakes(folder.file))
+    try:
+        web_file.load(folder.file, {})
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 def test_a_file_that_people_already_have_works_unchanged(folder: Folder) -> None:

@@ -205,7 +205,7 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
     assert {name for name in names if not name.startswith(about)} >= package
     assert {name.split("/")[0] for name in names} == {"rc_import_exporter", about}
     assert f"{about}/licenses/LICENSE" in names
-    assert "rc-import-exporter = rc_import_exporter.cli:main" in commands
+    assert "rc-import-exporter = rc_import_exporter.__main__:main" in commands
 
 
 @pytest.mark.parametrize(
