@@ -386,7 +386,3 @@ class Snapshot:
     configured_well: bool = True
     web_configured_well: bool | None = None
     links: Links = field(default_factory=Links)
-
-    def stale_next(self, now: float) -> float | None:
-        """The next instant after `now` at which something in here goes stale."""
-        return min((at for record in self.records.values() if (at := record.stale_at) and at > now), default=None)
