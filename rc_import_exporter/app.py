@@ -15,6 +15,7 @@ from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.lifecycle import Lifecycle
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.server import Publisher, Server, create_application
+from rc_import_exporter.web.turns import Turns
 
 
 class App:
@@ -40,8 +41,9 @@ class App:
         self._fleet = Fleet(settings, now)
         self.store = self._fleet.store
         self.reloader = Reloader(settings, self._fleet, load or same)
-        publisher = Publisher(lambda: self.store.snapshot, now, Exposition())
-        pages = Pages(lambda: self.store.snapshot, now, demo=demo)
+        turns = Turns()
+        publisher = Publisher(lambda: self.store.snapshot, now, Exposition(), turns)
+        pages = Pages(lambda: self.store.snapshot, now, turns, demo=demo)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
         guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
         self._server = Server(create_application([*publisher.routes, *pages.routes, *lifecycle.routes]), guard)

@@ -44,8 +44,9 @@ Pieces = tuple[bytes, ...]
 Steps = Generator[None, None, Pieces]
 """Makes a page in short steps."""
 _Made = TypeVar("_Made")
+GZIP_WINDOW: Final = 31
+"""zlib's word for gzip with the largest window."""
 
-_GZIP_WINDOW: Final = 31
 _EXACT_INTEGERS: Final = 2.0**53
 _IN_VALUE: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\"", "\0": "\ufffd"})
 _IN_TEXT_HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n", "\0": "\ufffd"})
@@ -106,7 +107,7 @@ class _Body:
 
     def _compressed(self) -> "Generator[None, None, tuple[Pieces, zlib._Compress]]":
         """The compressed body, made without a plain copy in memory."""
-        compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+        compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
         packed = yield from _collected(map(compressor.compress, self._parts() if self._plain is None else self._plain))
         return (b"".join((*packed, compressor.flush(zlib.Z_SYNC_FLUSH))),), compressor
 
