@@ -1,6 +1,7 @@
 """Puts the parts together, starts them, and stops them in order."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -82,6 +83,7 @@ class App:
             loop.add_signal_handler(number, ended.set)
         loop.add_signal_handler(signal.SIGHUP, self.hang_up)
         announce(await self.start())
+        rarely_collect_all()
         await ended.wait()
         await self.stop()
 
@@ -89,3 +91,14 @@ class App:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def rarely_collect_all() -> None:
+    """Makes full garbage collections a hundred times as rare, and spares them what is in memory now.
+
+    One holds the event loop for 80 ms with 1,000 workspaces, and would come every few seconds. Records and pages hold
+    no reference cycles, and those of requests are young when they are collected.
+    """
+    gc.freeze()
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, old * 100)

@@ -9,7 +9,7 @@ each with its reason here. `pyproject.toml` gives aiohttp an upper bound because
 - `Server.request_handler` is replaced in `answering`: it also runs where middlewares do not, as for a bad `Expect`.
 - `RequestHandler.handle_error` is overridden: aiohttp would quote the malformed request and name its own version.
 - `RequestHandler.force_close` stops a connection's own task as well as its transport. `RequestHandler.close` reads no
-  more requests, and ends the connection after the answer.
+  more requests, and ends the connection after the answer. `RequestHandler._message_tail` has what follows an upgrade.
 - `RequestHandler._messages` has the requests that wait for the answer to an earlier one.
 
 `asyncio.sslproto.SSLProtocol`, the base of `TlsConnection`, is not documented either. asyncio's public functions take
@@ -20,6 +20,7 @@ import asyncio
 import ssl
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -177,7 +178,16 @@ class Connection(web.RequestHandler):
         """Send an answer. The client must read each slice of it within `PROGRESS_TIMEOUT`."""
         self._set_deadline(PROGRESS_TIMEOUT)
         await answer.prepare(request)
-        if isinstance(answer, answers.Sliced) and request.method != "HEAD":
+        if isinstance(answer, answers.Sliced):
+            try:
+                await self._send_slices(request, answer)
+            finally:
+                # Request and answer refer to each other, so the memory would be free only after a garbage collection.
+                answer.pieces = ()
+        await answer.write_eof()
+
+    async def _send_slices(self, request: web.BaseRequest, answer: answers.Sliced) -> None:
+        if request.method != "HEAD":
             if answer.size > answers.SLICE:
                 self._connections.mark_sending(self, answer)
             for part in answer.slices():
@@ -187,7 +197,14 @@ class Connection(web.RequestHandler):
                 if answer.size > answers.SLICE:
                     # A client that reads as fast as this writes must not hold the event loop.
                     await asyncio.sleep(0)
-        await answer.write_eof()
+
+    def read_no_more(self, request: web.BaseRequest) -> None:
+        """Drop what has come after the head of this request, and what comes. The answer is the last one."""
+        self.close()
+        self._message_tail = b""
+        with suppress(Exception):
+            # It is broken if what came is not encoded as the head says.
+            request.content.read_nowait()
 
     def end_answer(self) -> None:
         """Note that the answer is sent. The connection may be idle until the next request."""
@@ -290,8 +307,7 @@ def answering(handler: _RequestHandler, guard: Guard) -> _RequestHandler:
         connection = cast(Connection, request.protocol)
         is_last = request.body_exists or request.method == "CONNECT" or "Upgrade" in request.headers
         if is_last:
-            # Nothing needs what follows, so it is not read.
-            connection.close()
+            connection.read_no_more(request)
         guard.refresh()
         is_admitted = await guard.admits(request)
         connection.begin_answer()
