@@ -36,8 +36,8 @@ COMPRESSION_LEVEL: Final = 1
 """On a page of four workspaces, level 6 saves a seventh of the bytes and takes five times as long."""
 PROCESS_INTERVAL: Final = 1.0
 """Seconds for which the lines about the process are kept: to read /proc takes longer than all the rest of a page."""
-ROWS_IN_PART: Final = 200
-"""Workspaces whose lines of one metric are joined in one step. The longest part has about 500 kB."""
+ROWS_IN_PART: Final = 100
+"""Workspaces whose lines of one metric are joined in one step. The longest part has about 250 kB."""
 
 Pieces = tuple[bytes, ...]
 """A page in pieces. Pages that share their first piece share all pieces but the last few."""
