@@ -6,7 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 
-from rc_import_exporter import clock, logs, signals
+from rc_import_exporter import clock, garbage, logs, signals
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.errors import ConfigurationError
@@ -18,6 +18,7 @@ from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.lifecycle import Lifecycle
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.server import Publisher, Server, create_application
+from rc_import_exporter.web.turns import Turns
 
 
 class App:
@@ -51,8 +52,9 @@ class App:
             self.store.note_dropped_log_lines(logs.dropped())
             return self.store.snapshot
 
-        publisher = Publisher(snapshot, now, Exposition())
-        pages = Pages(lambda: self.store.snapshot, now, demo=demo)
+        turns = Turns()
+        publisher = Publisher(snapshot, now, Exposition(), turns)
+        pages = Pages(lambda: self.store.snapshot, now, turns, demo=demo)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
         guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
         self._server = Server(create_application([*publisher.routes, *pages.routes, *lifecycle.routes]), guard)
@@ -89,7 +91,7 @@ class App:
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
         signals.end_by(lambda: loop.call_soon_threadsafe(ended.set))
         signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(self.hang_up))
-        with _woken_by_signals(loop):
+        with _woken_by_signals(loop), garbage.searched_while_young():
             announce(await self.start())
             self._manager.tell("READY=1")
             self._begin(self._manager.feed_watchdog())

@@ -387,7 +387,3 @@ class Snapshot:
     web_configured_well: bool | None = None
     log_lines_dropped: int = 0
     links: Links = field(default_factory=Links)
-
-    def stale_next(self, now: float) -> float | None:
-        """The next instant after `now` at which something in here goes stale."""
-        return min((at for record in self.records.values() if (at := record.stale_at) and at > now), default=None)
