@@ -172,8 +172,8 @@ ALERTS: Final[Mapping[Alert, tuple[str, ...]]] = {
         "Let it go on if the log still shows progress. A restart ends the import, and it cannot be resumed.",
         _SAVE,
         (
-            "Restart Rocket.Chat if the import does not go on. Then check the four settings that the runbook names "
-            "under “After a crash”, and import again."
+            "Restart Rocket.Chat only if neither its log nor the counts have moved for half an hour: this ends the "
+            "import. Then check the four settings that the runbook names under “After a crash”, and import again."
         ),
     ),
     Alert.OVERDUE: ("Check the job that starts the import, and its log. Then start it by hand.",),
