@@ -278,8 +278,8 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="Rate limit reached",
         advice=(
             (
-                "Rocket.Chat allows each address 10 calls a minute. Look for a second exporter, or for a proxy that "
-                "gives all clients one address. The exporter waits until the limit ends."
+                "By default Rocket.Chat allows each address 10 calls a minute. Look for a second exporter, or for a "
+                "proxy that gives all clients one address. The exporter waits until the limit ends."
             ),
             (
                 "Raise `poll_interval`, or grant `api-bypass-rate-limit` to a role of the exporter's user: "

@@ -195,7 +195,7 @@ class RateLimit:
     api: Api
     """The endpoint."""
     limit: int | None
-    """Calls that it allows in a minute."""
+    """Calls that it allows in its window, a minute by default."""
     remaining: int | None
     """Calls that are left."""
     resets: Instant[float | None]
