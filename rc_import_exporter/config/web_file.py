@@ -326,6 +326,8 @@ def _header(allowed: tuple[str, ...]) -> Callable[[object], str]:
 
 def _hash(value: object) -> str:
     text = values.one_text(value)
+    if text.startswith(":") and _HASH.fullmatch(text[1:]):
+        raise ValueError("must begin with $, and not with the colon that htpasswd writes before it")
     if not _HASH.fullmatch(text):
         raise ValueError("must be the bcrypt hash of the password, which begins like $2y$10$")
     return text

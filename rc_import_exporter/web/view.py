@@ -104,7 +104,7 @@ def view(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
     earlier = tuple(unresolved(record, alerts))
     of_now = [each for each in alerts if not is_earlier(record, each)]
     remarked = tuple(remarks(record, held, of_now, there))
-    endangered = danger(record, now)
+    endangered = danger(record, now, of_now)
     own = [_level(record, held, up=up), *(each.level for each in remarked)]
     level = min((*own, *(each.level for each in earlier)), key=_ORDER.index)
     title, told = _headline(record, held, problems)

@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp import web
 
 from rc_import_exporter import clock
-from rc_import_exporter.app import rarely_collect_all
+from rc_import_exporter import garbage
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web.pages import Pages
@@ -79,9 +79,9 @@ async def serve(number: int, port: int) -> None:
     publisher = Publisher(lambda: crowd.snapshot, crowd.now, Exposition(), turns)
     pages = Pages(lambda: crowd.snapshot, crowd.now, turns)
     routes = [*publisher.routes, *pages.routes, web.get("/measured", crowd.measured)]
-    rarely_collect_all()
-    await Server(create_application(routes)).start("127.0.0.1", port)
-    await crowd.change()
+    with garbage.searched_while_young():
+        await Server(create_application(routes)).start("127.0.0.1", port)
+        await crowd.change()
 
 
 if __name__ == "__main__":
