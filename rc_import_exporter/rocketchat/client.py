@@ -37,6 +37,10 @@ EITHER_ZLIB_OR_GZIP: Final = 47
 """zlib's `wbits` for a stream whose header says which of the two it is."""
 MOST_INTERIM: Final = 8
 """Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
+MOST_OF_AN_ERROR: Final = 64 * 1024
+"""Bytes that are read of an answer whose status is not 200. Rocket.Chat's own have less than 1 KiB."""
+LARGE: Final = 1024 * 1024
+"""Bytes of a body that is parsed in a thread. That takes tens of milliseconds, and the event loop goes on meanwhile."""
 CLOSED: Final = "the connection was closed before the answer was complete"
 TLS_ALERT: Final = r"\x15\x03"
 """How aiohttp shows the first bytes of a TLS alert, which some servers send if the request is not encrypted."""
@@ -105,7 +109,7 @@ class Client:
         except Exception as error:  # noqa: BLE001 - exceptions end here: every failure is a value
             reason, detail, remedy = _explain(error, self._access.timeout)
             return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail, remedy=remedy)
-        return diagnosis.read(self._exchange(api, response, begun), response)
+        return await _diagnosed(self._exchange(api, response, begun), response)
 
     async def _get(self, api: Api, credentials: Credentials) -> Response:
         path = "api/info" if api is Api.INFO else f"api/v1/{api}"
@@ -224,26 +228,31 @@ class _Connector(aiohttp.TCPConnector):
         self._force_close = not keep
 
 
+async def _diagnosed(exchange: Exchange, response: Response) -> Result:
+    if len(response.body) <= LARGE:
+        return diagnosis.read(exchange, response)
+    return await asyncio.to_thread(diagnosis.read, exchange, response)
+
+
 async def _read(response: aiohttp.ClientResponse, most: int) -> Response:
-    body, too_large = b"", False
+    most = most if response.status == HTTPStatus.OK else min(most, MOST_OF_AN_ERROR)
     try:
         body = await _read_body(response, most)
-    except OverflowError:
-        too_large = True
     except zlib.error:
         body = UNREADABLE
-    return Response(status=response.status, headers=response.headers, body=body, too_large=too_large)
+    return Response(status=response.status, headers=response.headers, body=body[:most], too_large=len(body) > most)
 
 
 async def _read_body(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body, decompressed. Raises `OverflowError` beyond `most` bytes, `zlib.error` if it cannot be decompressed."""
+    """The body, decompressed, or the first `most + 1` bytes. Raises `zlib.error` if it cannot be decompressed."""
     inflate = _inflater(response.headers.get("Content-Encoding", "identity"))
     body = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK):
         # One byte more than allowed is enough to know, so a small body that inflates to gigabytes costs no memory.
-        body += chunk if inflate is None else _inflated(inflate, chunk, most + 1 - len(body))
+        room = most + 1 - len(body)
+        body += chunk[:room] if inflate is None else _inflated(inflate, chunk, room)
         if len(body) > most:
-            raise OverflowError
+            return bytes(body)
     if inflate is not None and not inflate.eof:
         raise zlib.error
     return bytes(body)
