@@ -30,7 +30,7 @@ from rc_import_exporter.core.domain import (
     Success,
 )
 from rc_import_exporter.core.snapshot import DURATION_BUCKETS, Feed, Histogram, History, Observation, Record, Snapshot
-from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
+from rc_import_exporter.core.thresholds import CLOCKS_AGREE, RATE_LIMIT_WINDOW
 from rc_import_exporter.core.tracking import Look, Sighting
 from rc_import_exporter.core.verdict import state_of, told_by_progress
 
@@ -120,12 +120,23 @@ def fold(record: Record, poll: Poll) -> Record:
         polls=record.polls + 1,
         first_poll=poll.ended if record.first_poll is None else record.first_poll,
         last_poll=poll.ended,
-        last_success=poll.ended if told else record.last_success,
+        last_success=poll.ended if told else _moved(record, poll.started, poll.ended),
         requests=_add(record.requests, ((each.api, _code(each)) for each in poll.exchanges)),
         failures=_add(record.failures, _counted_failures(record, poll, told=told)),
         last_state=state,
         transitions=_add(record.transitions, _transition(record.last_state, state)),
     )
+
+
+def _moved(record: Record, started: float, ended: float) -> float | None:
+    """The last success by the clock of now. If the clock was set back since the last poll, its age stays.
+
+    Else an answer from before would be fresh once more when the clock is back at that time.
+    """
+    if record.last_success is None or record.last_poll is None or ended >= record.last_poll - CLOCKS_AGREE:
+        return record.last_success
+    since = record.interval if record.plan is None else record.plan.interval
+    return ended - (record.last_poll - record.last_success) - since - max(0.0, ended - started)
 
 
 def note_fault(record: Record, now: float) -> Record:
@@ -136,6 +147,7 @@ def note_fault(record: Record, now: float) -> Record:
         told=False,
         polls=record.polls + 1,
         last_poll=now,
+        last_success=_moved(record, now, now),
         failures=_add(record.failures, [(api, Reason.INTERNAL)]),
     )
 

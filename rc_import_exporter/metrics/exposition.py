@@ -63,19 +63,20 @@ class _WorkspaceLines:
     """The sample lines of a workspace, one block for each metric, and the state that they were made from."""
 
     record: Record
-    stale_at: float | None
-    is_fresh: bool
+    turns: tuple[float, ...]
+    """The instants at which the record becomes fresh and stale."""
+    made: float
     blocks: tuple[bytes, ...]
 
     def is_current(self, record: Record, now: float) -> bool:
-        return self.record is record and self.is_fresh is _is_fresh(self.stale_at, now)
+        return self.record is record and all((self.made < turn) is (now < turn) for turn in self.turns)
 
 
 class _Body:
     """The part of a page that stays the same from scrape to scrape. It is made once a client wants it.
 
     `parts` gives its bytes in order, in parts of bounded size. The body is current for one snapshot, from `since` until
-    one of its workspaces becomes stale.
+    one of its workspaces becomes stale or fresh.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class _Body:
         self._parts = parts
         self._snapshot = snapshot
         self._since = since
-        self._until = min((row.stale_at for row in rows if row.is_fresh and row.stale_at is not None), default=inf)
+        self._until = min((turn for row in rows for turn in row.turns if since < turn), default=inf)
         self._plain: Pieces | None = None
         self._start: Pieces = ()
         self._compressor: zlib._Compress | None = None
@@ -208,8 +209,8 @@ class Exposition:
         kept = self._lines.get(name)
         if kept is None or not kept.is_current(record, now):
             blocks = tuple(_workspace_lines(metric, record, now) for metric in self._kept_metrics)
-            at = record.stale_at
-            kept = _WorkspaceLines(record=record, stale_at=at, is_fresh=_is_fresh(at, now), blocks=blocks)
+            turns = tuple(at for at in (record.fresh_from, record.stale_at) if at is not None)
+            kept = _WorkspaceLines(record=record, turns=turns, made=now, blocks=blocks)
             self._lines[name] = kept
         return kept
 
@@ -243,10 +244,6 @@ class Exposition:
         """A workspace that left the configuration leaves the memory."""
         if len(self._lines) > len(snapshot.records):
             self._lines = {name: lines for name, lines in self._lines.items() if name in snapshot.records}
-
-
-def _is_fresh(stale_at: float | None, now: float) -> bool:
-    return stale_at is not None and now < stale_at
 
 
 def all_taken(steps: Generator[None, None, _Made]) -> _Made:

@@ -15,8 +15,7 @@ from typing import Final
 
 from aiohttp import web
 
-from rc_import_exporter import clock
-from rc_import_exporter import garbage
+from rc_import_exporter import clock, garbage
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web.pages import Pages

@@ -373,7 +373,8 @@ async def test_a_thousand_reloads_leave_nothing_behind(file: Path) -> None:
                     gc.collect(1)
                     counts.append((len(asyncio.all_tasks()), sockets(), objects_held()))
     tasks, open_sockets, objects = zip(*counts[1:], strict=True)
-    assert max(tasks) - min(tasks) <= 1
+    # A connection ends after 60 s, and the simulated server has one task for each.
+    assert max(tasks) - min(tasks) <= 3
     assert max(open_sockets) - min(open_sockets) <= 3
     assert max(objects) - min(objects) < 2000
 

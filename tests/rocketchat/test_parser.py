@@ -112,6 +112,7 @@ def test_a_start_is_read_in_every_form_that_servers_wrote(written: object, insta
         True,
         -1,
         pytest.param(10**400, id="four hundred digits"),
+        pytest.param(10**4000, id="four thousand digits"),
         1e300,
         253402300800000,
         "99999999999999999999",
@@ -313,7 +314,6 @@ def test_what_is_no_version_is_refused(version: object) -> None:
         b'{"state":NaN,"success":true}',
         b"[" * 100_000,
         b"1" * 5000,
-        b'{"operations":[{"_id":"a","ts":' + b"1" * 5000 + b'}],"success":true}',
     ],
 )
 def test_what_is_not_the_endpoint_s_json_is_refused(api: Api, raw: bytes) -> None:
@@ -333,6 +333,29 @@ def test_names_cut_in_the_middle_of_a_character_do_no_harm() -> None:
     """Old `fileData` holds names cut in the middle of an emoji, and must not make the whole list unreadable."""
     raw = b'[{"_id":"a1","fileData":{"users":[{"name":"\\ud83d"}]},"ts":1767650400125,"valid":true}]'
     assert parser.parse_list(raw).operations[0].created == AT
+
+
+def within(values: bytes) -> bytes:
+    """A list of one operation that holds these values beside its own."""
+    return b'[{"_id":"a1","fileData":[' + values + b"0]}]"
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_many"),
+    [
+        (within(b"[0]," * 199_996), within(b"[0]," * 199_998)),
+        (within(b'{"a":0},' * 199_996), within(b'{"a":0},' * 199_998)),
+        (within(b"0," * 999_990), within(b"0," * 1_000_000)),
+        (within(b"[0,0,0,0,0]," * 199_000), within(b"[0,0,0,0,0,0]," * 199_000)),
+    ],
+    ids=["arrays", "objects", "numbers", "both"],
+)
+def test_a_body_may_have_more_structure_than_any_real_one_but_not_without_end(fits: bytes, too_many: bytes) -> None:
+    """A small body can hold millions of arrays, and a parser that builds them needs a gigabyte."""
+    assert parser.parse_list(fits).operations[0].id == "a1"
+    with pytest.raises(BodyError, match="too many values"):
+        parser.parse_list(too_many)
+    assert parser.error_of(b'{"success":false,"x":' + too_many + b"}") is None
 
 
 @pytest.mark.parametrize(
