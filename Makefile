@@ -112,11 +112,12 @@ tools: .venv/bin/python
 
 install_tools = .venv-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes
 
-# The JavaScript that some tests need. Without npm those tests are skipped and say so.
+# The JavaScript that some tests need. Without npm those tests are skipped and say so. What package.json overrides does not
+# meet the wishes of its peers, and from npm 11.19 on `npm ci` would refuse that.
 node_modules:
 	@if [ -f tests/npm/package-lock.json ] && command -v npm >/dev/null && \
 	! cmp -s tests/npm/package-lock.json tests/npm/node_modules/installed.json; then \
-	npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund && \
+	npm ci --prefix tests/npm --legacy-peer-deps --ignore-scripts --no-audit --no-fund && \
 	cp tests/npm/package-lock.json tests/npm/node_modules/installed.json; fi
 
 clean: ## Remove what these commands made
