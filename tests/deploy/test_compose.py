@@ -131,10 +131,11 @@ def test_the_file_follows_the_compose_specification(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_images_are_pinned_and_ours_is_this_version(path: Path) -> None:
-    """A moving tag could change an image between two starts."""
+    """A tag can be moved to another image between two starts, a digest cannot. There is no public image of ours."""
     images = [str(service["image"]) for service in ours(path).values()]
     assert f"rocketchat-import-exporter:{__version__}" in images
-    assert [name for name in images if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", name)] == []
+    assert [name for name in images if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?", name)] == []
+    assert all("@" in name for name in images if not name.startswith("rocketchat-import-exporter:"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
