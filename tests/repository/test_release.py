@@ -59,7 +59,7 @@ def test_what_is_published_comes_from_the_checked_job() -> None:
 
 
 def test_the_smoke_test_reads_the_demo_s_pages() -> None:
-    command = [sys.executable, TOOLS / "smoke.py", sys.executable, "-m", "rc_import_exporter"]
+    command = [sys.executable, str(TOOLS / "smoke.py"), sys.executable, "-m", "rc_import_exporter"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "answers on /, /runbook, /metrics and ends well" in ended.stdout
@@ -79,7 +79,7 @@ def test_a_package_that_the_sbom_lacks_is_noticed(tmp_path: Path, named: dict[st
     parts = [{"name": name, "version": version} for name, version in named.items()]
     (tmp_path / "sbom.json").write_text(json.dumps({"components": parts}))
     (tmp_path / "lock.txt").write_text("a_b==1 \\\n    --hash=sha256:0\nc==2 \\\n    --hash=sha256:1\n")
-    command = [sys.executable, TOOLS / "parts.py", "sbom.json", "lock.txt"]
+    command = [sys.executable, str(TOOLS / "parts.py"), "sbom.json", "lock.txt"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ended.returncode == 0) == (missing == "")
     assert ended.stderr.strip() == (f"sbom.json lacks {missing}" if missing else "")
