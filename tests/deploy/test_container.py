@@ -429,6 +429,21 @@ def test_the_builder_is_one_that_works(tmp_path: Path, working: set[str], expect
     assert f"--tag rocketchat-import-exporter:{__version__} " in ran.stdout
 
 
+@pytest.mark.program("git")
+@pytest.mark.parametrize(
+    ("builder", "option"), [("docker", "--build-arg SOURCE_DATE_EPOCH="), ("podman", "--timestamp ")]
+)
+def test_files_get_the_date_of_the_commit(tmp_path: Path, builder: str, option: str) -> None:
+    """Two builds of one commit then have the same layers."""
+    (tmp_path / builder).write_text('#!/bin/sh\n[ "$1" = info ] || echo "$@"\n')
+    (tmp_path / builder).chmod(0o755)
+    git = shutil.which("git")
+    assert git is not None
+    (tmp_path / "git").symlink_to(git)
+    date = subprocess.run([git, "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{option}{date.stdout.strip()} " in build(tmp_path).stdout
+
+
 def test_without_a_builder_the_build_says_what_is_needed(tmp_path: Path) -> None:
     ended = build(tmp_path)
     assert ended.returncode == 1
