@@ -162,7 +162,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     above = (_flag_layer(flags), environment.read(environ))
     config_file = next((path for one in above if (path := one.values.get(options.CONFIG_FILE.path))), None)
     file = Layer() if config_file is None else yaml_file.read(str(config_file))
-    layers = (*above, file)
+    layers = (*above, file, environment.defaults(environ))
     texts = _Merged(layers=layers).options  # type: ignore[call-arg]  # which the sources take
     origins = {path: origin for one in reversed(layers) for path, origin in one.origins.items()}
     mistakes = [mistake for one in layers for mistake in one.mistakes]

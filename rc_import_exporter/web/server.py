@@ -29,6 +29,7 @@ from rc_import_exporter.web.connections import (
 )
 from rc_import_exporter.web.turns import Turns
 
+EVERY_ADDRESS: Final = ("", "::")
 STOP_TIMEOUT: Final = 0.25
 """Seconds that answers under way get when the server stops, and seconds more until their connections are cut."""
 SEND_BUFFER: Final = 128 * 1024
@@ -139,7 +140,7 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(LoopErrors(loop.get_exception_handler()))
         try:
-            self._listener = await loop.create_server(
+            self._listener = await _listen(
                 lambda: accept(Connection(server, self._connections, self._guard)), host, port
             )
         except OSError as error:
@@ -161,6 +162,18 @@ class Server:
         await self._runner.cleanup()
         self._connections.cut()
         self._guard.close()
+
+
+async def _listen(protocol: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> asyncio.Server:
+    """Listen on a host. `::` and no host are every address of IPv4 and IPv6, as in Go.
+
+    asyncio would open `::` for IPv6 only.
+    """
+    loop = asyncio.get_running_loop()
+    if host in EVERY_ADDRESS and socket.has_dualstack_ipv6():
+        both = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return await loop.create_server(protocol, sock=both)
+    return await loop.create_server(protocol, host, port)
 
 
 def _reason(error: OSError) -> str:

@@ -84,6 +84,16 @@ def test_kubernetes_takes_every_object(folder: Path) -> None:
     ] == []
 
 
+def test_a_mistake_in_a_custom_resource_is_noticed() -> None:
+    """The operators' types are converted to a schema, which could lose what they forbid."""
+    made = only(deployment.kustomize(KUBERNETES / "overlays" / "example"), "ServiceMonitor")
+    (endpoint,) = items(made, "spec", "endpoints")
+    table(endpoint).update(interval="15 s", scheme="ftp", scrape_timeout="3s")
+    table(made, "metadata")["label"] = {}
+    found = "\n".join(deployment.mistakes(made, deployment.VERSIONS[-1]))
+    assert [word for word in ("'15 s'", "'ftp'", "'scrape_timeout'", "'label'") if word not in found] == []
+
+
 @pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
 def test_the_objects_fit_each_other_and_pod_security_restricted_admits_them(folder: Path) -> None:
     """Users have to create only the Secret, and for the base also the ConfigMap."""

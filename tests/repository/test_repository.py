@@ -18,13 +18,19 @@ from rc_import_exporter import __version__
 
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS: Final = ("requirements.txt", "requirements-test.txt", "deploy/container/requirements.txt")
+LOCKS: Final = (
+    "requirements.txt",
+    "requirements-test.txt",
+    "deploy/container/requirements.txt",
+    "tests/tools/release.txt",
+)
 
 TOP_LEVEL: Final = frozenset(
     {
         ".ci",
         ".dockerignore",
         ".editorconfig",
+        ".github",
         ".gitignore",
         "CHANGELOG.md",
         "CONTRIBUTING.md",

