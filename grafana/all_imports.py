@@ -26,6 +26,7 @@ from grafana.queries import (
     SUCCESSES,
     TROUBLED,
     WORKSPACE_LABELS,
+    by_known_importer,
     by_word,
     each,
     is_one_of,
@@ -260,8 +261,9 @@ _WORKSPACES: Final = Section(
 
 def _expected(name: str) -> str:
     """The expectation for the newest import of a workspace: one for any importer, or for the import's own importer."""
-    by_importer = each(name, "importer", matchers=[_SOME])
-    of_this = f"{by_importer} and on ({WORKSPACE_LABELS}, importer) {each('operation_info', 'importer')}"
+    of_this = (
+        f"{by_known_importer(name, _SOME)} and on ({WORKSPACE_LABELS}, importer) {by_known_importer('operation_info')}"
+    )
     return f"({each(name, matchers=[_ANY])} or max by ({WORKSPACE_LABELS}) ({of_this}))"
 
 
@@ -270,7 +272,7 @@ def _since_success() -> str:
     name, matcher = _LAST_SUCCESS
     interval = "expected_success_interval_seconds"
     every = each(interval, matchers=[_ANY])
-    every_of_it = each(interval, "importer", matchers=[_SOME])
+    every_of_it = by_known_importer(interval, _SOME)
     return (
         f"{since(name, matcher)} / {every}\n"
         f"or max by ({WORKSPACE_LABELS}) "
@@ -281,7 +283,7 @@ def _since_success() -> str:
 def _by_limit(of_importer: str, limit: str, worst: str) -> str:
     """A number of each importer as a share of its limit, the worst of each workspace: `max` or `min`."""
     any_importer = f"{worst} by ({WORKSPACE_LABELS}) ({of_importer}) / ({each(limit, matchers=[_ANY])} > 0)"
-    own = f"({each(limit, 'importer', matchers=[_SOME])} > 0)"
+    own = f"({by_known_importer(limit, _SOME)} > 0)"
     return (
         f"{any_importer}\nor {worst} by ({WORKSPACE_LABELS}) ({of_importer} / on ({WORKSPACE_LABELS}, importer) {own})"
     )

@@ -21,6 +21,8 @@ _SUM: Final = f"rate({series('exporter_request_duration_seconds_sum', selector=S
 _COUNT: Final = f"rate({series('exporter_request_duration_seconds_count', selector=SCRAPED)}[$__rate_interval])"
 
 
+_CONFIGURED: Final = series("exporter_config_last_reload_successful", selector=SCRAPED)
+_WEB_CONFIGURED: Final = series("exporter_web_config_last_reload_successful", selector=SCRAPED)
 _BUILD: Final = series("exporter_build_info", selector=SCRAPED)
 _OURS: Final = f"and on ({EXPORTER_LABELS}) {_BUILD}"
 """Limits metrics that any process can have to those of exporters."""
@@ -73,12 +75,12 @@ _NOW: Final = Section(
             kind="stat",
             title="Configuration",
             description=(
-                "Whether the configuration had no mistakes when it was last read. If it had, the exporter still uses "
-                "the previous one."
+                "Whether the configuration and the web configuration file had no mistakes when they were last read. If "
+                "one had, the exporter still uses the previous one."
             ),
             size=(5, 4),
             queries=[
-                Query(expr=f"min({series('exporter_config_last_reload_successful', selector=SCRAPED)})"),
+                Query(expr=f"min({_CONFIGURED} * {_WEB_CONFIGURED} or {_CONFIGURED})"),
             ],
             words={"0": ("Has mistakes", VERMILION), "1": ("In use", DEEP_BLUE)},
             options={"colorMode": "background"},

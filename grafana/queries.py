@@ -10,7 +10,14 @@ from typing import Final
 
 from grafana.panels import SELECTED_WORKSPACES
 from grafana.words import OUTCOMES, STATES, STEPS, UNSEEN, Word
-from rc_import_exporter.core.domain import IMPORTING_STEPS, UNFINISHED, Outcome, Step
+from rc_import_exporter.core.domain import (
+    IMPORTING_STEPS,
+    KNOWN_IMPORTERS,
+    OTHER_IMPORTER,
+    UNFINISHED,
+    Outcome,
+    Step,
+)
 from rc_import_exporter.metrics.catalogue import PREFIX
 
 EXPORTER_LABELS: Final = "cluster, namespace, job, instance"
@@ -67,6 +74,13 @@ def is_one_of(name: str, members: Sequence[str]) -> str:
 def where(expr: str, condition: str) -> str:
     """The expression for only those workspaces that meet the condition."""
     return f"(({expr})\nand on ({WORKSPACE_LABELS}) ({condition}))"
+
+
+def by_known_importer(name: str, *matchers: str) -> str:
+    """The series of each importer. Like the series of finished imports, it calls one that is not known "other"."""
+    known = f'label_replace({series(name, *matchers)}, "known", "yes", "importer", "{"|".join(KNOWN_IMPORTERS)}")'
+    named = f'label_replace({known}, "importer", "{OTHER_IMPORTER}", "known", "")'
+    return f"max by ({WORKSPACE_LABELS}, importer) ({named})"
 
 
 def number_of(name: str, words: Sequence[Word]) -> str:

@@ -1,7 +1,8 @@
 """The command line's entry point: runs the daemon or a command, and prints mistakes.
 
 Exit codes: 0 done, 1 something does not work, 2 the command line or the configuration is wrong. `watch` has more, see
-`exits`.
+`exits`. SIGTERM and SIGINT end the daemon with 0, and a second one ends it at once with 0. They end a command with 143
+and 130.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-from rc_import_exporter import build, descriptors, logs
+from rc_import_exporter import build, descriptors, logs, signals
 from rc_import_exporter.app import App
 from rc_import_exporter.commands import check, demo, flags, metrics, once, watch
 from rc_import_exporter.commands.exits import SIGNALLED, Exit
@@ -21,6 +22,7 @@ from rc_import_exporter.commands.flags import Invocation
 from rc_import_exporter.config import settings
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.errors import ConfigurationError, ExporterError
+from rc_import_exporter.systemd import ServiceManager
 
 COMMANDS: Final = (demo.COMMAND, check.COMMAND, once.COMMAND, watch.COMMAND, metrics.COMMAND)
 
@@ -54,27 +56,34 @@ def _run(invocation: Invocation) -> int:
         current = build.current()
         print(f"rc-import-exporter {current.version} (revision {current.revision}, Python {current.python})")
     elif invocation.command is not None:
+        signals.exit_with(SIGNALLED + signal.SIGTERM, [signal.SIGTERM])
         return invocation.command.run(invocation, os.environ)
     else:
+        # Until there is something to reload.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signals.exit_with(Exit.DONE)
         _serve(invocation, os.environ)
     return Exit.DONE
 
 
 def _open_closed_streams() -> None:
     """Replaces streams that the shell closed (`>&-`), for which Python has no object, by the null device."""
-    for name in ("stdout", "stderr"):
+    for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, os.fdopen(number, "w"))
 
 
 def _serve(invocation: Invocation, environ: Mapping[str, str]) -> None:
     configured = settings.load(invocation.options, environ)
     logs.configure(configured.log.level, configured.log.format)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_daemon(configured, lambda last: settings.load(invocation.options, environ, last)))
+        asyncio.run(
+            _daemon(configured, ServiceManager(environ), lambda last: settings.load(invocation.options, environ, last))
+        )
 
 
-async def _daemon(configured: Settings, load: Callable[[Settings], Settings]) -> None:
+async def _daemon(configured: Settings, manager: ServiceManager, load: Callable[[Settings], Settings]) -> None:
     descriptors.raise_descriptors()
     log = logs.logger()
 
@@ -84,7 +93,7 @@ async def _daemon(configured: Settings, load: Callable[[Settings], Settings]) ->
         log.info("polling", workspaces=len(names), names=",".join(names[:20]))
 
     # In a thread, because thousands of workspaces take seconds, and scrapes do not wait for them.
-    await App(configured, load=lambda last: asyncio.to_thread(load, last)).serve(announce)
+    await App(configured, load=lambda last: asyncio.to_thread(load, last), manager=manager).serve(announce)
     log.info("stopped")
 
 

@@ -6,3 +6,8 @@ import time
 def now() -> float:
     """Unix seconds."""
     return time.time()
+
+
+def monotonic_microseconds() -> int:
+    """CLOCK_MONOTONIC, which systemd compares with its own."""
+    return time.monotonic_ns() // 1000

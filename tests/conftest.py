@@ -32,6 +32,8 @@ def unconfigured_log() -> Generator[None, None, None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
+    for added in set(root.handlers) - set(handlers):
+        added.close()
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
 

@@ -1,10 +1,13 @@
 """The whole exporter: it starts its parts in order, publishes at once, and stops."""
 
 import asyncio
+import logging
+import os
 
 import aiohttp
 import pytest
 
+from rc_import_exporter import logs
 from rc_import_exporter.app import App
 from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.simulator import stories
@@ -79,3 +82,17 @@ async def test_workspaces_are_published_before_they_answer() -> None:
     await app.stop()
     assert 'rocketchat_import_up{workspace="acme"} 0' in page
     assert 'rocketchat_import_workspace_info{workspace="acme",url="http://127.0.0.1:9"} 1' in page
+
+
+async def test_lost_log_lines_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log cannot tell that it lost lines."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(logs, "STANDARD_ERROR", writer)
+    async with exporting({"well": Story(stories.idle())}) as exporter:
+        assert (await exporter.page()).value("exporter_log_lines_dropped_total") == 0
+        logs.configure("info", "logfmt")
+        logs.logger().info("lost")
+        logging.shutdown()
+        assert (await exporter.page()).value("exporter_log_lines_dropped_total") == 1
+    os.close(writer)

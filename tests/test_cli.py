@@ -7,8 +7,8 @@ import socket
 import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,16 +27,22 @@ SINGLE: Final = {
     "RC_IMPORT_EXPORTER_USER_ID": "user0001",
     "RC_IMPORT_EXPORTER_AUTH_TOKEN": TOKEN,
 }
+PID_1: Final = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""Words before a command line that make it PID 1, as in a container."""
 ANYWHERE: Final = {"RC_IMPORT_EXPORTER_WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
 
 
 @asynccontextmanager
-async def started(*arguments: str, environ: Mapping[str, str]) -> AsyncIterator[Process]:
-    """Run the program with only these arguments and variables. Kill it if it does not end."""
+async def started(
+    *arguments: str, environ: Mapping[str, str], before: Sequence[str] = (), stderr: int = PIPE
+) -> AsyncIterator[Process]:
+    """Run the program with only these arguments and variables. Kill it if it does not end.
+
+    `before` are the words before its command line.
+    """
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rc_import_exporter", *arguments, env={**inherited, **environ}, stdout=PIPE, stderr=PIPE
-    )
+    command = [*before, sys.executable, "-m", "rc_import_exporter", *arguments]
+    process = await asyncio.create_subprocess_exec(*command, env={**inherited, **environ}, stdout=PIPE, stderr=stderr)
     try:
         yield process
     finally:
@@ -150,6 +156,90 @@ async def test_a_signal_ends_it_while_a_name_is_looked_up(tmp_path: Path, number
     assert_clean(log)
 
 
+def program(process: Process) -> int | None:
+    """The process id of Python, `None` until it starts: `unshare` runs it as a child."""
+    pid = process.pid
+    while Path(f"/proc/{pid}/comm").read_text() == "unshare\n":
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if not children:
+            return None
+        pid = int(children[0])
+    return pid
+
+
+def blocks(pid: int, number: signal.Signals) -> bool:
+    """Whether the kernel keeps this signal for a process."""
+    (mask,) = (
+        int(each.split()[1], 16)
+        for each in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if each.startswith("SigBlk:")
+    )
+    return bool(mask >> (number - 1) & 1)
+
+
+@pytest.mark.program("unshare")
+@pytest.mark.parametrize(
+    ("before", "words", "code"),
+    [((), (), 0), (PID_1, ("--log.level", "info"), 0), (PID_1, ("check",), 128 + signal.SIGTERM)],
+)
+async def test_a_signal_during_the_start_is_not_lost(before: Sequence[str], words: Sequence[str], code: int) -> None:
+    """Python loads modules for tenths of a second, and the kernel drops a signal to PID 1 without a handler."""
+    async with silent() as (url, _), asyncio.timeout(PATIENCE):
+        environ = {**SINGLE, **ANYWHERE, "RC_IMPORT_EXPORTER_URL": url}
+        async with started(*words, environ=environ, before=before) as process:
+            while True:
+                pid = program(process)
+                if pid is not None and blocks(pid, signal.SIGTERM):
+                    break
+                await asyncio.sleep(0.001)
+            os.kill(pid, signal.SIGTERM)
+            out, err = await process.communicate()
+    assert (process.returncode, out, err) == (code, b"", b"")
+
+
+async def test_signals_without_a_meaning_do_nothing() -> None:
+    """The default action of SIGUSR1 and SIGUSR2 ends the process."""
+    async with started(environ={**SINGLE, **ANYWHERE}) as process:
+        await line(process, "listening")
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(number)
+        await line(process, "poll failed")
+        code, log = await ended(process, signal.SIGTERM)
+    assert code == 0
+    assert "stopped" in log
+    assert_clean(log)
+
+
+async def test_a_second_signal_ends_it_at_once_with_the_same_code(tmp_path: Path) -> None:
+    """The first one waits for a thread that hangs. systemd and container engines take other codes for failures."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import asyncio, sys, time\n"
+        "async def hang(self, *arguments):\n"
+        "    print('hanging', file=sys.stderr, flush=True)\n"
+        "    time.sleep(3600)\n"
+        "asyncio.BaseEventLoop.shutdown_default_executor = hang\n"
+    )
+    environ = {**SINGLE, **ANYWHERE, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path.cwd())])}
+    async with started(environ=environ) as process:
+        await line(process, "polling")
+        process.terminate()
+        await line(process, "hanging")
+        code, log = await ended(process, signal.SIGTERM)
+    assert code == 0
+    assert_clean(log)
+
+
+@pytest.mark.parametrize("name", ["folder", "pipe"])
+async def test_a_key_log_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path, name: str) -> None:
+    """Python's TLS reads the variable while modules are loaded."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    code, out, err = await ran(environ={**SINGLE, **ANYWHERE, "SSLKEYLOGFILE": str(tmp_path / name)})
+    assert (code, out) == (2, "")
+    (told,) = err.splitlines()
+    assert told.startswith("rc-import-exporter: SSLKEYLOGFILE: cannot write this file: ")
+
+
 async def test_a_hang_up_reloads_the_configuration(tmp_path: Path) -> None:
     """A mistake is told and outlived. Flags and variables count as they did at the start."""
     file = tmp_path / "config.yml"
@@ -214,6 +304,41 @@ async def test_a_host_that_does_not_resolve_is_reported_in_one_line_and_the_othe
     assert sum("no such host: chat.invalid" in each and "workspace=lost" in each for each in lines) == 1
     assert sum("workspace=other" in each for each in lines) == 1
     assert "workspace=lost" not in log
+
+
+async def status(session: aiohttp.ClientSession, path: str) -> int:
+    """The status of a page, 0 while nobody listens."""
+    try:
+        async with session.get(path) as answer:
+            return answer.status
+    except aiohttp.ClientConnectionError:
+        return 0
+
+
+async def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    """The pipe is full: `docker logs` or a shell's pager has stopped."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while os.write(writer, b"x" * 4096):
+            pass
+    os.set_blocking(writer, True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with (
+        started(f"--web.listen-address=127.0.0.1:{port}", environ=SINGLE, stderr=writer) as process,
+        asyncio.timeout(PATIENCE),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        while True:
+            if await status(session, "/-/ready") == 200:
+                break
+            await asyncio.sleep(0.1)
+        assert await status(session, "/metrics") == 200
+        process.terminate()
+        assert await process.wait() == 0
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import re
 import traceback
 from collections.abc import Iterator, Mapping
@@ -103,6 +104,7 @@ async def test_no_secret_comes_out(tmp_path: Path, capfd: pytest.CaptureFixture[
         await app.stop()
     failures = {reason for record in app.store.snapshot.records.values() for _, reason in record.failures}
     assert len(failures) >= 9
+    logging.shutdown()
     out, err = capfd.readouterr()
     assert "level=debug" in err or "level=info" in err
     assert "credentials cannot be read" in err

@@ -22,7 +22,7 @@ from rc_import_exporter.config import duration, values
 from rc_import_exporter.config.options import LogLevel
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.core.advice import PERMISSIONS, WHERE_TO_GRANT, advice_on
-from rc_import_exporter.core.domain import FEEDS, REFUSALS, Api, Outcome, Reason
+from rc_import_exporter.core.domain import FEEDS, REFUSALS, Api, Budget, Outcome, Reason
 from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot
 from rc_import_exporter.core.thresholds import CLOCKS_AGREE, CLOCKS_DISAGREE, RATE_LIMIT_WINDOW
 from rc_import_exporter.core.verdict import sentence
@@ -281,15 +281,30 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
         return
     limit = min(budget.limit or 0 for budget in budgets)
     left = min(limit if budget.remaining is None else budget.remaining for budget in budgets)
-    calls = RATE_LIMIT_WINDOW / interval
-    told = f"{limit} calls a minute, {left} left; poll_interval {duration.write(interval)} needs {calls:.3g}"
+    window = max(_window(budget) for budget in budgets)
+    calls = window / interval
+    told = (
+        f"{limit} calls in {duration.write(window)}, {left} left; "
+        f"poll_interval {duration.write(interval)} needs {calls:.3g}"
+    )
     if calls > limit:
-        enough = f"raise poll_interval to {duration.write(-(-RATE_LIMIT_WINDOW // max(1, limit)))} or more"
+        enough = f"raise poll_interval to {duration.write(-(-window // max(1, limit)))} or more"
         yield Finding(topic=topic, level=Severity.WARNING, text=told, advice=enough)
     elif 2 * calls > limit:
         yield Finding(topic=topic, level=Severity.NOTE, text=f"{told}: too few for a second exporter at this address")
     else:
         yield Finding(topic=topic, level=Severity.OK, text=told)
+
+
+def _window(budget: Budget) -> float:
+    """The limiter's window in seconds, to 5 s.
+
+    It begins with its first call. After a later call only a part of it is left. Then the window is taken to be the
+    default of 60 s, or that part if it is longer.
+    """
+    is_first = budget.limit is not None and budget.remaining == budget.limit - 1
+    length = 5 * round(budget.wait / 5) or 1
+    return length if is_first else max(length, RATE_LIMIT_WINDOW)
 
 
 def _clock(record: Record) -> Iterator[Finding]:

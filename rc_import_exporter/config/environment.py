@@ -14,7 +14,10 @@ from urllib.parse import SplitResult, urlsplit
 from rc_import_exporter.config import address
 from rc_import_exporter.config.layer import Layer
 from rc_import_exporter.config.notation import VARIABLE
-from rc_import_exporter.config.options import OPTIONS, WORKSPACES, Path
+from rc_import_exporter.config.options import LISTEN_ADDRESS, OPTIONS, WORKSPACES, Path
+
+DEFAULT_LISTEN_ADDRESS: Final = "RC_IMPORT_EXPORTER_WEB__DEFAULT_LISTEN_ADDRESS"
+"""The container image sets it, because in a container the default address would let nobody in."""
 
 _SERVICE: Final = re.compile(
     r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
@@ -31,7 +34,7 @@ def read(environ: Mapping[str, str]) -> Layer:
     mistakes = []
     for variable, value in sorted(environ.items()):
         name = variable.upper()
-        if not name.startswith(VARIABLE.prefix):
+        if not name.startswith(VARIABLE.prefix) or name == DEFAULT_LISTEN_ADDRESS:
             continue
         if (path := VARIABLE.read(name)) is None:
             if not _is_of_a_service(name.removeprefix(VARIABLE.prefix), value):
@@ -42,6 +45,13 @@ def read(environ: Mapping[str, str]) -> Layer:
             values[path] = value
             origins[path] = f"environment variable {variable}"
     return Layer(values=values, origins=origins, mistakes=mistakes)
+
+
+def defaults(environ: Mapping[str, str]) -> Layer:
+    """The options that the environment sets only if nothing else does, not even the YAML file."""
+    value = environ.get(DEFAULT_LISTEN_ADDRESS)
+    path, origin = LISTEN_ADDRESS.path, f"environment variable {DEFAULT_LISTEN_ADDRESS}"
+    return Layer(values={path: value}, origins={path: origin}) if value else Layer()
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:

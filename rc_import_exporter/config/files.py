@@ -38,9 +38,10 @@ def read(path: str, most: int) -> bytes:
     Raises `ValueError` with a sentence about the file. Files are read more than once, so a pipe is refused.
     """
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ValueError(f"{shown(path)} is not a regular file")
-        with Path(path).open("rb") as opened:
+        # To open a pipe would block until somebody writes. What is open cannot be replaced by one.
+        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise ValueError(f"{shown(path)} is not a regular file")
             content = opened.read(most + 1)
     except OSError as error:
         raise ValueError(f"{shown(path)} {_in_words(error)}") from None
@@ -55,6 +56,8 @@ def _in_words(error: OSError) -> str:
     match error:
         case FileNotFoundError():
             return "does not exist"
+        case IsADirectoryError():
+            return "is not a regular file"
         case PermissionError():
             return "cannot be read: the exporter's user has no permission"
         case _:

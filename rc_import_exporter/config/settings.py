@@ -41,21 +41,18 @@ OVERRIDDEN: Final = "(each workspace has its own)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """The exporter's own server, and the addresses that links begin with."""
+    """The exporter's own server, and the addresses that links begin with. `scheme` is http or https."""
 
     listen: Listen
     config_file: str | None
+    scheme: str
     links: Links
     enable_lifecycle: bool
 
     def page(self, port: int) -> str:
-        """Where a browser opens the page: `external_url` if it is set, else the address on this machine.
-
-        Reads the web configuration file, which decides between http and https.
-        """
-        scheme = "http" if web_file.load(self.config_file, {}).context is None else "https"
+        """Where a browser opens the page: `external_url` if it is set, else the address on this machine."""
         host = _LOOPBACK.get(self.listen.host, self.listen.host)
-        return f"{self.links.external_url or f'{scheme}://{Listen(host=host, port=port)}'}/"
+        return f"{self.links.external_url or f'{self.scheme}://{Listen(host=host, port=port)}'}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +157,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
     file = Layer() if config_file is None else yaml_file.read(str(config_file))
     patterns = _patterns((*above, file))
     inventory = Inventory(patterns, file, {} if last is None else last.inventory)
-    layers = (*above, file, inventory.layer)
+    layers = (*above, file, inventory.layer, environment.defaults(environ))
     texts = _Merged(layers=layers).options  # type: ignore[call-arg]  # which the sources take
     origins = {path: origin for one in reversed(layers) for path, origin in one.origins.items()}
     fill_in(texts, origins)
@@ -176,8 +173,13 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
     wrong = [each for path, text in texts.items() for each in layer.read(path, text, found)]
     for path, text in wrong:
         inventory.note(path, layer.mistake(path, text, origin_of(path, origins)))
-    for line in web_file.mistakes(Chosen(found).get(options.WEB_CONFIG_FILE)):
-        inventory.note((), line)
+    scheme = "http"
+    try:
+        if web_file.load(Chosen(found).get(options.WEB_CONFIG_FILE), {}).context is not None:
+            scheme = "https"
+    except ConfigurationError as error:
+        for line in error.mistakes:
+            inventory.note((), line)
     shard = None
     try:
         shard = None if "" in inventory.mistakes else _shard(Chosen(found), environ)
@@ -198,6 +200,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
         web=Web(
             listen=process[options.LISTEN_ADDRESS],
             config_file=process.get(options.WEB_CONFIG_FILE),
+            scheme=scheme,
             links=Links(
                 external_url=process.get(options.EXTERNAL_URL) or "", grafana_url=process.get(options.GRAFANA_URL) or ""
             ),

@@ -7,11 +7,14 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
+from typing import Final
 
 from rc_import_exporter.config import files
 from rc_import_exporter.config.files import Mark
 from rc_import_exporter.errors import ConfigurationError
+
+LARGEST: Final = 4 * 1024 * 1024
+"""Bytes in a file with certificates. A system's list of authorities has a quarter of a megabyte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,9 @@ class Tls:
         return tuple(map(files.mark, self._files()))
 
     def _authorities(self, path: str) -> str:
+        # OpenSSL would wait for somebody who writes to a pipe; `files.read` refuses it.
         try:
+            files.read(path, LARGEST)
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except (OSError, ValueError):
             wrong = f"{self.option}.ca_file: {files.shown(path)} must hold certificates in PEM form"
@@ -82,6 +87,8 @@ class Tls:
     def _present(self, context: ssl.SSLContext, path: str) -> None:
         # Without a password, OpenSSL would ask for one at the terminal.
         try:
+            for each in filter(None, (path, self.key_file)):
+                files.read(each, LARGEST)
             context.load_cert_chain(path, self.key_file, password=lambda: "")
         except (OSError, ValueError):
             wrong = (
@@ -93,6 +100,6 @@ class Tls:
 
 def _digest(path: str) -> bytes:
     try:
-        return sha256(Path(path).read_bytes()).digest()
-    except OSError:
+        return sha256(files.read(path, LARGEST)).digest()
+    except ValueError:
         return b""

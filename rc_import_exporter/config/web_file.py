@@ -102,15 +102,6 @@ class Protection:
         return bool(self.users) or self.wants_certificate
 
 
-def mistakes(path: str | None) -> tuple[str, ...]:
-    """Why the file cannot be used, a line for each mistake. No file has no mistakes."""
-    try:
-        load(path, {})
-    except ConfigurationError as error:
-        return error.mistakes
-    return ()
-
-
 def load(path: str | None, marks: dict[str, Mark | None]) -> Protection:
     """What the file says; raises `ConfigurationError`. Without a file, everyone may read.
 
@@ -335,6 +326,8 @@ def _header(allowed: tuple[str, ...]) -> Callable[[object], str]:
 
 def _hash(value: object) -> str:
     text = values.one_text(value)
+    if text.startswith(":") and _HASH.fullmatch(text[1:]):
+        raise ValueError("must begin with $, and not with the colon that htpasswd writes before it")
     if not _HASH.fullmatch(text):
         raise ValueError("must be the bcrypt hash of the password, which begins like $2y$10$")
     return text

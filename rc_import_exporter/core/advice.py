@@ -172,8 +172,8 @@ ALERTS: Final[Mapping[Alert, tuple[str, ...]]] = {
         "Let it go on if the log still shows progress. A restart ends the import, and it cannot be resumed.",
         _SAVE,
         (
-            "Restart Rocket.Chat if the import does not go on. Then check the four settings that the runbook names "
-            "under “After a crash”, and import again."
+            "Restart Rocket.Chat only if neither its log nor the counts have moved for half an hour: this ends the "
+            "import. Then check the four settings that the runbook names under “After a crash”, and import again."
         ),
     ),
     Alert.OVERDUE: ("Check the job that starts the import, and its log. Then start it by hand.",),
@@ -278,8 +278,8 @@ REASONS: Final[Mapping[Reason, Words]] = {
         title="Rate limit reached",
         advice=(
             (
-                "Rocket.Chat allows each address 10 calls a minute. Look for a second exporter, or for a proxy that "
-                "gives all clients one address. The exporter waits until the limit ends."
+                "By default Rocket.Chat allows each address 10 calls a minute. Look for a second exporter, or for a "
+                "proxy that gives all clients one address. The exporter waits until the limit ends."
             ),
             (
                 "Raise `poll_interval`, or grant `api-bypass-rate-limit` to a role of the exporter's user: "

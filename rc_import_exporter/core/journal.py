@@ -10,6 +10,7 @@ from typing import Final
 
 from rc_import_exporter.core.domain import FINISHED, Outcome, Reason
 from rc_import_exporter.core.snapshot import Feed, Observation, Record, Track
+from rc_import_exporter.core.tracking import age_key
 from rc_import_exporter.core.verdict import sentence
 
 
@@ -33,6 +34,8 @@ _LEVELS: Final = {
     Outcome.INTERRUPTED: ERROR,
 }
 
+MOST_ENDS: Final = 100
+"""Ends of imports that one poll logs one by one. A server lists 20 operations, so more are from something else."""
 _CUTS: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE})
 
 
@@ -72,15 +75,24 @@ def _recoveries(before: Record, after: Record) -> Iterator[LogEntry]:
 
 
 def _finishes(before: Record, after: Record) -> Iterator[LogEntry]:
-    for id, track in after.history.tracks.items():
-        held = before.history.tracks.get(id)
-        # What had already finished at the exporter's first look is history and no news.
-        known = held is None and track.expected
-        # An import that was cut off is told once, and not again when the server writes its last step.
-        told = held is not None and (held.outcome is track.outcome or {held.outcome, track.outcome} <= _CUTS)
-        if track.outcome in FINISHED and not known and not told:
-            state = _state_fields(before.observation, after.observation, track)
-            yield _entry(_LEVELS[track.outcome], f"import {sentence(track)}", **state, **_names(track))
+    """One entry for each import that ended, oldest first. Those beyond the newest `MOST_ENDS` share one entry."""
+    ended = [track for track in after.history.tracks.values() if _is_news(before, track)]
+    newest = sorted(ended, key=lambda track: age_key(track.operation))[-MOST_ENDS:]
+    if len(ended) > len(newest):
+        yield _entry(WARNING, "more imports ended between two polls", count=str(len(ended) - len(newest)))
+    for track in newest:
+        state = _state_fields(before.observation, after.observation, track)
+        yield _entry(_LEVELS[track.outcome], f"import {sentence(track)}", **state, **_names(track))
+
+
+def _is_news(before: Record, track: Track) -> bool:
+    """Whether this operation has ended since the record before."""
+    held = before.history.tracks.get(track.operation.id)
+    # What had already finished at the exporter's first look is history and no news.
+    known = held is None and track.expected
+    # An import that was cut off is told once, and not again when the server writes its last step.
+    told = held is not None and (held.outcome is track.outcome or {held.outcome, track.outcome} <= _CUTS)
+    return track.outcome in FINISHED and not known and not told
 
 
 def _state(before: Record, after: Record) -> Iterator[LogEntry]:

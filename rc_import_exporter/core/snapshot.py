@@ -328,10 +328,16 @@ class Record:
         """The instant at which the observation goes stale; `None` before the first."""
         return None if self.last_success is None else self.last_success + self.stale_after
 
+    @property
+    def fresh_from(self) -> float | None:
+        """The instant before which the observation is stale as well: the clock was set back, so its age is unknown."""
+        return None if self.last_success is None else self.last_success - CLOCKS_AGREE
+
     def held(self, now: float) -> Observation | None:
         """The observation, as long as it is not stale."""
-        stale_at = self.stale_at
-        return self.observation if stale_at is not None and now < stale_at else None
+        fresh_from, stale_at = self.fresh_from, self.stale_at
+        known = fresh_from is not None and stale_at is not None and fresh_from <= now < stale_at
+        return self.observation if known else None
 
     def up(self, now: float) -> bool:
         """Whether the last poll could tell the state and that is not stale."""
@@ -389,10 +395,7 @@ class Snapshot:
     configured_at: float
     configured_well: bool = True
     web_configured_well: bool | None = None
+    log_lines_dropped: int = 0
     links: Links = field(default_factory=Links)
     shard: Shard | None = None
     elsewhere: frozenset[str] = frozenset()
-
-    def stale_next(self, now: float) -> float | None:
-        """The next instant after `now` at which something in here goes stale."""
-        return min((at for record in self.records.values() if (at := record.stale_at) and at > now), default=None)

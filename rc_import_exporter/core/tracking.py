@@ -98,6 +98,8 @@ def _phase(operation: Operation) -> int | None:
 
 
 _PHASES: Final = {Step.NEW}, LOADING_STEPS, {Step.USER_SELECTION}, IMPORTING_STEPS, LAST_STEPS
+# One object for all tracks: a set has as many bytes as all else of a track.
+_EVERY_END: Final = frozenset(FINISHED)
 
 
 def first_sight(sighting: Sighting, look: Look, starts: Sequence[float], *, expected: bool) -> Track:
@@ -122,7 +124,7 @@ def first_sight(sighting: Sighting, look: Look, starts: Sequence[float], *, expe
         outcome=outcome,
         evidence=evidence,
         expected=expected,
-        counted=frozenset(FINISHED) if expected and finished else frozenset(),
+        counted=_EVERY_END if expected and finished else frozenset(),
         high_completed=counts.completed or 0,
         high_failed=counts.failed or 0,
         alive_at=look.began - CLOCK_PRECISION if outcome in UNFINISHED else None,

@@ -585,7 +585,13 @@ PROCESS_METRICS: Final[tuple[ProcessMetric | HistogramMetric, ...]] = (
         help="1 if the last attempt to read the web configuration file and its certificates succeeded, else 0. Absent "
         "without such a file.",
         read=lambda snapshot: _one(snapshot.web_configured_well),
-        beside="the log says at the same time why the file cannot be used",
+    ),
+    ProcessMetric(
+        name="exporter_log_lines_dropped_total",
+        kind=MetricKind.COUNTER,
+        help="Log lines that were lost because the reader of standard error stopped or was too slow.",
+        read=lambda snapshot: _one(snapshot.log_lines_dropped),
+        beside="only needed when lines are missing in the log",
     ),
 )
 

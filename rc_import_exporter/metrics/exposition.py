@@ -3,13 +3,18 @@
 Sample lines are the same in both formats; only the HELP and TYPE lines differ. Bytes are kept until they change:
 the lines of a workspace until its record changes or becomes stale, the body of a page until the snapshot changes or
 something in it becomes stale. Only a short tail is made at each scrape.
+
+A page is made in steps, so that an event loop can do other work between two of them. A step renders one workspace, or
+joins or compresses the lines of one metric of `ROWS_IN_PART` workspaces, however many workspaces the page has.
 """
 
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Final
+from functools import lru_cache, partial
+from itertools import accumulate, chain, islice
+from math import inf
+from typing import Final, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -31,8 +36,17 @@ COMPRESSION_LEVEL: Final = 1
 """On a page of four workspaces, level 6 saves a seventh of the bytes and takes five times as long."""
 PROCESS_INTERVAL: Final = 1.0
 """Seconds for which the lines about the process are kept: to read /proc takes longer than all the rest of a page."""
+ROWS_IN_PART: Final = 100
+"""Workspaces whose lines of one metric are joined in one step. The longest part has about 250 kB."""
 
-_GZIP_WINDOW: Final = 31
+Pieces = tuple[bytes, ...]
+"""A page in pieces. Pages that share their first piece share all pieces but the last few."""
+Steps = Generator[None, None, Pieces]
+"""Makes a page in short steps."""
+_Made = TypeVar("_Made")
+GZIP_WINDOW: Final = 31
+"""zlib's word for gzip with the largest window."""
+
 _EXACT_INTEGERS: Final = 2.0**53
 _IN_VALUE: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\"", "\0": "\ufffd"})
 _IN_TEXT_HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n", "\0": "\ufffd"})
@@ -49,37 +63,54 @@ class _WorkspaceLines:
     """The sample lines of a workspace, one block for each metric, and the state that they were made from."""
 
     record: Record
-    is_stale: bool
+    turns: tuple[float, ...]
+    """The instants at which the record becomes fresh and stale."""
+    made: float
     blocks: tuple[bytes, ...]
+
+    def is_current(self, record: Record, now: float) -> bool:
+        return self.record is record and all((self.made < turn) is (now < turn) for turn in self.turns)
 
 
 class _Body:
-    """The part of a page that stays the same from scrape to scrape, and its compressed form once a client wants it.
+    """The part of a page that stays the same from scrape to scrape. It is made once a client wants it.
 
-    It is current for one snapshot, from `since` until something in it becomes stale.
+    `parts` gives its bytes in order, in parts of bounded size. The body is current for one snapshot, from `since` until
+    one of its workspaces becomes stale or fresh.
     """
 
-    def __init__(self, plain: bytes, snapshot: Snapshot, since: float) -> None:
-        self._plain = plain
+    def __init__(
+        self, parts: Callable[[], Iterable[bytes]], rows: Iterable[_WorkspaceLines], snapshot: Snapshot, since: float
+    ) -> None:
+        self._parts = parts
         self._snapshot = snapshot
         self._since = since
-        self._until = snapshot.stale_next(since)
-        self._start = b""
+        self._until = min((turn for row in rows for turn in row.turns if since < turn), default=inf)
+        self._plain: Pieces | None = None
+        self._start: Pieces = ()
         self._compressor: zlib._Compress | None = None
 
     def is_current(self, snapshot: Snapshot, now: float) -> bool:
-        return snapshot is self._snapshot and self._since <= now and (self._until is None or now < self._until)
+        return snapshot is self._snapshot and self._since <= now < self._until
 
-    def followed_by(self, tail: bytes, encoding: Encoding) -> bytes:
+    def followed_by(self, tail: Pieces, encoding: Encoding) -> Steps:
         """The whole page. Its gzip form is a single member, because curl and browsers read no second one."""
         if encoding is Encoding.IDENTITY:
+            if self._plain is None:
+                self._plain = yield from _collected(self._parts())
             return self._plain + tail
         if self._compressor is None:
-            self._compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-            self._start = self._compressor.compress(self._plain) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+            self._start, self._compressor = yield from self._compressed()
         # A copy goes on from the end of the body, so that only the tail is compressed at each scrape.
         compressor = self._compressor.copy()
-        return b"".join((self._start, compressor.compress(tail), compressor.flush()))
+        packed = yield from _collected(map(compressor.compress, tail))
+        return (*self._start, b"".join((*packed, compressor.flush())))
+
+    def _compressed(self) -> "Generator[None, None, tuple[Pieces, zlib._Compress]]":
+        """The compressed body, made without a plain copy in memory."""
+        compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+        packed = yield from _collected(map(compressor.compress, self._parts() if self._plain is None else self._plain))
+        return (b"".join((*packed, compressor.flush(zlib.Z_SYNC_FLUSH))),), compressor
 
 
 class _ProcessLines:
@@ -119,11 +150,7 @@ class Exposition:
         self, snapshot: Snapshot, now: float, form: Format = Format.TEXT, encoding: Encoding = Encoding.IDENTITY
     ) -> bytes:
         """All series. What did not change since the last call is not rendered again."""
-        body = self._bodies.get(form)
-        if body is None or not body.is_current(snapshot, now):
-            plain = self._render_body(snapshot, snapshot.records.values(), now, form, whole=True)
-            body = self._bodies[form] = _Body(plain, snapshot, now)
-        return body.followed_by(self._render_tail(snapshot.records.values(), now, form, whole=True), encoding)
+        return b"".join(all_taken(self.page_steps(snapshot, now, form, encoding)))
 
     def selection(
         self,
@@ -137,48 +164,105 @@ class Exposition:
     ) -> bytes:
         """The series of these workspaces, and those of the exporter as a whole if `whole` is set.
 
-        The page is not kept. Raises `KeyError` for an unknown workspace.
+        The page is not kept, but the lines of each workspace are. Raises `KeyError` for an unknown workspace.
         """
+        return b"".join(all_taken(self.selection_steps(snapshot, now, names, form, encoding, whole=whole)))
+
+    def page_steps(self, snapshot: Snapshot, now: float, form: Format, encoding: Encoding) -> Steps:
+        """The same bytes as `page`, made in short steps."""
+        body = self._bodies.get(form)
+        if body is None or not body.is_current(snapshot, now):
+            body = self._bodies[form] = yield from self._body(
+                snapshot, snapshot.records.values(), now, form, whole=True
+            )
+            self._forget_lines(snapshot)
+        tail = yield from self._tail(snapshot.records.values(), now, form, whole=True)
+        return (yield from body.followed_by(tail, encoding))
+
+    def selection_steps(
+        self,
+        snapshot: Snapshot,
+        now: float,
+        names: Collection[str],
+        form: Format,
+        encoding: Encoding,
+        *,
+        whole: bool = True,
+    ) -> Steps:
+        """The same bytes as `selection`, made in short steps."""
         records = [snapshot.records[name] for name in dict.fromkeys(names)]
-        body = self._render_body(snapshot, records, now, form, whole=whole)
-        return _Body(body, snapshot, now).followed_by(self._render_tail(records, now, form, whole=whole), encoding)
+        body = yield from self._body(snapshot, records, now, form, whole=whole)
+        tail = yield from self._tail(records, now, form, whole=whole)
+        return (yield from body.followed_by(tail, encoding))
 
-    def _render_body(
+    def _body(
         self, snapshot: Snapshot, records: Iterable[Record], now: float, form: Format, *, whole: bool
-    ) -> bytes:
-        # A workspace that left the configuration leaves the memory.
-        self._lines = {name: lines for name, lines in self._lines.items() if name in snapshot.records}
-        rows = [self._workspace_blocks(record, now) for record in records]
-        families = [
-            self._family(metric, form, (row[index] for row in rows)) for index, metric in enumerate(self._kept_metrics)
-        ]
-        if whole:
-            families += [
-                self._family(metric, form, [_process_lines(metric, snapshot)]) for metric in self._process_metrics
-            ]
-        return b"".join(families)
+    ) -> Generator[None, None, _Body]:
+        rows = []
+        for record in records:
+            rows.append(self._workspace_lines(record, now))
+            yield
+        return _Body(partial(self._parts, rows, snapshot, form, whole=whole), rows, snapshot, now)
 
-    def _workspace_blocks(self, record: Record, now: float) -> tuple[bytes, ...]:
-        is_stale = record.held(now) is None
-        kept = self._lines.get(record.target.name)
-        if kept is None or kept.record is not record or kept.is_stale is not is_stale:
+    def _workspace_lines(self, record: Record, now: float) -> _WorkspaceLines:
+        name = record.target.name
+        kept = self._lines.get(name)
+        if kept is None or not kept.is_current(record, now):
             blocks = tuple(_workspace_lines(metric, record, now) for metric in self._kept_metrics)
-            kept = self._lines[record.target.name] = _WorkspaceLines(record=record, is_stale=is_stale, blocks=blocks)
-        return kept.blocks
+            turns = tuple(at for at in (record.fresh_from, record.stale_at) if at is not None)
+            kept = _WorkspaceLines(record=record, turns=turns, made=now, blocks=blocks)
+            self._lines[name] = kept
+        return kept
 
-    def _render_tail(self, records: Collection[Record], now: float, form: Format, *, whole: bool) -> bytes:
-        families = [
+    def _parts(
+        self, rows: Sequence[_WorkspaceLines], snapshot: Snapshot, form: Format, *, whole: bool
+    ) -> Iterator[bytes]:
+        for index, metric in enumerate(self._kept_metrics):
+            yield from self._family(metric, form, (row.blocks[index] for row in rows))
+        for each in self._process_metrics if whole else ():
+            yield from self._family(each, form, [_process_lines(each, snapshot)])
+
+    def _tail(self, records: Collection[Record], now: float, form: Format, *, whole: bool) -> Steps:
+        families = (
             self._family(metric, form, (_workspace_lines(metric, record, now) for record in records))
             for metric in self._live_metrics
-        ]
+        )
+        tail = yield from _collected(chain.from_iterable(families))
         if whole and self._process is not None:
-            families.append(self._process.read(form, now))
-        return b"".join((*families, _END[form]))
+            tail = (*tail, self._process.read(form, now))
+        return (*tail, _END[form]) if _END[form] else tail
 
-    def _family(self, metric: Metric, form: Format, blocks: Iterable[bytes]) -> bytes:
-        """The blocks below the lines that describe the metric; nothing at all without a sample."""
-        lines = b"".join(blocks)
-        return self._heads[metric.name, form] + lines if lines else b""
+    def _family(self, metric: Metric, form: Format, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The blocks below the lines that describe the metric, some in each part; nothing at all without a sample."""
+        head, rest = self._heads[metric.name, form], iter(blocks)
+        while some := list(islice(rest, ROWS_IN_PART)):
+            if lines := b"".join(some):
+                yield head + lines
+                head = b""
+
+    def _forget_lines(self, snapshot: Snapshot) -> None:
+        """A workspace that left the configuration leaves the memory."""
+        if len(self._lines) > len(snapshot.records):
+            self._lines = {name: lines for name, lines in self._lines.items() if name in snapshot.records}
+
+
+def all_taken(steps: Generator[None, None, _Made]) -> _Made:
+    """The result of steps that are taken without a pause."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as ended:
+        return cast(_Made, ended.value)
+
+
+def _collected(parts: Iterable[bytes]) -> Steps:
+    """The parts that are not empty, one made in each step."""
+    made = []
+    for part in parts:
+        if part:
+            made.append(part)
+        yield
+    return tuple(made)
 
 
 def _head(metric: Metric, form: Format) -> bytes:
@@ -215,16 +299,22 @@ def _lines(name: str, samples: Samples, first: str = "") -> bytes:
     """Sample lines of one name. `first` is a label that stands in front of each line's own, already written."""
     lines = []
     for labels, value in samples:
-        pairs = [_pair(*label) for label in labels]
-        text = ",".join([first, *pairs] if first else pairs)
+        text = f"{first},{_pairs(labels)}" if first and labels else first or _pairs(labels)
         lines.append(f"{name}{{{text}}} {_number(value)}\n" if text else f"{name} {_number(value)}\n")
     return _bytes("".join(lines))
+
+
+@lru_cache(maxsize=1024)
+def _pairs(labels: Labels) -> str:
+    """Labels as text. Most of them are the same in all workspaces."""
+    return ",".join(_pair(*label) for label in labels)
 
 
 def _pair(label: str, text: str) -> str:
     return f'{label}="{text.translate(_IN_VALUE)}"'
 
 
+@lru_cache(maxsize=1024)
 def _number(value: float) -> str:
     """The value with all its digits. Whole numbers have no fraction."""
     if isinstance(value, int) or (value.is_integer() and abs(value) < _EXACT_INTEGERS):

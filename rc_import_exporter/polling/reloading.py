@@ -15,6 +15,7 @@ from rc_import_exporter.config.files import Mark
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.errors import ConfigurationError, ExporterError
 from rc_import_exporter.polling.fleet import Fleet
+from rc_import_exporter.systemd import ServiceManager
 
 LOOK_INTERVAL: Final = 5.0
 """Seconds between two looks at the files. A change counts once two looks show the same: the file is complete."""
@@ -30,14 +31,21 @@ class Reloader:
     """Reloads the configuration of a fleet.
 
     `settings` are those at the start. `load` gets those in use and reads the new ones. It raises `ConfigurationError`
-    if it cannot.
+    if it cannot. `manager` is told of each reload.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, load: Callable[[Settings], Awaitable[Settings]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        load: Callable[[Settings], Awaitable[Settings]],
+        manager: ServiceManager,
+    ) -> None:
         self._at_start = settings.at_start
         self._settings = settings
         self._fleet = fleet
         self._load = load
+        self._manager = manager
         self._lock = asyncio.Lock()
         self._mistakes: Sequence[str] = ()
         self._also: Sequence[str] = ()
@@ -61,23 +69,27 @@ class Reloader:
 
     async def _reload(self) -> Sequence[str]:
         async with self._lock:
-            look = await self._look()
-            try:
-                settings = await self._load(self._settings)
-                await self._fleet.reconfigure(settings)
-            except ExporterError as error:
-                raise self._refused(error, look) from None
-            except Exception:  # noqa: BLE001 - a bug in a reload must not end the exporter or the next reload
-                logs.logger().exception("a fault of the exporter itself: the configuration is not reloaded")
-                raise self._refused(ConfigurationError(["a fault of the exporter itself, see its log"]), look) from None
-            remarks = self._remarks(settings)
-            _log_reload(self._settings, settings, remarks)
-            self._settings = settings
-            if settings.refused is not None:
-                raise self._refused(settings.refused, look)
-            self._mistakes = ()
-            self._follow((), look)
-            return remarks
+            with self._manager.reloading():
+                return await self._take_over()
+
+    async def _take_over(self) -> Sequence[str]:
+        look = await self._look()
+        try:
+            settings = await self._load(self._settings)
+            await self._fleet.reconfigure(settings)
+        except ExporterError as error:
+            raise self._refused(error, look) from None
+        except Exception:  # noqa: BLE001 - a bug in a reload must not end the exporter or the next reload
+            logs.logger().exception("a fault of the exporter itself: the configuration is not reloaded")
+            raise self._refused(ConfigurationError(["a fault of the exporter itself, see its log"]), look) from None
+        remarks = self._remarks(settings)
+        _log_reload(self._settings, settings, remarks)
+        self._settings = settings
+        if settings.refused is not None:
+            raise self._refused(settings.refused, look)
+        self._mistakes = ()
+        self._follow((), look)
+        return remarks
 
     def _refused(self, error: ExporterError, look: Mapping[str, Mark | None]) -> ConfigurationError:
         """Notes the failure, and logs its mistakes unless they are the same as before."""

@@ -9,9 +9,10 @@ import asyncio
 import os
 import socket
 import ssl
+import traceback
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -24,12 +25,13 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from rc_import_exporter import __version__
+from rc_import_exporter import __version__, logs
 from rc_import_exporter.config import address
 from rc_import_exporter.config.credentials import Credentials
-from rc_import_exporter.core.domain import Api, Exchange, Failure, Reason, Result
+from rc_import_exporter.core.domain import Api, Exchange, Failure, Operation, Reason, Result
 from rc_import_exporter.rocketchat import diagnosis
 from rc_import_exporter.rocketchat.diagnosis import Response
+from rc_import_exporter.rocketchat.host_names import NoLookUpError
 
 USER_AGENT: Final = f"rc-import-exporter/{__version__}"
 CHUNK: Final = 64 * 1024
@@ -37,12 +39,22 @@ EITHER_ZLIB_OR_GZIP: Final = 47
 """zlib's `wbits` for a stream whose header says which of the two it is."""
 MOST_INTERIM: Final = 8
 """Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
+MOST_OF_AN_ERROR: Final = 64 * 1024
+"""Bytes that are read of an answer whose status is not 200. Rocket.Chat's own have less than 1 KiB."""
+LARGE: Final = 1024 * 1024
+"""Bytes of a body that is parsed in a thread. That takes tens of milliseconds, and the event loop goes on meanwhile."""
+OLDEST_CONNECTION: Final = 60.0
+"""Seconds. Only a new connection looks up the host's address, which can change."""
+BUG: Final = "a bug in the exporter"
 CLOSED: Final = "the connection was closed before the answer was complete"
+SLAMMED: Final = "the server closed the connection during the TLS handshake"
 TLS_ALERT: Final = r"\x15\x03"
 """How aiohttp shows the first bytes of a TLS alert, which some servers send if the request is not encrypted."""
 USE_HTTP: Final = "Write `http://` instead of `https://` in `url`, or use the port that has TLS."
+CHECK_TLS: Final = "Check that the port in `url` uses TLS, and that the server has a certificate for this host name."
 CHECK_HOST: Final = "Check the host name in `url`. If it is right, check the name server of this machine."
 ASK_DNS: Final = "Check the name server of this machine. If it is right, check the host name in `url`."
+RAISE_LIMIT: Final = "Raise the limit of processes or threads (`TasksMax`, `pids`), or check the name server."
 UNREADABLE: Final = b"\x00"
 """Replaces a body that cannot be decompressed. It is not JSON, so the call fails as `invalid`."""
 
@@ -85,10 +97,16 @@ class Client:
         self._access = access
         self._now = now
         # aiohttp would encode the names and passwords in these URLs as Latin-1.
-        self._base = URL(address.public(access.url))
+        base = URL(address.public(access.url))
+        self._urls = {
+            api: base.with_path(f"{base.path.rstrip('/')}/{'api/info' if api is Api.INFO else f'api/v1/{api}'}")
+            for api in Api
+        }
         self._own_headers = _with_authorization({"User-Agent": access.user_agent}, access.url)
         self._proxy = None if access.proxy_url is None else address.public(access.proxy_url)
         self._proxy_headers = _with_authorization({}, access.proxy_url or "")
+        self._listed: dict[bytes, Operation] = {}
+        self._bugs: set[str] = set()
         self._places = nullcontext() if places is None else places
 
     async def ask(self, api: Api, credentials: Credentials) -> Result:
@@ -104,13 +122,22 @@ class Client:
                 response = await self._get(api, credentials)
         except Exception as error:  # noqa: BLE001 - exceptions end here: every failure is a value
             reason, detail, remedy = _explain(error, self._access.timeout)
+            if reason is Reason.INTERNAL:
+                self._log_bug(error)
             return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail, remedy=remedy)
-        return diagnosis.read(self._exchange(api, response, begun), response)
+        return await _diagnosed(self._exchange(api, response, begun), response, self._listed)
+
+    def _log_bug(self, error: Exception) -> None:
+        """Logs where each kind of bug happened, once. Its message can hold a secret, so it is left out."""
+        kind = type(error).__name__
+        if kind not in self._bugs:
+            self._bugs.add(kind)
+            where = "".join(traceback.format_tb(error.__traceback__))
+            logs.logger(url=address.public(self._access.url)).error(f"{BUG}: {kind}", traceback=where)
 
     async def _get(self, api: Api, credentials: Credentials) -> Response:
-        path = "api/info" if api is Api.INFO else f"api/v1/{api}"
         async with self._session.get(
-            self._base.with_path(f"{self._base.path.rstrip('/')}/{path}"),
+            self._urls[api],
             headers={
                 **credentials.headers,
                 **self._own_headers,
@@ -188,14 +215,27 @@ class _Request(aiohttp.ClientRequest):
 
 
 class _Protocol(ResponseHandler):
-    """aiohttp's connection, which closes after too many interim answers in a row.
+    """aiohttp's connection, with three limits more.
 
-    aiohttp reads interim answers without end. A server that sends nothing else would keep the whole program busy.
+    It closes after too many interim answers in a row: aiohttp reads them without end, and a server that sends nothing
+    else would keep the whole program busy. It is not used again after `OLDEST_CONNECTION` seconds, or if the server
+    has sent something that was not asked for: aiohttp would take that for the next answer.
     """
 
     _interim = 0
+    _begun = 0.0
     lost_by: BaseException | None = None
     """Why the connection was lost, if that was an error."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._begun = self._loop.time()
+        super().connection_made(transport)
+
+    def is_connected(self) -> bool:
+        """Whether it can be used for the next request."""
+        # The buffer holds answers without a request. Proxies say 408 before they close an idle connection.
+        fresh = self._loop.time() - self._begun < OLDEST_CONNECTION
+        return super().is_connected() and fresh and not self._buffer
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.lost_by = exc
@@ -206,10 +246,10 @@ class _Protocol(ResponseHandler):
         # Beyond the limit the number stays: a final answer that has already arrived must not count any more.
         if self._interim <= MOST_INTERIM:
             self._interim = self._interim + 1 if data[0].code < HTTPStatus.OK else 0
-        if self._interim <= MOST_INTERIM:
+        if self._interim <= MOST_INTERIM and len(self._buffer) <= MOST_INTERIM:
             super().feed_data(data, size)
         elif self.transport is not None and not self.is_eof():
-            self.set_exception(HttpProcessingError(message="too many interim answers"))
+            self.set_exception(HttpProcessingError(message="too many answers"))
             self.transport.abort()
 
 
@@ -218,32 +258,39 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, limit: int, resolver: aiohttp.abc.AbstractResolver | None, force_close: bool) -> None:
         super().__init__(limit=limit, resolver=resolver, force_close=force_close)
+        self._resolver_owner = True  # so that it is closed with the connector
         self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
 
     def keep(self, *, keep: bool) -> None:
         self._force_close = not keep
 
 
+async def _diagnosed(exchange: Exchange, response: Response, known: dict[bytes, Operation]) -> Result:
+    if len(response.body) > LARGE:
+        with suppress(RuntimeError):  # no thread can be started
+            return await asyncio.to_thread(diagnosis.read, exchange, response)
+    return diagnosis.read(exchange, response, known)
+
+
 async def _read(response: aiohttp.ClientResponse, most: int) -> Response:
-    body, too_large = b"", False
+    most = most if response.status == HTTPStatus.OK else min(most, MOST_OF_AN_ERROR)
     try:
         body = await _read_body(response, most)
-    except OverflowError:
-        too_large = True
     except zlib.error:
         body = UNREADABLE
-    return Response(status=response.status, headers=response.headers, body=body, too_large=too_large)
+    return Response(status=response.status, headers=response.headers, body=body[:most], too_large=len(body) > most)
 
 
 async def _read_body(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body, decompressed. Raises `OverflowError` beyond `most` bytes, `zlib.error` if it cannot be decompressed."""
+    """The body, decompressed, or the first `most + 1` bytes. Raises `zlib.error` if it cannot be decompressed."""
     inflate = _inflater(response.headers.get("Content-Encoding", "identity"))
     body = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK):
         # One byte more than allowed is enough to know, so a small body that inflates to gigabytes costs no memory.
-        body += chunk if inflate is None else _inflated(inflate, chunk, most + 1 - len(body))
+        room = most + 1 - len(body)
+        body += chunk[:room] if inflate is None else _inflated(inflate, chunk, room)
         if len(body) > most:
-            raise OverflowError
+            return bytes(body)
     if inflate is not None and not inflate.eof:
         raise zlib.error
     return bytes(body)
@@ -275,6 +322,8 @@ def _explain(error: Exception, timeout: float) -> tuple[Reason, str, str]:
     match error:
         case TimeoutError():
             return Reason.TIMEOUT, f"no complete answer within {timeout:g} s", ""
+        case aiohttp.ClientConnectorDNSError(os_error=NoLookUpError() as cause):
+            return Reason.CONNECTION, f"the host {error.host} cannot be looked up: {cause.strerror}", RAISE_LIMIT
         case aiohttp.ClientConnectorDNSError() if error.os_error.errno == socket.EAI_AGAIN:
             return Reason.CONNECTION, f"no name server answers for the host {error.host}", ASK_DNS
         case aiohttp.ClientConnectorDNSError():
@@ -282,7 +331,9 @@ def _explain(error: Exception, timeout: float) -> tuple[Reason, str, str]:
         case aiohttp.ClientHttpProxyError():
             return Reason.PROXY, f"the proxy answered with HTTP {error.status}", ""
         case aiohttp.ClientConnectorError():
-            return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {_plain(error.os_error)}", ""
+            why = _plain(error.os_error)
+            remedy = CHECK_TLS if why == SLAMMED else ""
+            return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {why}", remedy
         case aiohttp.ClientResponseError() if TLS_ALERT in error.message:
             return Reason.TLS, diagnosis.USES_TLS, diagnosis.USE_HTTPS
         case aiohttp.ClientResponseError():
@@ -290,7 +341,7 @@ def _explain(error: Exception, timeout: float) -> tuple[Reason, str, str]:
         case aiohttp.ClientError() | OSError():
             return Reason.CONNECTION, CLOSED, ""
         case _:
-            return Reason.INTERNAL, f"a bug in the exporter: {type(error).__name__}", ""
+            return Reason.INTERNAL, f"{BUG}: {type(error).__name__}", ""
 
 
 def _tls_error(error: BaseException | None) -> BaseException | None:
@@ -322,4 +373,5 @@ def _plain(error: BaseException) -> str:
         return (error.reason or "no secure connection").lower().replace("_", " ")
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower()
-    return "no connection"
+    # aiohttp has no number for several addresses that fail for different reasons.
+    return SLAMMED if isinstance(error, ConnectionError) else "none of its addresses can be reached"

@@ -9,10 +9,21 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
-from rc_import_exporter.core.domain import Api, Budget, Exchange, Failure, ProgressAnswer, Reason, Result, Success
+from rc_import_exporter.core.domain import (
+    Api,
+    Budget,
+    Exchange,
+    Failure,
+    Operation,
+    ProgressAnswer,
+    Reason,
+    Result,
+    Success,
+)
 from rc_import_exporter.core.thresholds import RATE_LIMIT_WINDOW
 from rc_import_exporter.errors import BodyError
 from rc_import_exporter.rocketchat import parser
@@ -25,7 +36,8 @@ NOTHING_IMPORTED: Final = "error-operation-not-found"
 """With this in `errorType`, a 400 from `getImportProgress` says that nothing was ever imported."""
 PLAIN_ERROR: Final = b"Internal Server Error"
 """The whole body of Rocket.Chat's own 500, which has no JSON."""
-SERVER_ERRORS: Final = 500
+PLAIN_NOT_FOUND: Final = b"404 Not Found"
+"""The whole body of Rocket.Chat's own 404 since 8.0, which has no JSON."""
 PLAIN_HTTP_REFUSED: Final = re.compile(
     rb"plain http request was sent to https port|plain http to an ssl-enabled server port|http request to an https",
     re.IGNORECASE,
@@ -33,6 +45,8 @@ PLAIN_HTTP_REFUSED: Final = re.compile(
 """In the body of a 400, this says that the port uses TLS: nginx, Apache, and servers written in Go."""
 USES_TLS: Final = "the port uses TLS; try https:// instead of http://"
 USE_HTTPS: Final = "Write `https://` instead of `http://` in `url`."
+NOT_ROCKETCHATS: Final = "the answer is not from Rocket.Chat but from a proxy or firewall in front of it"
+CHECK_PATH: Final = "Check `url` and its path, if it has one. If they are right, check the proxy's rules for `/api/`."
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 """A number in a header. A time in milliseconds has 13 digits."""
 
@@ -76,9 +90,14 @@ class _Row:
 
 
 def _is_from_a_proxy(refusal: _Refusal) -> bool:
-    # A firewall's 401 says nothing about the token, and a proxy's 502 nothing about the database.
-    guarded = refusal.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or refusal.status >= SERVER_ERRORS
-    return guarded and refusal.error_type is None and refusal.response.body.strip() != PLAIN_ERROR
+    # A firewall's 401 says nothing about the token, and a proxy's 408 or 502 nothing about the database.
+    plain = PLAIN_NOT_FOUND if refusal.status == HTTPStatus.NOT_FOUND else PLAIN_ERROR
+    own = refusal.error_type is not None or refusal.response.body.strip() == plain
+    return refusal.status >= HTTPStatus.BAD_REQUEST and not own
+
+
+def _is_a_proxys_404(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.NOT_FOUND and _is_from_a_proxy(refusal)
 
 
 def _is_forbidden(refusal: _Refusal) -> bool:
@@ -108,11 +127,8 @@ _ROWS: Final = (
         applies=lambda refusal: refusal.status == HTTPStatus.TOO_MANY_REQUESTS,
         detail="the server's rate limiter refused the call",
     ),
-    _Row(
-        reason=Reason.PROXY,
-        applies=_is_from_a_proxy,
-        detail="the answer is not from Rocket.Chat but from a proxy or firewall in front of it",
-    ),
+    _Row(reason=Reason.PROXY, applies=_is_a_proxys_404, detail=NOT_ROCKETCHATS, remedy=CHECK_PATH),
+    _Row(reason=Reason.PROXY, applies=_is_from_a_proxy, detail=NOT_ROCKETCHATS),
     _Row(
         reason=Reason.UNAUTHORIZED,
         applies=lambda refusal: refusal.status == HTTPStatus.UNAUTHORIZED,
@@ -138,8 +154,8 @@ _ROWS: Final = (
 )
 
 
-def read(exchange: Exchange, response: Response) -> Result:
-    """The endpoint's data, or the first reason in the table that applies."""
+def read(exchange: Exchange, response: Response, known: dict[bytes, Operation] | None = None) -> Result:
+    """The endpoint's data, or the first reason in the table that applies. For `known`, see `parser.parse_list`."""
     # The body of a 200 is parsed once, below, as the endpoint's own JSON.
     error_type = None if response.status == HTTPStatus.OK else parser.error_of(response.body)
     if (exchange.api, response.status, error_type) == (Api.PROGRESS, HTTPStatus.BAD_REQUEST, NOTHING_IMPORTED):
@@ -149,7 +165,7 @@ def read(exchange: Exchange, response: Response) -> Result:
         if row.applies(refusal):
             return replace(_failure(exchange, row.reason, row.detail, error_type), remedy=row.remedy)
     try:
-        return Success(exchange=exchange, answer=parser.parse(exchange.api, response.body))
+        return Success(exchange=exchange, answer=parser.parse(exchange.api, response.body, known))
     except BodyError as error:
         detail = f"the body is not this endpoint's JSON: {error}"
         return _failure(exchange, Reason.INVALID, detail, parser.error_of(response.body))
@@ -177,9 +193,15 @@ def budget_of(response: Response) -> Budget | None:
 
 def date_of(response: Response) -> float | None:
     """The answer's `Date`, Unix seconds."""
+    return _seconds(response.headers.get("Date", ""))
+
+
+# Answers of the same second share it.
+@lru_cache(maxsize=64)
+def _seconds(date: str) -> float | None:
     try:
-        return parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 

@@ -6,11 +6,13 @@ absent: servers from 1.0 to 8 wrote these documents, and one odd field must not 
 
 import math
 import re
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar, assert_never
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
+import msgspec
+from msgspec import Meta, Raw, Struct, field
 
 from rc_import_exporter.core.domain import (
     Answer,
@@ -29,6 +31,8 @@ from rc_import_exporter.errors import BodyError
 
 LONGEST_TEXT: Final = 64
 """Characters of an id, an importer's key or a version. The server's own have 24 at most."""
+LONGEST_SCALAR: Final = 512
+"""Bytes of a JSON text or number. 64 characters have 386 bytes at most, if each is written as an escape."""
 GREATEST_COUNT: Final = 2**53
 """The greatest whole number that JavaScript, which writes these bodies, holds exactly."""
 GREATEST_INSTANT: Final = 253402300800.0
@@ -36,25 +40,49 @@ GREATEST_INSTANT: Final = 253402300800.0
 UNKNOWN_IMPORTER: Final = "unknown"
 LONGEST_LIST: Final = 1000
 """The server sends 20 operations. A list of thousands is from something else."""
+MOST_BRACKETS: Final = 200_000
+MOST_COMMAS: Final = 1_000_000
+"""A real list of 8 MB, full of old `fileData`, has about 53,000 objects and 430,000 commas and colons."""
+MOST_HALVES: Final = 100_000
+"""Halves of characters that are replaced. A list has a few, if any."""
 
-# Half of a character outside of Unicode's first 65,536, as JSON writes it.
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+MOST_IN_PIECES: Final = 64 * 1024
+"""Bytes of a list that is read piece by piece. A larger one holds file data, which is full of inner arrays."""
+
+_STRUCTURE: Final = b"[{,"
+_NO_STRUCTURE: Final = bytes(set(range(256)) - set(_STRUCTURE))
+_ABSENT: Final = Raw()
 _WORD = re.compile(r"[\w-]{1,64}")
 _VERSION = re.compile(r"\d+(\.\d+){0,3}([-+.][0-9A-Za-z.-]+)?", re.ASCII)
 _EPOCH_DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_PATH = re.compile(r"`\$\.?([^`]*)`$")
+"""The place of a mistake at the end of a message of msgspec."""
 
 
-def _text(value: object) -> str | None:
+def _head(raw: Raw) -> bytes:
+    return bytes(memoryview(raw)[:8])
+
+
+def _scalar(raw: Raw) -> object:
+    """The text, number or word in this JSON. `None` if it is longer than any that is of use, an array or an object."""
+    if len(raw) > LONGEST_SCALAR or _head(raw)[:1] in (b"", b"[", b"{"):
+        return None
+    try:
+        value: object = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # a number beyond 64 bits, or bytes that are no UTF-8
+        return None
+    return value
+
+
+def _text(raw: Raw) -> str | None:
+    value = _scalar(raw)
     fits = isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and value.isprintable() and "\ufffd" not in value
     return value if isinstance(value, str) and fits else None
 
 
-def _flag(value: object) -> bool:
-    return value is True
-
-
-def _count(value: object) -> int | None:
+def _count(raw: Raw) -> int | None:
+    value = _scalar(raw)
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -85,105 +113,108 @@ def _from_iso(text: str) -> float | None:
     if not _ISO.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         return None
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
+class _Json(Struct, frozen=True, gc=False):
+    """A JSON object. Only the fields that are named here are read.
+
+    msgspec skips all other fields without building them; they can be megabytes. A field of type `Raw` holds its JSON.
+    """
 
 
-def _success(value: object) -> bool:
-    if value is not True:
-        raise ValueError("success is not true")
-    return True
+class _Counts(_Json, frozen=True, gc=False):
+    total: Raw = _ABSENT
+    completed: Raw = _ABSENT
+    error: Raw = _ABSENT
+    users: Raw = _ABSENT
+    channels: Raw = _ABSENT
+    messages: Raw = _ABSENT
+    contacts: Raw = _ABSENT
 
 
-_Success = Annotated[bool, BeforeValidator(_success)]
+def _counts(raw: Raw) -> Counts | None:
+    if not _head(raw).startswith(b"{"):
+        return None
+    read = msgspec.json.decode(raw, type=_Counts)
+    staged = {kind: count for kind in Kind if (count := _count(getattr(read, kind))) is not None}
+    return Counts(
+        total=_count(read.total),
+        completed=_count(read.completed),
+        failed=_count(read.error),
+        staged=MappingProxyType(staged),
+    )
 
 
-class _Json(BaseModel):
-    """A JSON object. Only the fields that are named here are read."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
-
-
-class _Counts(_Json):
-    total: Annotated[int | None, BeforeValidator(_count)] = None
-    completed: Annotated[int | None, BeforeValidator(_count)] = None
-    error: Annotated[int | None, BeforeValidator(_count)] = None
-    users: Annotated[int | None, BeforeValidator(_count)] = None
-    channels: Annotated[int | None, BeforeValidator(_count)] = None
-    messages: Annotated[int | None, BeforeValidator(_count)] = None
-    contacts: Annotated[int | None, BeforeValidator(_count)] = None
-
-    def value(self) -> Counts:
-        staged = {kind: count for kind in Kind if (count := getattr(self, kind)) is not None}
-        return Counts(total=self.total, completed=self.completed, failed=self.error, staged=MappingProxyType(staged))
-
-
-def _object(value: object) -> object:
-    return value if isinstance(value, dict) else None
-
-
-class _Operation(_Json):
-    id: Annotated[str, Field(alias="_id", min_length=1, max_length=LONGEST_TEXT, pattern=r"^[0-9A-Za-z_-]+$")]
-    importer: Annotated[str | None, BeforeValidator(_text), Field(alias="importerKey")] = None
-    status: Annotated[str | None, BeforeValidator(_text)] = None
-    valid: Annotated[bool, BeforeValidator(_flag)] = False
-    ts: object = None  # read twice: its value, and whether it was text
-    updated: Annotated[float | None, BeforeValidator(_instant), Field(alias="_updatedAt")] = None
-    count: Annotated[_Counts | None, BeforeValidator(_object)] = None
+class _Operation(_Json, frozen=True, gc=False):
+    id: Annotated[str, Meta(min_length=1, max_length=LONGEST_TEXT, pattern=r"\A[0-9A-Za-z_-]+\Z")] = field(name="_id")
+    importer: Raw = field(name="importerKey", default=_ABSENT)
+    status: Raw = _ABSENT
+    valid: Raw = _ABSENT
+    ts: Raw = _ABSENT
+    updated: Raw = field(name="_updatedAt", default=_ABSENT)
+    count: Raw = _ABSENT
 
     def value(self) -> Operation:
+        created = _scalar(self.ts)
         return Operation(
             id=self.id,
-            importer=self.importer or UNKNOWN_IMPORTER,
-            step=_step(self.status),
-            valid=self.valid,
-            created=_instant(self.ts),
-            dated_as_text=isinstance(self.ts, str) and not _EPOCH_DIGITS.fullmatch(self.ts),
-            updated=self.updated,
-            counts=None if self.count is None else self.count.value(),
+            importer=_text(self.importer) or UNKNOWN_IMPORTER,
+            step=_step(_text(self.status)),
+            valid=_is_true(self.valid),
+            created=_instant(created),
+            dated_as_text=isinstance(created, str) and not _EPOCH_DIGITS.fullmatch(created),
+            updated=_instant(_scalar(self.updated)),
+            counts=_counts(self.count),
         )
 
 
-class _Status(_Json):
-    success: _Success
-    state: Annotated[str | None, BeforeValidator(_text)] = None
+def _is_true(raw: Raw) -> bool:
+    return _head(raw) == b"true"
+
+
+class _Answer(_Json, frozen=True, gc=False):
+    success: Raw = _ABSENT
+
+
+class _Status(_Answer, frozen=True, gc=False):
+    state: Raw = _ABSENT
     operation: _Operation | None = None
 
 
-class _Wrapped(_Json):
-    success: _Success
-    operations: Annotated[list[_Operation], Field(max_length=LONGEST_LIST)]
+class _Anything(_Json, frozen=True, gc=False):
+    """Any object. A list of them costs little memory."""
 
 
-class _Bare(RootModel[Annotated[list[_Operation], Field(max_length=LONGEST_LIST)]]):
-    pass
+class _Counted(_Json, frozen=True, gc=False):
+    operations: list[_Anything]
 
 
-class _Progress(_Json):
-    success: _Success
-    key: Annotated[str | None, BeforeValidator(_text)] = None
-    step: Annotated[str, Field(max_length=LONGEST_TEXT)]
-    count: Annotated[_Counts | None, BeforeValidator(_object)] = None
+class _Wrapped(_Answer, frozen=True, gc=False, kw_only=True):
+    operations: list[_Operation]
 
 
-class _Release(_Json):
-    version: Annotated[str | None, BeforeValidator(_text)] = None
+class _Progress(_Answer, frozen=True, gc=False, kw_only=True):
+    step: Annotated[str, Meta(max_length=LONGEST_TEXT)]
+    key: Raw = _ABSENT
+    count: Raw = _ABSENT
 
 
-class _Info(_Release):
-    success: _Success
-    info: Annotated[_Release | None, BeforeValidator(_object)] = None
+class _Info(_Answer, frozen=True, gc=False):
+    version: Raw = _ABSENT
+    info: Raw = _ABSENT
 
 
-class _Error(_Json):
-    success: object = None
-    status: object = None
-    message: object = None
-    kind: object = Field(default=None, alias="errorType")
+class _Error(_Answer, frozen=True, gc=False):
+    status: Raw = _ABSENT
+    message: Raw = _ABSENT
+    kind: Raw = field(name="errorType", default=_ABSENT)
+
+
+_Model = TypeVar("_Model")
+_Success = TypeVar("_Success", bound=_Answer)
 
 
 def parse_status(body: bytes) -> StatusAnswer:
@@ -191,52 +222,97 @@ def parse_status(body: bytes) -> StatusAnswer:
 
     The server leaves the key out for a step that it does not know itself.
     """
-    status = _validated(_Status, body)
-    if status.state == State.NONE:
+    status = _successful(_Status, _checked(body))
+    state = _text(status.state)
+    if state == State.NONE:
         return StatusAnswer(state=State.NONE, operation=None)
     if status.operation is None:
         raise BodyError("it has no operation, and its state is not none")
-    return StatusAnswer(state=_state(status.state), operation=status.operation.value())
+    return StatusAnswer(state=_state(state), operation=status.operation.value())
 
 
-def parse_list(body: bytes) -> ListAnswer:
-    """The answer of `getLatestImportOperations`: an array, or the object that one snapshot of 8.3 sent around it."""
-    if body.lstrip().startswith(b"{"):
-        operations = _validated(_Wrapped, body).operations
+def parse_list(body: bytes, known: dict[bytes, Operation] | None = None) -> ListAnswer:
+    """The answer of `getLatestImportOperations`: an array, or the object that one snapshot of 8.3 sent around it.
+
+    `known` holds the operations of this workspace's last list by their JSON, and then those of this one. From poll to
+    poll most stay as they were, and reading them again is most of what a poll costs.
+    """
+    if known is not None and (read := _read_pieces(body, known)) is not None:
+        return ListAnswer(operations=read)
+    checked = _checked(body)
+    if checked.lstrip().startswith(b"{"):
+        _check_length(_decoded(_Counted, checked).operations)
+        operations = _successful(_Wrapped, checked).operations
     else:
-        operations = _validated(_Bare, body).root
+        _check_length(_decoded(list[_Anything], checked))
+        operations = _decoded(list[_Operation], checked)
     return ListAnswer(operations=tuple(operation.value() for operation in operations))
+
+
+def _read_pieces(body: bytes, known: dict[bytes, Operation]) -> tuple[Operation, ...] | None:
+    """The operations of a small array, each read by itself. `None` if that is not possible.
+
+    An array that is cut between objects is valid if each piece is an object: a cut at another place, in a text or in
+    an inner array, leaves pieces that are no JSON.
+    """
+    if len(body) > MOST_IN_PIECES or not (body.startswith(b"[{") and body.endswith(b"}]")):
+        return None
+    read: dict[bytes, Operation] = {}
+    operations = []
+    try:
+        for piece in body[2:-2].split(b"},{"):
+            operation = known.get(piece) or _decoded(_Operation, _checked(b"{%b}" % piece)).value()
+            read[piece] = operation
+            operations.append(operation)
+    except BodyError:
+        return None
+    known.clear()
+    known.update(read)
+    return tuple(operations) if len(operations) <= LONGEST_LIST else None
+
+
+def _check_length(operations: list[_Anything]) -> None:
+    if len(operations) > LONGEST_LIST:
+        raise BodyError(f"it has more than {LONGEST_LIST} operations")
 
 
 def parse_progress(body: bytes) -> ProgressAnswer:
     """The answer of `getImportProgress`. It has no id, no dates and no validity."""
-    progress = _validated(_Progress, body)
-    counts = None if progress.count is None else progress.count.value()
+    progress = _successful(_Progress, _checked(body))
+    counts = _counts(progress.count)
     # Servers before 6.3 always say 0 of 0, whatever they have counted.
     if counts is not None and not counts.total and not counts.processed:
         counts = None
     operation = Operation(
-        id="", importer=progress.key or UNKNOWN_IMPORTER, step=_step(progress.step), valid=None, counts=counts
+        id="",
+        importer=_text(progress.key) or UNKNOWN_IMPORTER,
+        step=_step(progress.step),
+        valid=None,
+        counts=counts,
     )
     return ProgressAnswer(operation=operation)
 
 
 def parse_info(body: bytes) -> InfoAnswer:
     """The answer of `/api/info`. Only with the right permission it holds the whole version, in `info.version`."""
-    info = _validated(_Info, body)
-    for version in (info.info.version if info.info is not None else None, info.version):
+    info = _successful(_Info, _checked(body))
+    detailed = msgspec.json.decode(info.info, type=_Info).version if _head(info.info).startswith(b"{") else _ABSENT
+    for version in (_text(detailed), _text(info.version)):
         if version is not None and _VERSION.fullmatch(version):
             return InfoAnswer(version=version)
     raise BodyError("it has no version")
 
 
-def parse(api: Api, body: bytes) -> Answer:
-    """The answer of an endpoint. Raises `BodyError` if the body is not that endpoint's JSON."""
+def parse(api: Api, body: bytes, known: dict[bytes, Operation] | None = None) -> Answer:
+    """The answer of an endpoint. Raises `BodyError` if the body is not that endpoint's JSON.
+
+    For `known`, see `parse_list`.
+    """
     match api:
         case Api.STATUS:
             return parse_status(body)
         case Api.LIST:
-            return parse_list(body)
+            return parse_list(body, known)
         case Api.PROGRESS:
             return parse_progress(body)
         case Api.INFO:
@@ -251,35 +327,57 @@ def error_of(body: bytes) -> str | None:
     is left out, because it can hold anything.
     """
     try:
-        said = _validated(_Error, body)
+        said = _decoded(_Error, _checked(body))
     except BodyError:
         return None
-    if said.success is not False and not (said.status == "error" and "message" in said.model_fields_set):
+    if _scalar(said.success) is not False and not (_text(said.status) == "error" and len(said.message)):
         return None
-    return said.kind if isinstance(said.kind, str) and _WORD.fullmatch(said.kind) else ""
+    kind = _scalar(said.kind)
+    return kind if isinstance(kind, str) and _WORD.fullmatch(kind) else ""
 
 
-def _validated(model: type[_Model], body: bytes) -> _Model:
-    """The body as this model. pydantic skips all other fields without building them; they can be megabytes."""
-    # Old `fileData` holds names that were cut in the middle of an emoji. The half that is left is no JSON for pydantic.
+def _checked(body: bytes) -> bytes:
+    """The body as msgspec can read it. Raises `BodyError` if it has more structure than any real answer.
+
+    A small body can hold millions of arrays. Counting takes less time than parsing, and no memory.
+    """
+    structure = body.translate(None, delete=_NO_STRUCTURE)
+    commas = structure.count(b",")
+    if commas > MOST_COMMAS or len(structure) - commas > MOST_BRACKETS:
+        raise BodyError("it has too many values")
+    # Old `fileData` holds names that were cut in the middle of an emoji. The half that is left is no JSON for msgspec.
+    # Unicode has no characters from U+E000 on: no text with one is printable, so none is used.
+    return body.replace(b"\\ud", b"\\ue", MOST_HALVES).replace(b"\\uD", b"\\ue", MOST_HALVES)
+
+
+def _decoded(model: type[_Model], body: bytes) -> _Model:
     try:
-        return model.model_validate_json(_SURROGATE.sub(rb"\\ufffd", body))
-    except ValidationError as error:
+        return msgspec.json.decode(body, type=model)
+    except msgspec.ValidationError as error:
         raise BodyError(_where(error)) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise BodyError("it is not JSON") from None
 
 
-def _where(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
-        return "it is not JSON"
-    path = ".".join(str(part) for part in first["loc"]) or "the body"
-    return f"{path} has the wrong form"
+def _successful(model: type[_Success], body: bytes) -> _Success:
+    decoded = _decoded(model, body)
+    if not _is_true(decoded.success):
+        raise BodyError("success has the wrong form")
+    return decoded
+
+
+def _where(error: msgspec.ValidationError) -> str:
+    found = _PATH.search(str(error))
+    return f"{(found and found[1]) or 'the body'} has the wrong form"
+
+
+_STATES: Final[Mapping[str | None, State]] = {str(state): state for state in State}
+_STEPS: Final[Mapping[str, Step]] = {str(step): step for step in Step if step is not Step.NONE}
 
 
 def _state(word: str | None) -> State:
-    return State(word) if word in tuple(State) else State.UNKNOWN
+    return _STATES.get(word, State.UNKNOWN)
 
 
 def _step(status: str | None) -> Step:
-    word = (status or "").removeprefix("importer_")
-    return Step(word) if word in tuple(Step) and word not in (Step.NONE, Step.UNKNOWN) else Step.UNKNOWN
+    return _STEPS.get((status or "").removeprefix("importer_"), Step.UNKNOWN)

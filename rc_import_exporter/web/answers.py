@@ -1,14 +1,18 @@
 """Answers: their headers, their encoding, and the lines of text for errors."""
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
 from rc_import_exporter.core.snapshot import Snapshot
+from rc_import_exporter.metrics.exposition import COMPRESSION_LEVEL, GZIP_WINDOW, Steps
 from rc_import_exporter.metrics.negotiation import Encoding, Format, choose_encoding, choose_format
 
+SLICE: Final = 64 * 1024
+"""Bytes that are sent at once. A client that does not read holds a copy of no more than this."""
 HEADERS: Final[Mapping[str, str]] = {
     "Server": "rc-import-exporter",
     "X-Content-Type-Options": "nosniff",
@@ -50,21 +54,60 @@ def negotiated(request: web.Request) -> tuple[Format, Encoding]:
     return choose_format(_header(request, "Accept")), choose_encoding(_header(request, "Accept-Encoding"))
 
 
-def metrics(body: bytes, form: Format, encoding: Encoding) -> web.Response:
+class Sliced(web.StreamResponse):
+    """An answer that is sent in slices. Its pieces are shared with other answers, and never copied as a whole."""
+
+    def __init__(self, pieces: Sequence[bytes], headers: Mapping[str, str], status: int = HTTPStatus.OK) -> None:
+        super().__init__(status=status, headers=headers)
+        self.pieces = pieces
+        self.size = self.content_length = sum(map(len, pieces))
+
+    def slices(self) -> Iterator[bytes | memoryview]:
+        """The body in slices of at most `SLICE` bytes. Small pieces are joined."""
+        few: list[bytes] = []
+        size = 0
+        for piece in self.pieces:
+            if few and size + len(piece) > SLICE:
+                yield b"".join(few)
+                few, size = [], 0
+            if len(piece) > SLICE:
+                view = memoryview(piece)
+                yield from (view[start : start + SLICE] for start in range(0, len(piece), SLICE))
+            else:
+                few.append(piece)
+                size += len(piece)
+        if few:
+            yield b"".join(few)
+
+
+def packed(steps: Steps, encoding: Encoding) -> Steps:
+    """What these steps make in this encoding, one piece in each further step."""
+    pieces = yield from steps
+    if encoding is Encoding.IDENTITY:
+        return pieces
+    compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+    made = []
+    for piece in pieces:
+        made.append(compressor.compress(piece))
+        yield
+    return (b"".join((*made, compressor.flush())),)
+
+
+def metrics(pieces: Sequence[bytes], form: Format, encoding: Encoding) -> Sliced:
     """Metrics that are already in this format and encoding."""
-    return web.Response(body=body, headers=_METRICS_HEADERS[form, encoding])
+    return Sliced(pieces, _METRICS_HEADERS[form, encoding])
 
 
-def html(request: web.Request, body: bytes, status: int = HTTPStatus.OK) -> web.Response:
-    """A page for people."""
-    response = _compressed(request, body, status, "text/html")
+def html(pieces: Sequence[bytes], encoding: Encoding, status: int = HTTPStatus.OK) -> Sliced:
+    """A page for people that is already in this encoding."""
+    response = _encoded(pieces, encoding, status, "text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
 
-def json(request: web.Request, body: bytes, status: int = HTTPStatus.OK) -> web.Response:
-    """An answer of the JSON API."""
-    return _compressed(request, body, status, "application/json")
+def json(pieces: Sequence[bytes], encoding: Encoding, status: int = HTTPStatus.OK) -> Sliced:
+    """An answer of the JSON API that is already in this encoding."""
+    return _encoded(pieces, encoding, status, "application/json; charset=utf-8")
 
 
 def plain(text: str, status: int = HTTPStatus.OK) -> web.Response:
@@ -99,13 +142,11 @@ def refusal_like(refused: web.HTTPException) -> web.Response:
     return response
 
 
-def _compressed(request: web.Request, body: bytes, status: int, kind: str) -> web.Response:
-    headers = {"Vary": "Accept-Encoding"}
-    response = web.Response(body=body, status=status, content_type=kind, charset="utf-8", headers=headers)
-    # aiohttp's own choice ignores weights: it compresses even for `gzip;q=0`.
-    _, encoding = negotiated(request)
-    response.enable_compression(web.ContentCoding(encoding))
-    return response
+def _encoded(pieces: Sequence[bytes], encoding: Encoding, status: int, kind: str) -> Sliced:
+    headers = {"Content-Type": kind, "Vary": "Accept-Encoding"}
+    if encoding is not Encoding.IDENTITY:
+        headers["Content-Encoding"] = encoding.value
+    return Sliced(pieces, headers, status)
 
 
 def _header(request: web.Request, name: str) -> str | None:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from rc_import_exporter.metrics.exposition import Steps
 from rc_import_exporter.web.fields import OperationView, Overview, WorkspaceView
 
 SCHEMA_HEAD: Final = {
@@ -18,13 +20,20 @@ SCHEMA_HEAD: Final = {
         "Instants are RFC 3339 in UTC, durations seconds."
     ),
 }
+_NO_WORKSPACES: Final = b'"workspaces":[]'
 _WORDS: Final[Mapping[str, str]] = {"string": "text", "integer": "number"}
 
 
-def overview_json(seen: Overview) -> bytes:
-    """The answer of `/api/v1/workspaces`."""
-    without = {"workspaces": {"__all__": {"earlier_operations"}}}
-    return _encoded(_adapter().dump_python(seen, mode="json", exclude=without))
+def overview_steps(seen: Overview) -> Steps:
+    """The answer of `/api/v1/workspaces`, one workspace in each step."""
+    frame = _encoded(_adapter().dump_python(replace(seen, workspaces=()), mode="json"))
+    start, _, end = frame.partition(_NO_WORKSPACES)
+    pieces = [start, _NO_WORKSPACES[:-1]]
+    for each in seen.workspaces:
+        one = _encoded(_adapter().dump_python(each, mode="json", exclude={"earlier_operations"}))
+        pieces += [b",", one.rstrip()] if len(pieces) > 2 else [one.rstrip()]
+        yield
+    return (*pieces, b"]", end)
 
 
 def workspace_json(seen: WorkspaceView) -> bytes:

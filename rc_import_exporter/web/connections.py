@@ -8,7 +8,9 @@ each with its reason here. `pyproject.toml` gives aiohttp an upper bound because
   `connection_lost` and `data_received` are asyncio's; only they see a head before it is complete.
 - `Server.request_handler` is replaced in `answering`: it also runs where middlewares do not, as for a bad `Expect`.
 - `RequestHandler.handle_error` is overridden: aiohttp would quote the malformed request and name its own version.
-- `RequestHandler.force_close` stops a connection's own task as well as its transport.
+- `RequestHandler.force_close` stops a connection's own task as well as its transport. `RequestHandler.close` reads no
+  more requests, and ends the connection after the answer. `RequestHandler._message_tail` has what follows an upgrade.
+- `RequestHandler._messages` has the requests that wait for the answer to an earlier one.
 
 `asyncio.sslproto.SSLProtocol`, the base of `TlsConnection`, is not documented either. asyncio's public functions take
 one certificate for all connections, and show a connection only after its handshake, when it is too late to limit them.
@@ -18,6 +20,7 @@ import asyncio
 import ssl
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -31,10 +34,14 @@ from rc_import_exporter.web.auth import Guard
 
 HEAD_TIMEOUT: Final = 10.0
 """Seconds from the first byte of a connection or of a request to the end of the request's head."""
-ANSWER_TIMEOUT: Final = 60.0
-"""Seconds that a client may take to read an answer. Prometheus gives up after ten."""
+PROGRESS_TIMEOUT: Final = 30.0
+"""Seconds that a client may take to read the next `answers.SLICE` bytes. Prometheus gives up after ten for all."""
 MOST_CONNECTIONS: Final = 256
 """Open connections, if the system allows as many. A scraper needs one."""
+MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of all the different pages that clients are reading."""
+LARGEST_READ: Final = 16 * 1024
+"""Bytes of a body or of an upgraded connection that are read. Nothing here needs them."""
 TLS_SHUTDOWN_TIMEOUT: Final = 1.0
 """Seconds that a client has to confirm the end of TLS."""
 ACCEPT_LOG_INTERVAL: Final = 60.0
@@ -45,25 +52,41 @@ _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, object]], obj
 
 
 class Connections:
-    """The open connections, at most `most`: an idle one is closed to make room for a new one."""
+    """The open connections, at most `most`: others are cut to make room for a new one."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._idle: dict[Connection, None] = {}
         """Without a complete request that may be answered. The one that has been idle longest is the first."""
-        self._busy: set[Connection] = set()
+        self._busy: dict[Connection, answers.Sliced | None] = {}
+        """With the answer, once it is being sent. The one that has been served longest is the first."""
 
     def add(self, connection: "Connection") -> None:
-        """Add a new connection. If there are too many, cut the one that has been idle longest."""
+        """Add a new connection. If there are too many, cut one.
+
+        This is the one that has been idle longest, or, where few are idle, the one that has been served longest. So
+        new connections do not cut each other before their requests are read, whatever the others do.
+        """
         self._idle[connection] = None
         if len(self._idle) + len(self._busy) > self._most:
-            # This is the new one itself if all others are busy.
-            next(iter(self._idle)).cut()
+            many_idle = len(self._idle) > max(1, self._most * 3 // 4)
+            self._drop(next(iter(self._idle if many_idle or not self._busy else self._busy)))
 
     def mark_busy(self, connection: "Connection") -> None:
         """Note that a request is being answered."""
         self._idle.pop(connection, None)
-        self._busy.add(connection)
+        self._busy[connection] = None
+
+    def mark_sending(self, connection: "Connection", answer: answers.Sliced) -> None:
+        """Note which answer is being sent. If all answers are too large together, cut those that began first."""
+        self._busy[connection] = answer
+        sizes = {id(each.pieces[0]): each.size for each in self._busy.values() if each is not None}
+        while sum(sizes.values()) > MOST_HELD and len(sizes) > 1:
+            oldest = next(page for page in sizes if page != id(answer.pieces[0]))
+            del sizes[oldest]
+            for each, sent in list(self._busy.items()):
+                if sent is not None and id(sent.pieces[0]) == oldest:
+                    self._drop(each)
 
     def mark_idle(self, connection: "Connection") -> None:
         """Note that the request has its answer."""
@@ -73,27 +96,40 @@ class Connections:
     def remove(self, connection: "Connection") -> None:
         """Remove a closed connection."""
         self._idle.pop(connection, None)
-        self._busy.discard(connection)
+        self._busy.pop(connection, None)
 
     def cut(self) -> None:
         """Cut all connections."""
         for connection in (*self._idle, *self._busy):
             connection.cut()
 
+    def _drop(self, connection: "Connection") -> None:
+        # Its end is reported only in the next pass of the event loop. Until then, it must not be chosen again.
+        self.remove(connection)
+        connection.cut()
+
 
 class Connection(web.RequestHandler):
     """One connection of aiohttp's server, with deadlines."""
 
-    __slots__ = ("_busy", "_connections", "_deadline", "_socket", "guard", "protection")
+    __slots__ = ("_busy", "_connections", "_deadline", "_ending", "_socket", "guard", "protection")
 
     def __init__(self, server: web.Server, connections: Connections, guard: Guard) -> None:
-        super().__init__(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]
+            auto_decompress=False,
+            lingering_time=0.0,
+            read_bufsize=LARGEST_READ,
+        )
         guard.refresh()
         self.guard = guard
         self.protection = guard.protection
         self._connections = connections
         self._busy = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._ending = b""
         self._socket: asyncio.Transport | None = None
 
     def begin(self, socket: asyncio.BaseTransport) -> None:
@@ -109,6 +145,8 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # What the system does not take at once must be gone before the next slice is written.
+        cast(asyncio.Transport, transport).set_write_buffer_limits(high=0)
         if self._socket is None:
             self.begin(transport)
         elif not _is_allowed(transport.get_extra_info("peercert"), self.protection.allowed_sans):
@@ -122,10 +160,11 @@ class Connection(web.RequestHandler):
         # The first byte of the next head: between two requests a connection has no deadline.
         if not self._busy and self._deadline is None:
             self._set_deadline(HEAD_TIMEOUT)
+        self._ending = (self._ending + data[-4:])[-4:]
         super().data_received(data)
 
     def begin_answer(self) -> None:
-        """Note that a request may be answered. The deadline is now that of the answer.
+        """Note that a request may be answered. It has no deadline until the answer is being sent.
 
         Raises `ConnectionError` if the connection was lost before.
         """
@@ -133,12 +172,47 @@ class Connection(web.RequestHandler):
             raise ConnectionResetError("the client left")
         self._busy = True
         self._connections.mark_busy(self)
-        self._set_deadline(ANSWER_TIMEOUT)
+        self._clear_deadline()
+
+    async def send(self, request: web.BaseRequest, answer: web.StreamResponse) -> None:
+        """Send an answer. The client must read each slice of it within `PROGRESS_TIMEOUT`."""
+        self._set_deadline(PROGRESS_TIMEOUT)
+        await answer.prepare(request)
+        if isinstance(answer, answers.Sliced):
+            try:
+                await self._send_slices(request, answer)
+            finally:
+                # Request and answer refer to each other, so the memory would be free only after a garbage collection.
+                answer.pieces = ()
+        await answer.write_eof()
+
+    async def _send_slices(self, request: web.BaseRequest, answer: answers.Sliced) -> None:
+        if request.method != "HEAD":
+            if answer.size > answers.SLICE:
+                self._connections.mark_sending(self, answer)
+            for part in answer.slices():
+                await answer.write(part)
+                await request.writer.drain()
+                self._set_deadline(PROGRESS_TIMEOUT)
+                if answer.size > answers.SLICE:
+                    # A client that reads as fast as this writes must not hold the event loop.
+                    await asyncio.sleep(0)
+
+    def read_no_more(self, request: web.BaseRequest) -> None:
+        """Drop what has come after the head of this request, and what comes. The answer is the last one."""
+        self.close()
+        self._message_tail = b""
+        with suppress(Exception):
+            # It is broken if what came is not encoded as the head says.
+            request.content.read_nowait()
 
     def end_answer(self) -> None:
         """Note that the answer is sent. The connection may be idle until the next request."""
         self._busy = False
         self._clear_deadline()
+        if self._messages or not self._ending.endswith(b"\r\n\r\n"):
+            # The next request has come already, or a part of it.
+            self._set_deadline(HEAD_TIMEOUT)
         if self.transport is not None:
             self._connections.mark_idle(self)
 
@@ -158,6 +232,7 @@ class Connection(web.RequestHandler):
         """Answer with one line if a handler failed or the request is no HTTP, then close the connection."""
         if isinstance(exc, ConnectionError):
             raise exc
+        self._set_deadline(PROGRESS_TIMEOUT)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             logs.logger().error("a fault of the exporter itself: a request failed", path=request.path, exc_info=exc)
         if request.writer.output_size > 0:
@@ -230,6 +305,9 @@ def answering(handler: _RequestHandler, guard: Guard) -> _RequestHandler:
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         connection = cast(Connection, request.protocol)
+        is_last = request.body_exists or request.method == "CONNECT" or "Upgrade" in request.headers
+        if is_last:
+            connection.read_no_more(request)
         guard.refresh()
         is_admitted = await guard.admits(request)
         connection.begin_answer()
@@ -238,9 +316,10 @@ def answering(handler: _RequestHandler, guard: Guard) -> _RequestHandler:
         except web.HTTPException as refused:
             response = answers.refusal_like(refused)
         answers.add_headers(response, guard.protection.headers)
+        if is_last:
+            response.force_close()
         # aiohttp would send it only after this function, where nothing tells when the client has read it.
-        await response.prepare(request)
-        await response.write_eof()
+        await connection.send(request, response)
         # After any exception the connection is closed, and the deadline holds until then.
         connection.end_answer()
         return response

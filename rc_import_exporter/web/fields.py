@@ -32,10 +32,12 @@ class Level(StrEnum):
 class Danger(StrEnum):
     """Why Rocket.Chat must not be restarted: an import runs, or one ran and the state cannot be read any more.
 
-    `SILENT` means that no answer comes, so that the server may be down; `UNREAD` that answers do not tell the state.
+    `STALLED` means that the import makes no progress, so that a restart may be needed in the end; `SILENT` that no
+    answer comes, so that the server may be down; `UNREAD` that answers do not tell the state.
     """
 
     RUNS = "runs"
+    STALLED = "stalled"
     SILENT = "silent"
     UNREAD = "unread"
 
@@ -193,7 +195,7 @@ class RateLimit:
     api: Api
     """The endpoint."""
     limit: int | None
-    """Calls that it allows in a minute."""
+    """Calls that it allows in its window, a minute by default."""
     remaining: int | None
     """Calls that are left."""
     resets: Instant[float | None]

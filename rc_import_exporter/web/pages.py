@@ -4,8 +4,10 @@ Nothing is loaded from another server. All links but those to Grafana are relati
 with any path prefix. jinja2 escapes every text.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from importlib import resources
@@ -21,8 +23,11 @@ from markupsafe import Markup
 from rc_import_exporter.core import advice, progress
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.core.verdict import spell
+from rc_import_exporter.metrics.exposition import Pieces, Steps
+from rc_import_exporter.metrics.negotiation import Encoding
 from rc_import_exporter.web import answers, api, view, writing
-from rc_import_exporter.web.fields import Level, WorkspaceView
+from rc_import_exporter.web.fields import Level, Overview, WorkspaceView
+from rc_import_exporter.web.turns import Turns
 
 REFRESH: Final = 5
 """Seconds between two updates by the page's script. Polls are seldom more frequent."""
@@ -31,10 +36,12 @@ REFRESH_HIDDEN: Final = 30
 RELOAD: Final = 15
 """Seconds between two reloads of the page in a browser without scripts."""
 LONGEST_SEARCH: Final = 200
-MOST_CACHED: Final = 16
-"""Answers that are cached for a second. A reader who varies the search cannot fill the memory."""
+MOST_CACHED: Final = 8 * 1024 * 1024
+"""Bytes of answers that are cached for a second. A reader who varies the search cannot fill the memory."""
 MOST_EARLIER: Final = 20
 """Earlier operations on a page. Rocket.Chat's own list has as many."""
+TEXTS_IN_PIECE: Final = 1000
+"""Texts of a template that are joined in one step. A workspace on the index has about 50."""
 FOREVER: Final = "public, max-age=31536000, immutable"
 """For files whose address changes with their content."""
 
@@ -51,16 +58,28 @@ class _Asset:
 class Pages:
     """The handlers for people and scripts. `snapshot` gives the current snapshot, `clock` Unix seconds.
 
-    With `demo` the pages say that the servers are simulated.
+    An answer is made in short turns, and one at a time, so that readers do not delay scrapes and polls. `turns` is
+    shared with `Publisher`. With `demo` the pages say that the servers are simulated.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot], clock: Callable[[], float], *, demo: bool = False) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        clock: Callable[[], float],
+        turns: Turns | None = None,
+        *,
+        demo: bool = False,
+    ) -> None:
+        self._turns = Turns() if turns is None else turns
+        self._one_at_a_time = asyncio.Lock()
+        self._is_loaded = False
         self._snapshot = snapshot
         self._clock = clock
         self._assets = dict(_assets())
-        self._runbook: Markup | None = None
+        self._runbook = Markup()
         self._second = 0
-        self._cached: dict[tuple[str, str, str], bytes] = {}
+        self._cached: dict[tuple[str, ...], Pieces] = {}
+        self._seen: tuple[Snapshot, Overview] | None = None
         self._templates = Environment(
             loader=PackageLoader("rc_import_exporter.web"),
             autoescape=True,
@@ -92,25 +111,26 @@ class Pages:
             web.get("/api/v1/workspaces.schema.json", self.schema),
         ]
 
-    async def index(self, request: web.Request) -> web.Response:
+    async def index(self, request: web.Request) -> web.StreamResponse:
         """All workspaces, the most urgent first. If only one is configured, its own page."""
-        return answers.html(request, self._from_cache("index.html", *_asked(request), self._index))
+        asked = _asked(request)
+        return await self._html(request, ("index", *asked), partial(self._index, *asked))
 
-    async def workspace(self, request: web.Request) -> web.Response:
+    async def workspace(self, request: web.Request) -> web.StreamResponse:
         """One workspace; 404 for an unknown name."""
         name, snapshot = request.match_info["name"], self._snapshot()
         record = snapshot.records.get(name)
         if record is None:
             holder = snapshot.shard.holder(name) if snapshot.shard is not None and name in snapshot.elsewhere else None
-            page = self._page("missing.html", "../", snapshot, name=name[:64], holder=holder)
-            return answers.html(request, page, HTTPStatus.NOT_FOUND)
-        return answers.html(request, self._details(record, "../", snapshot))
+            missing = partial(self._page, "missing.html", "../", snapshot, name=name[:64], holder=holder)
+            return await self._html(request, ("missing", name[:64]), missing, HTTPStatus.NOT_FOUND)
+        return await self._html(request, ("workspace", name), partial(self._details, record, "../", snapshot))
 
-    async def runbook(self, request: web.Request) -> web.Response:
+    async def runbook(self, request: web.Request) -> web.StreamResponse:
         """The runbook. Alerts link to its headings."""
-        if self._runbook is None:
-            self._runbook = _runbook()
-        return answers.html(request, self._page("runbook.html", "", self._snapshot(), text=self._runbook))
+        return await self._html(
+            request, ("runbook",), lambda: self._page("runbook.html", "", self._snapshot(), text=self._runbook)
+        )
 
     async def asset(self, request: web.Request) -> web.Response:
         """A style sheet or a script."""
@@ -121,53 +141,98 @@ class Pages:
         headers = {"Cache-Control": cached, "ETag": f'"{asset.version}"'}
         return web.Response(body=asset.body, content_type=asset.type, charset="utf-8", headers=headers)
 
-    async def workspaces_json(self, request: web.Request) -> web.Response:
+    async def workspaces_json(self, request: web.Request) -> web.StreamResponse:
         """The index as JSON. The query searches as it does on the index."""
-        return answers.json(request, self._from_cache("workspaces.json", *_asked(request), self._overview))
+        asked = _asked(request)
+        encoding = answers.negotiated(request)[1]
+        return answers.json(
+            await self._made(request, ("json", *asked), partial(self._overview, *asked), encoding), encoding
+        )
 
-    async def workspace_json(self, request: web.Request) -> web.Response:
+    async def workspace_json(self, request: web.Request) -> web.StreamResponse:
         """One workspace as JSON; 404 for an unknown name."""
         name, snapshot = request.match_info["name"], self._snapshot()
         record = snapshot.records.get(name)
         if record is None:
-            return answers.json(request, api.error_json(answers.no_workspace(name, snapshot)), HTTPStatus.NOT_FOUND)
-        return answers.json(request, api.workspace_json(self._seen(record, snapshot)))
+            return answers.json(
+                [api.error_json(answers.no_workspace(name, snapshot))], Encoding.IDENTITY, HTTPStatus.NOT_FOUND
+            )
+        encoding = answers.negotiated(request)[1]
+
+        def steps() -> Steps:
+            yield
+            return (api.workspace_json(self._details_seen(record, snapshot)),)
+
+        return answers.json(await self._made(request, ("one json", name), steps, encoding), encoding)
 
     async def schema(self, request: web.Request) -> web.Response:
         """The JSON Schema of both answers."""
         return web.Response(text=api.schema(), content_type="application/schema+json")
 
-    def _from_cache(self, what: str, search: str, level: str, make: Callable[[str, str], bytes]) -> bytes:
+    async def _html(
+        self, request: web.Request, key: tuple[str, ...], steps: Callable[[], Steps], status: int = HTTPStatus.OK
+    ) -> web.StreamResponse:
+        encoding = answers.negotiated(request)[1]
+        return answers.html(await self._made(request, key, steps, encoding), encoding, status)
+
+    async def _made(
+        self, request: web.Request, key: tuple[str, ...], steps: Callable[[], Steps], encoding: Encoding
+    ) -> Pieces:
         """An answer made within this second, or a new one: many readers cost as much as one."""
-        second = int(self._clock())
-        if second != self._second or len(self._cached) >= MOST_CACHED:
-            self._second, self._cached = second, {}
-        key = what, search, level
-        if key not in self._cached:
-            self._cached[key] = make(search, level)
-        return self._cached[key]
+        key = (*key, encoding)
+        async with self._one_at_a_time:
+            if request.transport is None:
+                raise ConnectionResetError("the client left")
+            if not self._is_loaded:
+                await asyncio.to_thread(self._load)
+                self._is_loaded = True
+            self._forget_old()
+            if key not in self._cached:
+                pieces = await self._turns.page(answers.packed(steps(), encoding))
+                self._forget_old()
+                self._cached[key] = pieces
+            return self._cached[key]
 
-    def _index(self, search: str, level: str) -> bytes:
-        snapshot = self._snapshot()
-        seen = view.overview(snapshot, self._clock(), search, level)
+    def _forget_old(self) -> None:
+        second, size = int(self._clock()), sum(len(piece) for pieces in self._cached.values() for piece in pieces)
+        if second != self._second or size > MOST_CACHED:
+            self._second, self._cached, self._seen = second, {}, None
+
+    def _load(self) -> None:
+        """Compiles what would hold the event loop for long at the first answer."""
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
+        self._runbook = _runbook()
+
+    def _all_seen(self) -> Generator[None, None, tuple[Snapshot, Overview]]:
+        """The views of all workspaces, made at most once a second. All searches filter the same ones."""
+        if self._seen is None:
+            snapshot = self._snapshot()
+            self._seen = snapshot, (yield from view.overview_steps(snapshot, self._clock()))
+        return self._seen
+
+    def _index(self, search: str, level: str) -> Steps:
+        snapshot, every = yield from self._all_seen()
+        seen = yield from view.matching(every, search, level)
         if seen.total == 1 and seen.workspaces:
-            return self._details(snapshot.records[seen.workspaces[0].name], "", snapshot)
-        return self._page("index.html", "", snapshot, seen=seen, search=search, level=level)
+            return (yield from self._details(snapshot.records[seen.workspaces[0].name], "", snapshot))
+        return (yield from self._page("index.html", "", snapshot, seen=seen, search=search, level=level))
 
-    def _overview(self, search: str, level: str) -> bytes:
-        return api.overview_json(view.overview(self._snapshot(), self._clock(), search, level))
+    def _overview(self, search: str, level: str) -> Steps:
+        _, every = yield from self._all_seen()
+        return (yield from api.overview_steps((yield from view.matching(every, search, level))))
 
-    def _details(self, record: Record, root: str, snapshot: Snapshot) -> bytes:
-        seen = self._seen(record, snapshot)
+    def _details(self, record: Record, root: str, snapshot: Snapshot) -> Steps:
+        seen = self._details_seen(record, snapshot)
         earlier = seen.earlier_operations[:MOST_EARLIER]
-        return self._page("workspace.html", root, snapshot, workspace=seen, earlier=earlier)
+        return (yield from self._page("workspace.html", root, snapshot, workspace=seen, earlier=earlier))
 
-    def _seen(self, record: Record, snapshot: Snapshot) -> WorkspaceView:
+    def _details_seen(self, record: Record, snapshot: Snapshot) -> WorkspaceView:
         return view.details(record, self._clock(), snapshot.links.grafana_url)
 
-    def _page(self, template: str, root: str, snapshot: Snapshot, **shown: object) -> bytes:
-        """A page. Its links begin with `root`, the relative path to the index."""
-        text = self._templates.get_template(template).render(
+    def _page(self, template: str, root: str, snapshot: Snapshot, **shown: object) -> Steps:
+        """A page, a few words in each step. Its links begin with `root`, the relative path to the index."""
+        texts = self._templates.get_template(template).generate(
             root=root,
             build=snapshot.build,
             shard=snapshot.shard,
@@ -177,7 +242,14 @@ class Pages:
             assets={name: f"{root}static/{name}?{asset.version}" for name, asset in self._assets.items()},
             **shown,
         )
-        return text.encode(errors="replace")
+        pieces, some = [], []
+        for text in texts:
+            some.append(text)
+            if len(some) >= TEXTS_IN_PIECE:
+                pieces.append("".join(some).encode(errors="replace"))
+                some = []
+            yield
+        return (*pieces, "".join(some).encode(errors="replace"))
 
 
 def _asked(request: web.Request) -> tuple[str, str]:

@@ -12,12 +12,15 @@ _SILENCE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.PROXY})
 """Reasons that leave open whether the server runs."""
 
 
-def danger(record: Record, now: float) -> Danger | None:
-    """Why Rocket.Chat must not be restarted now; `None` if it may, or if that is not known."""
+def danger(record: Record, now: float, alerts: Iterable[Raised]) -> Danger | None:
+    """Why Rocket.Chat must not be restarted now; `None` if it may, or if that is not known.
+
+    `alerts` are those about the newest operation.
+    """
     if record.restart_safe(now) is not False:
         return None
     if record.up(now):
-        return Danger.RUNS
+        return Danger.STALLED if any(each.alert is Alert.STALLED for each in alerts) else Danger.RUNS
     silent = any(api in record.feeds and record.feeds[api].reason in _SILENCE for api in FEEDS)
     return Danger.SILENT if silent else Danger.UNREAD
 
@@ -65,7 +68,7 @@ def _steps(
         for alert in advice.ALERTS:
             if alert in named:
                 yield from advice.ALERTS[alert]
-    if held is not None and endangered in (None, Danger.RUNS) and Alert.STALLED not in named:
+    if held is not None and endangered in (None, Danger.RUNS):
         yield from _of_outcome(held, named)
     for problem in failing:
         yield from problem.advice

@@ -4,8 +4,10 @@
 which dated them.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Final
 
 from rc_import_exporter.core import advice, progress
@@ -13,6 +15,7 @@ from rc_import_exporter.core.alerts import raised
 from rc_import_exporter.core.domain import FEEDS, Api, Counts, Outcome, Reason, Step
 from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot
 from rc_import_exporter.core.verdict import duration, sentence
+from rc_import_exporter.metrics.exposition import all_taken
 from rc_import_exporter.web.fields import (
     Danger,
     EarlierOperation,
@@ -54,19 +57,37 @@ _LEVELS: Final[Mapping[Outcome, Level]] = {
 
 def overview(snapshot: Snapshot, now: float, search: str = "", level: str = "") -> Overview:
     """The workspaces with this level whose name or labels contain every word of `search`; empty matches all."""
-    grafana = snapshot.links.grafana_url
-    views = [view(record, now, grafana) for record in snapshot.records.values()]
-    words = search.lower().split()
-    found = [each for each in views if _matches(each, words) and level in ("", each.level)]
+    return all_taken(matching(all_taken(overview_steps(snapshot, now)), search, level))
+
+
+def overview_steps(snapshot: Snapshot, now: float) -> Generator[None, None, Overview]:
+    """All workspaces, one in each step."""
+    ranked = []
+    for record in snapshot.records.values():
+        each = view(record, now, snapshot.links.grafana_url)
+        ranked.append((_urgency(each), each))
+        yield
+    views = [each for _, each in sorted(ranked, key=itemgetter(0))]
+    levels = Counter(each.level for each in views)
     return Overview(
         now=now,
         exporter=Release(version=snapshot.build.version, revision=snapshot.build.revision),
         restart_safe=_all_safe([each.restart_safe for each in views]),
         total=len(views),
-        levels={each: sum(one.level is each for one in views) for each in Level},
-        workspaces=tuple(sorted(found, key=_urgency)),
+        levels={each: levels[each] for each in Level},
+        workspaces=tuple(views),
         endangered={why: tuple(sorted(each.name for each in views if each.danger is why)) for why in Danger},
     )
+
+
+def matching(seen: Overview, search: str, level: str) -> Generator[None, None, Overview]:
+    """The same with only the workspaces that `overview` would find, one in each step."""
+    words, found = search.lower().split(), []
+    for each in seen.workspaces:
+        if level in ("", each.level) and _matches(each, words):
+            found.append(each)
+        yield
+    return replace(seen, workspaces=tuple(found))
 
 
 def details(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
@@ -83,7 +104,7 @@ def view(record: Record, now: float, grafana_url: str = "") -> WorkspaceView:
     earlier = tuple(unresolved(record, alerts))
     of_now = [each for each in alerts if not is_earlier(record, each)]
     remarked = tuple(remarks(record, held, of_now, there))
-    endangered = danger(record, now)
+    endangered = danger(record, now, of_now)
     own = [_level(record, held, up=up), *(each.level for each in remarked)]
     level = min((*own, *(each.level for each in earlier)), key=_ORDER.index)
     title, told = _headline(record, held, problems)

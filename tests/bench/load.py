@@ -75,6 +75,11 @@ class Program:
         (line,) = (line for line in status.splitlines() if line.startswith(f"{field}:"))
         return int(line.split()[1]) * 1024 / 1e6
 
+    def processor(self) -> float:
+        """Seconds of processor time that it has used so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> float:
         """Seconds from SIGTERM to the end."""
         begun = time.monotonic()

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from rc_import_exporter.commands.suspicions import Finding, Severity, suspicions
 from rc_import_exporter.config import settings
 from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.config.settings import Settings
-from rc_import_exporter.core.domain import Api, Expectation
+from rc_import_exporter.core.domain import Api, Budget, Expectation
+from rc_import_exporter.core.snapshot import Record
 from rc_import_exporter.simulator import faults
 from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.server import AUTH_TOKEN, LoopClock, SimulatedServers, WallClock
@@ -66,9 +67,17 @@ class Checked:
 
 
 async def checked(
-    telling: Telling, options: Mapping[str, str] | None = None, *, path: str = "", ahead: float = 0.0
+    telling: Telling,
+    options: Mapping[str, str] | None = None,
+    *,
+    path: str = "",
+    ahead: float = 0.0,
+    budget: Budget | None = None,
 ) -> Checked:
-    """Check one workspace of a simulated server in virtual time. Its clock is `ahead` seconds fast."""
+    """Check one workspace of a simulated server in virtual time. Its clock is `ahead` seconds fast.
+
+    `budget` is what its rate limiter says instead of the simulator's.
+    """
     clock = LoopClock()
     async with SimulatedServers(
         {"acme": Story(telling)}, clock=LoopClock(zero=clock.zero + ahead), user_id=USER_ID, auth_token=TOKEN
@@ -76,7 +85,13 @@ async def checked(
         given = {"url": servers.url("acme") + path, "user_id": USER_ID, "auth_token": TOKEN, **(options or {})}
         configured = settings.load({}, {f"RC_IMPORT_EXPORTER_{key.upper()}": text for key, text in given.items()})
         snapshot = await once.poll(configured, clock.now)
+        if budget is not None:
+            snapshot = replace(snapshot, records={key: _with(budget, each) for key, each in snapshot.records.items()})
         return Checked(settings=configured, examinations=check.examine(configured, snapshot))
+
+
+def _with(budget: Budget, record: Record) -> Record:
+    return replace(record, feeds={api: replace(feed, budget=budget) for api, feed in record.feeds.items()})
 
 
 def healthy(stage: Stage) -> None:
@@ -105,7 +120,7 @@ async def test_a_healthy_workspace_needs_nothing() -> None:
     assert [finding.topic for finding in found.findings if finding.level is Severity.NOTE] == ["expect"]
     assert found.said("version") == (Severity.OK, "Rocket.Chat 8.6")
     assert found.said("token") == (Severity.OK, "accepted")
-    assert found.said("rate limit") == (Severity.OK, "10 calls a minute, 9 left; poll_interval 15s needs 4")
+    assert found.said("rate limit") == (Severity.OK, "10 calls in 1m, 9 left; poll_interval 15s needs 4")
     assert found.about("state").text.startswith("done: succeeded: all 420 records")
 
 
@@ -217,6 +232,25 @@ async def test_the_interval_is_held_to_the_rate_limit(interval: str, level: Seve
     found = await checked(healthy, {"poll_interval": interval})
     assert found.about("rate limit").level is level
     assert ("6s" in found.about("rate limit").advice) == (level is Severity.WARNING)
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("remaining", "wait", "told"),
+    [
+        (9, 30.6, "10 calls in 30s, 9 left; poll_interval 15s needs 2"),
+        (9, 300.0, "10 calls in 5m, 9 left; poll_interval 15s needs 20"),
+        (7, 12.0, "10 calls in 1m, 7 left; poll_interval 15s needs 4"),
+        (7, 240.0, "10 calls in 4m, 7 left; poll_interval 15s needs 16"),
+    ],
+)
+async def test_the_window_of_the_limit_is_named(remaining: int, wait: float, told: str) -> None:
+    """An administrator can change it. Only the first call of a window shows its whole length."""
+    found = await checked(healthy, budget=Budget(limit=10, remaining=remaining, reset=None, wait=wait))
+    assert found.about("rate limit").text == told
+    assert found.about("rate limit").advice == (
+        "" if wait < 240 else f"raise poll_interval to {wait / 10:.0f}s or more"
+    )
 
 
 @virtual

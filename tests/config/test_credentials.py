@@ -1,12 +1,13 @@
 """Credentials come from values and files. A change is noticed, and no secret is shown."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rc_import_exporter.config.credentials import LARGEST, Credentials, File, Given, Source
+from rc_import_exporter.config.credentials import LARGEST, Credentials, File, Given, Source, read
 from rc_import_exporter.errors import CredentialsError
 
 USER_ID = "ghJk3LmN5pQr7StUv"
@@ -122,6 +123,33 @@ def test_a_folder_a_pipe_and_a_large_file_are_refused(tmp_path: Path, token: Pat
     for file, wrong in ((tmp_path, "not a regular file"), (pipe, "not a regular file"), (token, "larger than")):
         with pytest.raises(CredentialsError, match=wrong):
             source(file).load()
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_that_takes_the_place_of_a_file_does_not_block(tmp_path: Path, token: Path) -> None:
+    """Whoever may write to the folder could stop all polls."""
+    (tmp_path / "regular").write_text("fresh\n")
+    os.mkfifo(tmp_path / "pipe")
+    over = threading.Event()
+
+    def swap() -> None:
+        while not over.is_set():
+            for name in ("pipe", "regular"):
+                (tmp_path / "next").symlink_to(name)
+                (tmp_path / "next").replace(token)
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    before = read(str(token))
+    results = set()
+    for _ in range(3000):
+        try:
+            results.add(read(str(token)))
+        except ValueError as error:
+            results.add(str(error).removeprefix(f"{token} "))
+    over.set()
+    swapping.join()
+    assert results - {before} == {"fresh", "is not a regular file"}
 
 
 def test_a_file_that_may_not_be_read_is_told_apart_from_a_missing_one(unreadable: Path) -> None:

@@ -82,6 +82,32 @@ def test_three_variables_are_enough() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("flags", "environ", "file_text", "port"),
+    [
+        ({}, {}, "timeout: 1s", 1),
+        ({}, {}, "web: {listen_address: ':2'}", 2),
+        ({}, {"WEB__LISTEN_ADDRESS": ":3"}, "web: {listen_address: ':2'}", 3),
+        ({"web.listen_address": ":4"}, {"WEB__LISTEN_ADDRESS": ":3"}, "web: {listen_address: ':2'}", 4),
+    ],
+    ids=["the image's", "the file's", "the variable's", "the flag's"],
+)
+def test_the_image_s_listen_address_yields_to_every_other(
+    file: Path, flags: Mapping[str, str], environ: Mapping[str, str], file_text: str, port: int
+) -> None:
+    """An ordinary variable would win over the file, and the port in the file would be dead."""
+    file.write_text(file_text)
+    loaded = load(flags, {**SINGLE, **environ, "WEB__DEFAULT_LISTEN_ADDRESS": ":1"}, file)
+    assert loaded.web.listen == Listen(host="", port=port)
+
+
+def test_an_empty_default_leaves_the_programs_own() -> None:
+    loaded = load(environ={**SINGLE, "WEB__DEFAULT_LISTEN_ADDRESS": ""})
+    assert loaded.web.listen == Listen(host="127.0.0.1", port=19458)
+    (wrong,) = mistakes(environ={**SINGLE, "WEB__DEFAULT_LISTEN_ADDRESS": "19458"})
+    assert wrong.endswith("(from environment variable RC_IMPORT_EXPORTER_WEB__DEFAULT_LISTEN_ADDRESS)")
+
+
 def test_flags_precede_the_environment_and_that_the_file_key_by_key(file: Path) -> None:
     """Each source may set options that the others do not set."""
     file.write_text(

@@ -1,5 +1,6 @@
 """Options decide which certificates a connection trusts and presents. The server has certificates of the test."""
 
+import os
 import ssl
 from asyncio import StreamReader, StreamWriter, open_connection, start_server
 from pathlib import Path
@@ -93,3 +94,13 @@ def test_a_key_of_another_certificate_is_refused(authority: trustme.CA, files: P
     authority.issue_cert("other@example.org").private_key_pem.write_to_path(str(files / "other.pem"))
     with pytest.raises(ConfigurationError, match="its private key"):
         Tls(cert_file=str(files / "client.pem"), key_file=str(files / "other.pem")).context()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("option", ["ca_file", "cert_file", "key_file"])
+def test_a_pipe_in_place_of_a_certificate_does_not_block(files: Path, option: str) -> None:
+    """OpenSSL would wait until somebody writes."""
+    os.mkfifo(files / "pipe")
+    paths = {"cert_file": files / "client.pem"} | {option: files / "pipe"}
+    with pytest.raises(ConfigurationError, match="in PEM form"):
+        Tls(**{name: str(path) for name, path in paths.items()}).load()  # type: ignore[arg-type]

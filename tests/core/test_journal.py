@@ -1,6 +1,7 @@
 """Tests of `journal`: each change is one line of the log, and what stays the same is none."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from logging import ERROR, INFO, WARNING
 from typing import Final
 
@@ -175,6 +176,22 @@ def test_an_import_that_came_and_went_between_two_polls_is_logged() -> None:
     first, second = told(showing(old), showing(operation(Step.DONE, at=210, name="b"), old))
     assert [entry.event for entry in first] == ["import state"]
     assert [entry.fields["operation_id"] for entry in second] == ["b"]
+
+
+def test_a_list_of_a_thousand_ends_is_a_hundred_lines_and_their_sum() -> None:
+    """Something that answers with other operations at each poll must not fill the log."""
+
+    def another(poll: int) -> list[Operation]:
+        first = operation(Step.DONE, at=100)
+        created = [START + 1000 * poll + number for number in range(1000)]
+        return [replace(first, id=f"{at:.0f}", created=at, updated=at + 1) for at in reversed(created)]
+
+    _, *later = told(showing(operation(Step.DONE, at=100)), showing(*another(1)), showing(*another(2)))
+    for poll, written in enumerate(later, start=1):
+        ends = [entry.fields["operation_id"] for entry in written if entry.event.startswith("import succeeded")]
+        assert ends == [f"{START + 1000 * poll + number:.0f}" for number in range(900, 1000)]
+        (rest,) = [entry for entry in written if entry.event.startswith("more imports ended")]
+        assert (rest.level, rest.fields["count"]) == (WARNING, "900")
 
 
 def test_an_import_that_is_cut_off_is_one_line() -> None:

@@ -164,6 +164,31 @@ def test_a_stale_workspace_is_down_even_if_no_poll_has_failed() -> None:
     assert not record.up(START + 90.2)
 
 
+def test_an_answer_from_the_future_is_stale() -> None:
+    """The clock was set back, so the age is unknown. Two seconds are a correction that means nothing."""
+    record = after([status(operation())])
+    assert record.up(START - 1)
+    for now in (START - 2.1, START - 60, START - 3600):
+        assert record.held(now) is None
+        assert not record.up(now)
+
+
+@pytest.mark.parametrize("back", [20.0, 60.0, 3600.0, 86400.0])
+@pytest.mark.parametrize("faulty", [False, True])
+def test_a_clock_that_is_set_back_makes_nothing_fresh_once_more(back: float, *, faulty: bool) -> None:
+    """While the server is down, no answer comes with the new time. The state must go within `stale_after` all the same.
+
+    `elapsed` is the true time; the clock is set back 30 s after the answer, and again a minute later.
+    """
+    record, fresh_at = after([status(operation())]), []
+    for turn in range(1, 4 * 60):
+        elapsed = 15.0 * turn
+        now = elapsed - (back if elapsed >= 30 else 0.0) - (back if elapsed >= 90 else 0.0)
+        record = note_fault(record, START + now) if faulty else fold(record, poll(*DOWN, at=now))
+        fresh_at += [elapsed + more for more in range(15) if record.held(START + now + 0.1 + more) is not None]
+    assert 30 <= max(fresh_at) <= record.stale_after + 1
+
+
 @pytest.mark.parametrize(
     ("target", "step", "seconds"),
     [

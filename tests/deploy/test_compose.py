@@ -131,10 +131,11 @@ def test_the_file_follows_the_compose_specification(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_images_are_pinned_and_ours_is_this_version(path: Path) -> None:
-    """A moving tag could change an image between two starts."""
+    """A tag can be moved to another image between two starts, a digest cannot. There is no public image of ours."""
     images = [str(service["image"]) for service in ours(path).values()]
     assert f"rocketchat-import-exporter:{__version__}" in images
-    assert [name for name in images if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", name)] == []
+    assert [name for name in images if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?", name)] == []
+    assert all("@" in name for name in images if not name.startswith("rocketchat-import-exporter:"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -222,7 +223,16 @@ def test_what_people_are_told_to_type_is_understood(command: str, tmp_path: Path
     files = [part for name in named for part in ("--file", name)]
     ended = compose(*files, "config", environment={**VALUES, "IMPORT_EXPORTER": str(ROOT)}, folder=folder)
     assert ended.returncode == 0, ended.stderr
-    assert {"up", "down"} & set(words)
+    assert {"up", "down", "exec"} & set(words)
+
+
+def test_tonight_notifies_as_the_readme_does() -> None:
+    """The exporter's page wakes nobody, and people copy the command before they go to bed."""
+    (command,) = [each for each in commands() if " exec " in each]
+    _, _, told = command.partition(" exec -T exporter ")
+    assert f"\n{told}\n" in (ROOT / "README.md").read_text()
+    assert command.startswith("docker compose -f deploy/compose/tonight.yaml ")
+    assert "exporter" in services(TONIGHT)
 
 
 @composes
@@ -380,6 +390,8 @@ def test_the_demo_reaches_prometheus_and_alertmanager(machine: LoneMachine, tmp_
     )
     assert '"name":"RocketChatImportCutOff"' in rules
     assert '"health":"err"' not in rules
+    logged = "\n".join(machine.log(name) for name in PROGRAMS)
+    assert [line for line in logged.splitlines() if re.search(r"level=(warn|error)", line)] == []
 
 
 @servers

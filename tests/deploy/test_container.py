@@ -18,6 +18,7 @@ import pytest
 
 from rc_import_exporter import __version__
 from tests.support.base_image import CERTIFICATES, lay_out
+from tests.support.guarded import Folder
 from tests.support.lone_machine import LoneMachine
 
 ROOT: Final = Path(__file__).parents[2]
@@ -263,6 +264,28 @@ def test_its_own_health_check_passes_while_it_answers(engine: Engine, demo: str)
 
 @needs_engine
 @built
+def test_a_mounted_file_may_set_another_port_and_tls(engine: Engine, tmp_path: Path) -> None:
+    """A variable of the image would win over the file, and its port would be dead."""
+    (tmp_path / "config.yml").write_text(
+        "{url: 'http://127.0.0.1:1', user_id: u, auth_token: t, "
+        "web: {listen_address: '127.0.0.1:9999', config: {file: web.yml}}}"
+    )
+    Folder(path=tmp_path).encrypt()
+    tmp_path.chmod(0o755)
+    for path in tmp_path.iterdir():
+        path.chmod(0o644)
+    variable = "--env=RC_IMPORT_EXPORTER_CONFIG__FILE=/etc/exporter/config.yml"
+    container = engine.start(variable, f"--volume={tmp_path}:/etc/exporter:ro", "--env=https_proxy=http://192.0.2.1:1")
+    while engine.tried("healthcheck", "run", container).returncode != 0:
+        time.sleep(0.2)
+        running = engine.podman("inspect", "--format={{.State.Running}}", container)
+        assert running == "true", engine.tried("logs", container).stderr
+    assert "127.0.0.1:9999" in engine.tried("exec", container, "rc-import-exporter", "check", "--config-only").stdout
+    assert engine.get(container, "/-/healthy") is None
+
+
+@needs_engine
+@built
 def test_its_own_health_check_fails_when_nothing_answers(engine: Engine) -> None:
     container = engine.start("--entrypoint=python", command=("-c", "import time; time.sleep(600)"))
     assert engine.tried("healthcheck", "run", container).returncode == 1
@@ -358,7 +381,7 @@ def test_the_build_sees_only_what_the_wheel_is_made_of() -> None:
     """A `.env` beside the compose files contains credentials."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert (ROOT / ".dockerignore").read_text().split("\n")[1] == "*"
-    copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", CONTAINERFILE, flags=re.MULTILINE))
+    copied = set(re.findall(r"^COPY (?!--from)(?:--chmod=\d+ )?(.+) \S+$", CONTAINERFILE, flags=re.MULTILINE))
     assert allowed == {name for names in copied for name in names.split()}
 
 
@@ -404,6 +427,21 @@ def test_the_builder_is_one_that_works(tmp_path: Path, working: set[str], expect
     ran = build(tmp_path)
     assert ran.stdout.startswith(f"{expected} --file deploy/container/Containerfile --tag ")
     assert f"--tag rocketchat-import-exporter:{__version__} " in ran.stdout
+
+
+@pytest.mark.program("git")
+@pytest.mark.parametrize(
+    ("builder", "option"), [("docker", "--build-arg SOURCE_DATE_EPOCH="), ("podman", "--timestamp ")]
+)
+def test_files_get_the_date_of_the_commit(tmp_path: Path, builder: str, option: str) -> None:
+    """Two builds of one commit then have the same layers."""
+    (tmp_path / builder).write_text('#!/bin/sh\n[ "$1" = info ] || echo "$@"\n')
+    (tmp_path / builder).chmod(0o755)
+    git = shutil.which("git")
+    assert git is not None
+    (tmp_path / "git").symlink_to(git)
+    date = subprocess.run([git, "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{option}{date.stdout.strip()} " in build(tmp_path).stdout
 
 
 def test_without_a_builder_the_build_says_what_is_needed(tmp_path: Path) -> None:

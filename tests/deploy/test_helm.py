@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from deploy import generate
-from deploy.prometheus.generate import ruleset
+from deploy.prometheus.generate import RULES, ruleset
 from rc_import_exporter import __version__
 from rc_import_exporter.config import settings
 from rc_import_exporter.config.options import ANY, OPTIONS
@@ -54,53 +55,24 @@ MONITORED: Final[Object] = {
         "grafanaDashboard": {"enabled": True, "labels": {"a": "b"}, "folder": "Rocket.Chat"},
     },
 }
-PLACED: Final[Object] = {
-    "image": {
-        "repository": "registry.example.com:5000/monitoring/exporter",
-        "digest": "sha256:" + "0" * 64,
-        "pullPolicy": "Always",
-    },
-    "imagePullSecrets": [{"name": "registry"}],
-    "port": 8080,
-    "extraArgs": ["--log.level=debug"],
-    "env": [
-        {
-            "name": "RC_IMPORT_EXPORTER_WORKSPACES__ACME__PROXY_URL",
-            "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}},
-        }
-    ],
-    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-    "volumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/own", "readOnly": True}],
-    "service": {"type": "NodePort", "annotations": {"a": "b"}},
-    "serviceAccount": {"name": "chat", "annotations": {"a": "b"}},
-    "nameOverride": "imports",
-    "fullnameOverride": "chat-imports",
-    "commonLabels": {"cost-center": "7"},
-    "podAnnotations": {"a": "b"},
-    "podLabels": {"mesh": "off"},
-    "priorityClassName": "low",
-    "nodeSelector": {"disk": "ssd"},
-    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
-}
+EXAMPLES: Final = {path.stem: path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
+EVERYTHING: Final[Object] = yaml.safe_load((CHART / "ci" / "everything-values.yaml").read_text())
 MATRIX: Final[Mapping[str, Object]] = {
-    "demo": {"demo": True},
+    **{name: yaml.safe_load(path.read_text()) for name, path in EXAMPLES.items()},
     "demo, closed off": {"demo": True, "networkPolicy": {"enabled": True}},
     "one workspace": ACME,
     "two workspaces": FULL,
     "monitored": {**ACME, **MONITORED},
     "monitored by pod": {**ACME, "podMonitor": MONITORED["serviceMonitor"], "networkPolicy": {"enabled": True}},
     "annotated": {**ACME, "scrapeAnnotations": True},
-    "placed": {**ACME, **PLACED},
-    "everything": {**FULL, **MONITORED, **PLACED, "networkPolicy": {"enabled": True}, "scrapeAnnotations": True},
     "own ConfigMap": {"existingConfigMap": "mine", "secret": {"name": "mine"}},
     "no ServiceAccount": {**ACME, "serviceAccount": {"create": False}},
     "nothing from the pod's contexts": {**ACME, "podSecurityContext": {"runAsUser": None, "fsGroup": None}},
 }
 USERS_OWN: Final = frozenset(
     {
-        *(f"Secret/{name}" for name in ("everybody", "globex", "mine", generate.NAME, "chat-imports")),
-        *(f"ConfigMap/{name}" for name in ("ca", "mine")),
+        *(f"Secret/{name}" for name in ("everybody", "globex", "mine", "web", "certificate", generate.NAME)),
+        "ConfigMap/mine",
         "ServiceAccount/default",
     }
 )
@@ -132,7 +104,8 @@ def test_the_objects_fit_each_other(values: Object) -> None:
 @matrix
 def test_pod_security_restricted_admits_the_pod(values: Object) -> None:
     """Many clusters enforce the strictest standard."""
-    assert deployment.unrestricted(pod(deployment.helm_template(values))) == []
+    found = deployment.helm_template(values)
+    assert [wrong for one in (pod(found), *of_kind(found, "Pod")) for wrong in deployment.unrestricted(one)] == []
 
 
 @matrix
@@ -249,14 +222,27 @@ def test_no_secret_is_made_and_no_file_is_mounted_by_itself() -> None:
     assert [mount for mount in items(container(found), "volumeMounts") if at(mount, "subPath")] == []
 
 
-def _checksum(values: Object) -> object:
-    return at(pod(deployment.helm_template(values)), "metadata", "annotations", "checksum/config")
+LATER: Final[Object] = {"workspaces": {**table(ACME, "workspaces"), "new": {"url": "https://new.example"}}}
 
 
-def test_a_roll_out_starts_with_a_change_of_the_configuration_alone() -> None:
-    changed = {**ACME, "config": {"timeout": "7s"}}
-    assert _checksum(changed) != _checksum(ACME)
-    assert _checksum({**ACME, "service": {"type": "NodePort"}, **MONITORED}) == _checksum(ACME)
+@pytest.mark.parametrize("values", [ACME, {"existingConfigMap": "mine"}], ids=["workspaces", "own ConfigMap"])
+def test_a_changed_configuration_is_reloaded_in_place(values: Object) -> None:
+    """A roll-out would begin each history anew. A single mounted file would never change."""
+    found = deployment.helm_template(values)
+    assert "--config.auto-reload=true" in items(container(found), "args")
+    (mount,) = [one for one in items(container(found), "volumeMounts") if at(one, "name") == "config"]
+    assert mount == {"name": "config", "mountPath": "/etc/rc-import-exporter", "readOnly": True}
+    if "workspaces" in values:
+        changed = deployment.helm_template({**LATER, "config": {"timeout": "7s"}})
+        assert only(changed, "ConfigMap")["data"] != only(found, "ConfigMap")["data"]
+        assert pod(found) == pod(changed)
+
+
+def test_a_roll_out_starts_with_a_change_that_the_exporter_reads_only_at_its_start() -> None:
+    found = [
+        pod(deployment.helm_template({**ACME, "config": {"log": {"level": level}}})) for level in ("info", "debug")
+    ]
+    assert found[0] != found[1]
 
 
 def test_the_next_pod_is_ready_before_the_last_one_goes() -> None:
@@ -318,8 +304,7 @@ def test_everything_lies_in_the_namespace_of_the_release() -> None:
 def test_rules_and_dashboards_arrive_as_they_are() -> None:
     """The alerts contain templates of their own, which Helm must not evaluate."""
     found = deployment.helm_template({**ACME, **MONITORED})
-    (rules,) = generate.RULES.glob("*.rules.yml")
-    assert only(found, "PrometheusRule")["spec"] == yaml.safe_load(rules.read_text())
+    assert only(found, "PrometheusRule")["spec"] == yaml.safe_load(RULES.read_text())
     dashboards = {path.name: json.loads(path.read_text()) for path in generate.DASHBOARDS.glob("*.json")}
     maps = [table(one, "data") for one in of_kind(found, "ConfigMap") if "config.yml" not in table(one, "data")]
     assert {name: json.loads(str(content)) for data in maps for name, content in data.items()} == dashboards
@@ -328,7 +313,7 @@ def test_rules_and_dashboards_arrive_as_they_are() -> None:
 
 
 def test_links_and_labels_of_alerts_are_as_the_generator_writes_them() -> None:
-    """Helm changes the rules as text, so a change of their form could leave them as they are."""
+    """The chart and the generator each write them. They must agree."""
     values: Object = {
         "enabled": True,
         "workspaceLabels": ["team", "tenant"],
@@ -394,7 +379,30 @@ def _in_schema(schema: object, part: str, path: tuple[str, ...]) -> object:
 def test_the_chart_has_the_exporters_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+    annotations = {key.removeprefix("artifacthub.io/"): value for key, value in chart["annotations"].items()}
+    (image,) = yaml.safe_load(annotations["images"])
+    assert image["image"] == f"{generate.NAME}:{__version__}"
     assert at(container(deployment.helm_template(ACME)), "image") == f"{generate.NAME}:{__version__}"
+
+
+def test_artifact_hub_is_told_of_every_custom_resource() -> None:
+    """People see there which operators a cluster needs."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert {"home", "sources", "icon", "maintainers", "keywords", "kubeVersion"} <= set(chart)
+    listed = {(one["kind"], one["version"]) for one in yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])}
+    made = [one for values in MATRIX.values() for one in deployment.helm_template(values)]
+    custom = [one for one in made if re.search(r"coreos|grafana|gateway", text(one, "apiVersion"))]
+    assert listed == {(text(one, "kind"), text(one, "apiVersion").rpartition("/")[2]) for one in custom}
+    changes = yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
+    assert {one["kind"] for one in changes} <= {"added", "changed", "deprecated", "removed", "fixed", "security"}
+
+
+def test_the_package_has_no_files_of_the_tests(tmp_path: Path) -> None:
+    told = deployment.run(deployment.helm(), "package", str(CHART), "--destination", str(tmp_path))
+    with tarfile.open(told.rpartition(": ")[2].strip()) as package:
+        names = {name.partition("/")[2] for name in package.getnames()}
+    assert {"Chart.yaml", "values.schema.json", "README.md", "files/rocketchat-import.rules.yml"} <= names
+    assert [name for name in names if name.startswith("ci/") or name.endswith("kustomization.yaml")] == []
 
 
 def _notes(values: Object, tmp_path: Path) -> str:
@@ -411,6 +419,26 @@ def test_the_notes_say_how_to_make_the_secret_that_the_pod_waits_for(tmp_path: P
     wanted = {key for name, key in _files(deployment.helm_template(FULL)).values() if name == "everybody"}
     assert (words[4], keys) == ("everybody", wanted)
     assert "globex.eu-1: globex, keys user-id and TOKEN" in _notes(FULL, tmp_path)
+
+
+PUBLISHED: Final[Mapping[str, Object]] = {
+    "ingress": {"ingress": {"enabled": True, "hosts": [{"host": "a.example"}]}},
+    "route": {"httpRoute": {"enabled": True}},
+    "load balancer": {"service": {"type": "LoadBalancer"}},
+}
+
+
+@pytest.mark.parametrize("values", PUBLISHED.values(), ids=PUBLISHED)
+def test_the_notes_warn_of_a_published_page_without_a_login(values: Object, tmp_path: Path) -> None:
+    assert "WARNING" in _notes({**ACME, **values}, tmp_path)
+    assert "WARNING" not in _notes({**ACME, **values, "web": {"configSecret": "web"}}, tmp_path)
+
+
+def test_the_notes_tell_of_a_certificate_that_prometheus_does_not_know(tmp_path: Path) -> None:
+    values: Object = {**ACME, "serviceMonitor": {"enabled": True}, "web": {"configSecret": "web", "scheme": "https"}}
+    assert "set its tlsConfig" in _notes(values, tmp_path)
+    values["serviceMonitor"] = {"enabled": True, "tlsConfig": {"serverName": "a"}}
+    assert "set its tlsConfig" not in _notes(values, tmp_path)
 
 
 def test_the_notes_tell_that_nothing_scrapes_the_exporter(tmp_path: Path) -> None:

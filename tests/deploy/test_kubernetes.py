@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shlex
+import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -12,9 +13,11 @@ from typing import Final
 
 import aiohttp
 import pytest
+import trustme
 import yaml
 
 from deploy import generate
+from deploy.prometheus.generate import RULES
 from rc_import_exporter import __version__
 from rc_import_exporter.config import settings
 from rc_import_exporter.simulator import stories
@@ -22,6 +25,7 @@ from rc_import_exporter.simulator.scenario import Story
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
 from tests.support import deployment
 from tests.support.deployment import KUBERNETES, ROOT, Object, at, container, items, of_kind, only, pod, table, text
+from tests.support.guarded import HASH, PASSWORD, basic
 
 pytestmark = pytest.mark.program()
 """`deployment` lists the programs. These tests do not need to run with every Python."""
@@ -30,7 +34,20 @@ FOLDERS: Final = {
     "base": KUBERNETES / "base",
     **{f"overlay {name}": KUBERNETES / "overlays" / name for name in ("demo", "example")},
 }
+LOGIN: Final = f"{generate.NAME}-login"
+WEB: Final[Object] = {
+    "configSecret": f"{generate.NAME}-web",
+    "certificateSecret": f"{generate.NAME}-tls",
+    "serverName": f"{generate.NAME}.monitoring.svc",
+}
+WEB_SECRETS: Final = {f"Secret/{WEB['configSecret']}", f"Secret/{WEB['certificateSecret']}"}
+MONITOR: Final[Object] = {
+    "enabled": True,
+    "basicAuth": {key: {"name": LOGIN, "key": key} for key in ("username", "password")},
+}
 COMPONENTS: Final[Mapping[str, Object]] = {
+    "service-monitor web-config": {"web": WEB, "serviceMonitor": MONITOR},
+    "pod-monitor web-config": {"web": WEB, "podMonitor": MONITOR},
     **{folder: dict(values) for folder, (_, values) in generate.COMPONENTS.items()},
     "scrape-annotations": {"scrapeAnnotations": True},
     "dashboards": {"dashboards": {"configMap": {"enabled": True}}},
@@ -47,11 +64,11 @@ EXCEPTIONS: Final = {
 
 
 @contextmanager
-def with_component(folder: Path, name: str) -> Iterator[list[Object]]:
-    """The base with one component, in the chart's namespace."""
+def with_components(folder: Path, *names: str) -> Iterator[list[Object]]:
+    """The base with components, in the chart's namespace."""
     overlay = {
         "resources": [os.path.relpath(KUBERNETES / "base", folder)],
-        "components": [os.path.relpath(KUBERNETES / "components" / name, folder)],
+        "components": [os.path.relpath(KUBERNETES / "components" / name, folder) for name in names],
         "namespace": "default",
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
@@ -67,6 +84,16 @@ def test_kubernetes_takes_every_object(folder: Path) -> None:
     ] == []
 
 
+def test_a_mistake_in_a_custom_resource_is_noticed() -> None:
+    """The operators' types are converted to a schema, which could lose what they forbid."""
+    made = only(deployment.kustomize(KUBERNETES / "overlays" / "example"), "ServiceMonitor")
+    (endpoint,) = items(made, "spec", "endpoints")
+    table(endpoint).update(interval="15 s", scheme="ftp", scrape_timeout="3s")
+    table(made, "metadata")["label"] = {}
+    found = "\n".join(deployment.mistakes(made, deployment.VERSIONS[-1]))
+    assert [word for word in ("'15 s'", "'ftp'", "'scrape_timeout'", "'label'") if word not in found] == []
+
+
 @pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS)
 def test_the_objects_fit_each_other_and_pod_security_restricted_admits_them(folder: Path) -> None:
     """Users have to create only the Secret, and for the base also the ConfigMap."""
@@ -78,11 +105,11 @@ def test_the_objects_fit_each_other_and_pod_security_restricted_admits_them(fold
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_component_is_what_the_chart_would_do(name: str, tmp_path: Path) -> None:
-    with with_component(tmp_path, name) as found:
-        chart = deployment.helm_template({**generate.BASE, **COMPONENTS[name]})
+    with with_components(tmp_path, *name.split()) as found:
+        chart = deployment.helm_template({**generate.BASE, **COMPONENTS[name]}, "--skip-tests")
         assert _comparable(found) == _comparable(chart)
         assert [wrong for one in found for wrong in deployment.mistakes(one, deployment.VERSIONS[-1])] == []
-        assert deployment.contradictions(found, USERS_OWN | {f"ConfigMap/{generate.NAME}"}) == []
+        assert deployment.contradictions(found, USERS_OWN | {f"ConfigMap/{generate.NAME}"} | WEB_SECRETS) == []
 
 
 def _comparable(found: list[Object]) -> dict[str, object]:
@@ -129,20 +156,21 @@ def test_the_demo_is_the_charts_demo() -> None:
     namespace = only(found, "Namespace")
     name = text(namespace, "metadata", "name")
     assert at(namespace, "metadata", "labels", "pod-security.kubernetes.io/enforce") == "restricted"
-    chart = deployment.helm_template({"demo": True}, "--namespace", name)
+    chart = deployment.helm_template({"demo": True}, "--namespace", name, "--skip-tests")
     assert _comparable([one for one in found if one is not namespace]) == _comparable(chart)
 
 
-def test_a_changed_configuration_is_a_roll_out(tmp_path: Path) -> None:
-    """Kubernetes does not restart pods when a ConfigMap changes."""
+def test_a_changed_configuration_is_reloaded_in_place(tmp_path: Path) -> None:
+    """A hash in the ConfigMap's name would start a roll-out, which begins each history anew."""
     example = KUBERNETES / "overlays" / "example"
     before = deployment.kustomize(example)
     kustomization = (example / "kustomization.yaml").read_text()
     (tmp_path / "kustomization.yaml").write_text(kustomization.replace("../..", os.path.relpath(KUBERNETES, tmp_path)))
     (tmp_path / "config.yml").write_text((example / "config.yml").read_text() + "    timeout: 5s\n")
     after = deployment.kustomize(tmp_path)
-    names = [at(pod(found), "spec", "volumes", 0, "configMap", "name") for found in (before, after)]
-    assert names[0] != names[1]
+    assert before != after
+    assert pod(before) == pod(after)
+    assert "--config.auto-reload=true" in items(container(after), "args")
 
 
 def test_the_examples_configuration_is_one(tmp_path: Path) -> None:
@@ -186,11 +214,30 @@ def test_the_guard_before_an_upgrade_is_a_valid_job_with_the_exporters_own_mount
     assert (at(job, "metadata", "annotations", "helm.sh/hook"), at(job, "spec", "backoffLimit")) == ("pre-upgrade", 0)
 
 
+@pytest.mark.parametrize("name", ["argocd", "flux"])
+def test_an_example_of_gitops_installs_what_its_own_secret_completes(name: str) -> None:
+    """A Secret with another name or other keys leaves the pod waiting."""
+    path = KUBERNETES / "examples" / f"{name}.yaml"
+    found = deployment.objects(path.read_text())
+    values = at(found[0], "spec", "source", "helm", "valuesObject") or table(found[1], "spec", "values")
+    assert isinstance(values, dict)
+    installed = deployment.helm_template(values, "--namespace", "monitoring")
+    (secret,) = [one for one in (*found, *installed) if one["kind"] == "ExternalSecret"]
+    kept = text(secret, "metadata", "name")
+    assert deployment.contradictions(installed, frozenset({f"Secret/{kept}"})) == []
+    assert {text(one, "secretKey") for one in items(secret, "spec", "data")} == {"acme.user-id", "acme.auth-token"}
+    assert deployment.unrestricted(pod(installed)) == []
+    assert [wrong for one in found for wrong in deployment.mistakes(one, deployment.VERSIONS[-1])] == []
+    versions = re.findall(r"(?:targetRevision: v|tag: )(\S+)", path.read_text())
+    assert versions == [__version__]
+    assert len(path.read_text().splitlines()) < 60
+
+
 @pytest.mark.parametrize("given", ["chart", "manifests"])
 def test_the_scanner_finds_nothing_but_what_is_excepted(given: str, tmp_path: Path) -> None:
     """An exception that is no longer needed could hide a new problem."""
     written = (
-        generate.render(deployment.helm(), _SCANNED, "--namespace", "chat")
+        generate.render(deployment.helm(), _SCANNED, "--namespace", "chat", "--skip-tests")
         if given == "chart"
         else deployment.run(deployment.kubectl(), "kustomize", str(FOLDERS["overlay example"]))
         + "\n---\n"
@@ -289,7 +336,7 @@ class Kubelet:
     async def run(self, environ: Mapping[str, str]) -> AsyncIterator[str]:
         """The address of the running container, which must stop without error at the end."""
         arguments = self.arguments()
-        assert arguments.pop() == "--web.listen-address=:19458"
+        arguments.remove("--web.listen-address=:19458")
         process = await _exporter([*arguments, "--web.listen-address=127.0.0.1:0"], environ)
         try:
             yield await _address(process)
@@ -319,10 +366,10 @@ async def _address(process: asyncio.subprocess.Process) -> str:
     raise AssertionError("".join(told))
 
 
-async def _until(session: aiohttp.ClientSession, url: str, expected: str) -> None:
+async def _until(session: aiohttp.ClientSession, url: str, expected: str, *, verify: bool = True) -> None:
     """Polls until an answer with status 200 contains a text, until the test's time limit."""
     while True:
-        async with session.get(url) as response:
+        async with session.get(url, ssl=verify) as response:
             if response.status == 200 and expected in await response.text():
                 return
         await asyncio.sleep(0.1)
@@ -363,6 +410,61 @@ async def test_the_exporter_runs_as_deployed_and_follows_a_changed_secret(deploy
             await _until(session, f"{address}/metrics", 'rocketchat_import_up{workspace="acme"} 0')
             kubelet.project({generate.NAME: {**ids, "acme.auth-token": AUTH_TOKEN}})
             await _until(session, f"{address}/metrics", 'rocketchat_import_up{workspace="acme"} 1')
+            if tests := of_kind(found, "Pod"):
+                assert await _tested(tests, address.rpartition(":")[2]) == (0, "/-/ready 200\n/metrics 200\n")
+
+
+async def test_the_web_configuration_protects_the_exporter_as_deployed(tmp_path: Path) -> None:
+    """Probes need no login, the monitor fits the certificate, and `helm test` passes."""
+    values: Object = {
+        "workspaces": {"acme": {"url": "https://chat.acme.example"}},
+        "web": WEB,
+        "serviceMonitor": MONITOR,
+    }
+    found = deployment.helm_template(values, "--namespace", "monitoring")
+    endpoint = table(only(found, "ServiceMonitor"), "spec", "endpoints", 0)
+    authority, name = trustme.CA(), text(endpoint, "tlsConfig", "serverName")
+    issued = authority.issue_cert(name)
+    web = {"tls_server_config": {"cert_file": "tls.crt", "key_file": "tls.key"}, "basic_auth_users": {"alice": HASH}}
+    certificate = {
+        "tls.crt": issued.cert_chain_pems[0].bytes().decode(),
+        "tls.key": issued.private_key_pem.bytes().decode(),
+        "ca.crt": authority.cert_pem.bytes().decode(),
+    }
+    secrets = {
+        generate.NAME: {"acme.user-id": USER_ID, "acme.auth-token": AUTH_TOKEN},
+        str(WEB["configSecret"]): {"web-config.yml": yaml.safe_dump(web)},
+        str(WEB["certificateSecret"]): certificate,
+    }
+    trusted = ssl.create_default_context(cadata=certificate[text(endpoint, "tlsConfig", "ca", "secret", "key")])
+    async with (
+        SimulatedServers({"acme": stories.demo()["nightly-sync"]}) as servers,
+        Kubelet(tmp_path, _pointed_at(found, servers), secrets).run({}) as address,
+        aiohttp.ClientSession() as session,
+    ):
+        port = address.rpartition(":")[2]
+        for probe in ("liveness", "readiness"):
+            asked = table(container(found), f"{probe}Probe", "httpGet")
+            await _until(
+                session, f"{text(asked, 'scheme').lower()}://127.0.0.1:{port}{asked['path']}", "", verify=False
+            )
+        url = f"{endpoint['scheme']}://127.0.0.1:{port}{endpoint['path']}"
+        async with session.get(url, ssl=trusted, server_hostname=name) as response:
+            assert response.status == 401
+        login = {"Authorization": basic("alice", PASSWORD)}
+        async with session.get(url, ssl=trusted, server_hostname=name, headers=login) as response:
+            assert response.status == 200
+        assert await _tested(found, port) == (0, "/-/ready 200\n/metrics 401\n")
+
+
+async def _tested(found: list[Object], port: str) -> tuple[int | None, str]:
+    """The exit status and the output of what `helm test` runs, against this port of this machine."""
+    script, scheme = items(only(found, "Pod"), "spec", "containers", 0, "command")[2:4]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", str(script), str(scheme), "127.0.0.1", port), stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+    return process.returncode, told.decode()
 
 
 @pytest.mark.parametrize(
@@ -375,19 +477,14 @@ async def test_the_guard_lets_an_idle_rocket_chat_restart_and_no_busy_one(
 ) -> None:
     """Runs the Job's own command with a short timeout."""
     async with SimulatedServers({"acme": Story(telling)}) as servers:
-        found = [*deployment.objects(EXAMPLE.read_text()), *_unhashed(_pointed_at(_example(), servers))]
+        manifests = [one for one in _pointed_at(_example(), servers) if one["kind"] != "Deployment"]
+        found = [*deployment.objects(EXAMPLE.read_text()), *manifests]
         secret = {"acme.user-id": USER_ID, "acme.auth-token": AUTH_TOKEN}
         kubelet = Kubelet(tmp_path, found, {generate.NAME: secret})
         arguments = ["1s" if one == "30m" else one for one in kubelet.arguments()]
         process = await _exporter(arguments, {})
         told, _ = await process.communicate()
         assert process.returncode == code, told.decode()
-
-
-def _unhashed(found: list[Object]) -> list[Object]:
-    for one in of_kind(found, "ConfigMap"):
-        table(one, "metadata")["name"] = re.sub(r"-[a-z0-9]{10}$", "", text(one, "metadata", "name"))
-    return [one for one in found if one["kind"] != "Deployment"]
 
 
 async def test_the_demo_runs_as_deployed(tmp_path: Path) -> None:
@@ -399,7 +496,6 @@ async def test_the_demo_runs_as_deployed(tmp_path: Path) -> None:
 @pytest.mark.program("promtool")
 def test_a_roll_out_loses_no_alert_and_repeats_none(tmp_path: Path) -> None:
     """A new alert for each pod would notify people again."""
-    (rules,) = generate.RULES.glob("*.rules.yml")
     name = 'rocketchat_import_last_finished_timestamp_seconds{{workspace="acme",importer="csv",outcome="failed",{}}}'
     others = {'up{{job="imports",{}}}': "1", 'rocketchat_import_up{{workspace="acme",{}}}': "1"}
     others['rocketchat_import_exporter_build_info{{job="imports",{}}}'] = "1"
@@ -423,7 +519,7 @@ def test_a_roll_out_loses_no_alert_and_repeats_none(tmp_path: Path) -> None:
         ]
         + [{"expr": begun_anew, "eval_time": "100m", "exp_samples": [{"labels": "{}", "value": 0}]}],
     }
-    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": [str(rules)], "tests": [test]}))
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": [test]}))
     deployment.run(Path("promtool"), "test", "rules", str(tmp_path / "test.yml"))
 
 
@@ -442,9 +538,9 @@ def _typed(program: str) -> list[list[str]]:
 
 def _chart_of(words: list[str], folder: Path) -> list[Object]:
     """Renders what a line `helm install RELEASE CHART …` installs, with the values of the chart's README."""
-    (shown,) = re.findall(r"```yaml\n(.*?)```", (generate.CHART / "README.md").read_text(), flags=re.DOTALL)
+    shown = re.findall(r"```yaml\n(.*?)```", (generate.CHART / "README.md").read_text(), flags=re.DOTALL)[0]
     (folder / "values.yaml").write_text(shown)
-    flags = [word for word in words[4:] if word not in {"--reuse-values", "--install"}]
+    flags = [word for word in words[4:] if word not in {"--reset-then-reuse-values", "--install"}]
     given = [str(folder / word) if word == "values.yaml" else word for word in flags]
     if not {"--values", "demo=true"} & set(given) and "workspaces." not in " ".join(given):
         given += ["--values", str(folder / "values.yaml")]
@@ -453,9 +549,16 @@ def _chart_of(words: list[str], folder: Path) -> list[Object]:
 
 def test_every_helm_line_that_people_are_told_to_type_renders(tmp_path: Path) -> None:
     lines = _typed("helm")
-    assert {words[1] for words in lines} == {"install", "upgrade"}
-    for words in lines:
+    assert {words[1] for words in lines} == {"install", "upgrade", "uninstall"}
+    for words in _installing(lines):
         assert deployment.contradictions(_chart_of(words, tmp_path), _secrets_typed()) == []
+    known = deployment.run(deployment.helm(), "upgrade", "--help")
+    assert all(word.partition("=")[0] in known for words in lines for word in words if word.startswith("--"))
+    assert {words[2] for words in lines} == {words[2] for words in _installing(lines)}
+
+
+def _installing(lines: list[list[str]]) -> list[list[str]]:
+    return [words for words in lines if words[1] in {"install", "upgrade"}]
 
 
 def test_every_image_that_is_named_is_of_this_release() -> None:
@@ -472,7 +575,7 @@ def _secrets_typed() -> frozenset[str]:
 
 
 def test_every_kubectl_line_that_people_are_told_to_type_is_one(tmp_path: Path) -> None:
-    deployed = [_chart_of(words, tmp_path) for words in _typed("helm")]
+    deployed = [_chart_of(words, tmp_path) for words in _installing(_typed("helm"))]
     deployed += [deployment.kustomize(folder) for folder in FOLDERS.values()]
     there = {f"{str(one['kind']).lower()}/{at(one, 'metadata', 'name')}" for found in deployed for one in found}
     lines = _typed("kubectl")

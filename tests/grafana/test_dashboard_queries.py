@@ -473,6 +473,29 @@ def test_limits_are_about_the_last_import_of_each_importer(opened: Open) -> None
     assert viewer.look(ALL, least)[0].last == pytest.approx(300 / 400)
 
 
+def test_an_importer_that_is_not_known_has_its_limits_under_the_name_that_finished_imports_have(opened: Open) -> None:
+    """Alerts and pages hold "other" to the limits of an importer that the exporter does not know. So must the table."""
+    viewer = opened(
+        of_one_workspace(
+            {
+                'outcome{outcome="running"}': 1,
+                'operation_info{importer="ours"}': 1,
+                "operation_run_started_timestamp_seconds": LOOKED_AT - 300,
+                'last_finished_timestamp_seconds{importer="other",outcome="succeeded"}': LOOKED_AT - 7200,
+                'last_finished_failed_ratio{importer="other"}': 0.2,
+                'last_finished_records_completed{importer="other"}': 240,
+                'last_finished_records_failed{importer="other"}': 60,
+                'expected_success_interval_seconds{importer="ours"}': 14_400,
+                'expected_run_seconds{importer="ours"}': 600,
+                'expected_failed_ratio{importer="ours"}': 0.1,
+                'expected_records{importer="ours"}': 400,
+            }
+        )
+    )
+    shares = queries(ALL, "Share of each limit")[2:6]
+    assert [viewer.look(ALL, share)[0].last for share in shares] == pytest.approx([0.5, 0.5, 2, 0.75])
+
+
 @pytest.mark.parametrize("ahead", [3600, 0, -3600])
 def test_a_clock_that_is_wrong_changes_no_age(ahead: int, opened: Open) -> None:
     """The server's timestamps are by the server's clock, and the panels compare them with ours."""

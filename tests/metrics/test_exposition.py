@@ -4,7 +4,9 @@ import gzip
 import subprocess
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +32,7 @@ from rc_import_exporter.core.domain import (
     Target,
 )
 from rc_import_exporter.core.snapshot import Record, Snapshot
+from rc_import_exporter.metrics import exposition as exposition_module
 from rc_import_exporter.metrics.catalogue import (
     METRICS,
     WORKSPACE_METRICS,
@@ -40,7 +43,7 @@ from rc_import_exporter.metrics.catalogue import (
     Samples,
     WorkspaceMetric,
 )
-from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.exposition import Exposition, all_taken
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 from tests.support.pictures import (
     GOLDEN,
@@ -58,6 +61,7 @@ from tests.support.pictures import (
 Sample = tuple[str, frozenset[tuple[str, str]], float]
 
 FORMS: Final = tuple(Format)
+TEXT: Final = (Format.TEXT, Encoding.IDENTITY)
 LATER: Final = NOW + 5.0
 
 
@@ -403,6 +407,53 @@ def test_families_without_a_sample_are_not_described() -> None:
     assert workspaces(page) == set()
     assert b"rocketchat_import_up" not in page
     assert b"rocketchat_import_exporter_build_info{" in page
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_joined_page_equals_a_page_rendered_whole(form: Format, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither old lines of the unchanged workspaces nor the borders between two parts may show."""
+    before = picture([running("acme"), finished("beta"), lost("gone"), running("new"), finished("zeta")])
+    after = with_record(with_record(before, running("beta")), finished("new"))
+    whole = Exposition(process=False).page(after, LATER, form)
+    monkeypatch.setattr(exposition_module, "ROWS_IN_PART", rows)
+    exposition = Exposition(process=False)
+    exposition.page(before, LATER, form)
+    assert exposition.page(after, LATER, form) == whole
+    assert gzip.decompress(exposition.page(after, LATER, form, Encoding.GZIP)) == whole
+    assert gzip.decompress(Exposition(process=False).page(after, LATER, form, Encoding.GZIP)) == whole
+
+
+def test_two_pages_can_be_made_at_once() -> None:
+    """Two clients ask while polls go on. Each gets the page of one instant."""
+    before = picture([running("acme"), finished("beta")])
+    after = with_record(before, running("beta"))
+    exposition, texts = Exposition(process=False), (Format.TEXT, Encoding.GZIP)
+    slow = exposition.page_steps(before, LATER, *texts)
+    next(slow)
+    fast = exposition.page(after, LATER, *texts)
+    assert b"".join(all_taken(slow)) == Exposition(process=False).page(before, LATER, *texts)
+    assert fast == Exposition(process=False).page(after, LATER, *texts)
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_a_step_stays_short_whatever_the_number_of_workspaces(
+    encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polls and probes wait for one step at the most. Nothing is measured: a step may only do so much."""
+    monkeypatch.setattr(exposition_module, "ROWS_IN_PART", 5)
+    kept, live = Readings(), Readings(live=True)
+    snapshot = picture(running(f"w{index}") for index in range(23))
+    exposition = Exposition([kept.metric, replace(live.metric, name="live")], process=False)
+    steps, read = exposition.page_steps(snapshot, LATER, Format.TEXT, encoding), []
+    with suppress(StopIteration):
+        while True:
+            next(steps)
+            read.append((len(kept.names), len(live.names)))
+    sizes = [(a[0] - b[0], a[1] - b[1]) for a, b in pairwise(reversed(read))]
+    assert max(sizes) == (1, 0)
+    assert max(of_live for _, of_live in sizes) == 5
+    assert all(len(piece) < 1_000 for piece in all_taken(exposition.page_steps(snapshot, LATER, *TEXT)))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -18,13 +18,19 @@ from rc_import_exporter import __version__
 
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS: Final = ("requirements.txt", "requirements-test.txt", "deploy/container/requirements.txt")
+LOCKS: Final = (
+    "requirements.txt",
+    "requirements-test.txt",
+    "deploy/container/requirements.txt",
+    "tests/tools/release.txt",
+)
 
 TOP_LEVEL: Final = frozenset(
     {
         ".ci",
         ".dockerignore",
         ".editorconfig",
+        ".github",
         ".gitignore",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
@@ -205,7 +211,7 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
     assert {name for name in names if not name.startswith(about)} >= package
     assert {name.split("/")[0] for name in names} == {"rc_import_exporter", about}
     assert f"{about}/licenses/LICENSE" in names
-    assert "rc-import-exporter = rc_import_exporter.cli:main" in commands
+    assert "rc-import-exporter = rc_import_exporter.__main__:main" in commands
 
 
 @pytest.mark.parametrize(

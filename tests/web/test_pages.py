@@ -18,7 +18,7 @@ from rc_import_exporter.web.answers import CONTENT_SECURITY_POLICY
 from rc_import_exporter.web.pages import anchor, render_markdown
 from rc_import_exporter.web.server import Server, create_application
 from rc_import_exporter.web.writing import clock, code, date, number, soon, staged, when
-from tests.support.gallery import HOSTILE, crowd, gallery, hostile, showing, workspace
+from tests.support.gallery import HOSTILE, crowd, gallery, hostile, showing, stalled, workspace
 from tests.support.pictures import NOW, picture, running, untouched
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
@@ -236,6 +236,19 @@ async def test_a_single_workspace_is_shown_in_full_on_the_index() -> None:
         assert "Do not restart or scale Rocket.Chat now" in seen.text
         _, _, elsewhere = await look(f"{shown.url}/?q=nobody")
         assert "No workspace matches" in elsewhere.text
+
+
+async def test_a_stalled_import_says_when_not_to_restart_and_when_to() -> None:
+    """Its last step is a restart, so a banner that forbids one without a condition contradicts it."""
+    async with showing(picture([stalled("acme")])) as shown:
+        _, _, seen = await look(f"{shown.url}/workspaces/acme")
+    assert "Do not restart or scale Rocket.Chat yet" in seen.text
+    assert "restart only if Rocket.Chat's log shows no progress either" in seen.text
+    assert "Restart Rocket.Chat only if neither its log nor the counts have moved" in seen.text
+    async with showing(picture([stalled("acme"), running("wayne")])) as shown:
+        _, _, both = await look(f"{shown.url}/")
+    assert "Do not restart or scale Rocket.Chat now" in both.text
+    assert "The import in acme makes no progress" in both.text
 
 
 async def test_no_workspace_at_all_is_said() -> None:

@@ -214,7 +214,8 @@ def test_loading_and_running_imports_forbid_a_restart() -> None:
     assert shown(waiting("acme")).restart_safe
     assert shown(interrupted("acme")).restart_safe
     endangered = view.overview(gallery(), LATER).endangered
-    assert endangered[Danger.RUNS] == ("acme", "hostile", "stark", "wayne", "wonka")
+    assert endangered[Danger.RUNS] == ("acme", "hostile", "stark", "wonka")
+    assert endangered[Danger.STALLED] == ("wayne",)
     assert endangered[Danger.SILENT] == ("cyberdyne", "gone")
 
 

@@ -10,34 +10,73 @@
 {{- .Values.fullnameOverride | default $both | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{- define "exporter.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* Maps as one, for example of labels: a later one overrides the earlier ones. The argument is a list of them. */}}
+{{- define "exporter.merged" -}}
+{{- $merged := dict -}}
+{{- range . -}}
+{{- range $key, $value := . -}}
+{{- $_ := set $merged $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- with $merged -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Keys of a map with their values, without the empty ones. The argument is a list: the map and the keys. */}}
+{{- define "exporter.given" -}}
+{{- $map := first . -}}
+{{- $given := dict -}}
+{{- range $key := rest . -}}
+{{- with index $map $key -}}
+{{- $_ := set $given $key . -}}
+{{- end -}}
+{{- end -}}
+{{- with $given -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The selector of the pod. It must never change, because a Deployment's selector is immutable. */}}
 {{- define "exporter.selector" -}}
 app.kubernetes.io/name: {{ include "exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- define "exporter.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "exporter.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/component: exporter
-app.kubernetes.io/part-of: rocketchat
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{/* The labels of the pod of `helm test`. They must differ from the exporter's, or the Service would select it. */}}
+{{- define "exporter.testSelector" -}}
+app.kubernetes.io/name: {{ include "exporter.name" . | trunc 58 | trimSuffix "-" }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* The metadata of an object. The argument is a list: the root, the object's name and its own labels. */}}
+{{/* Labels. The argument is a list: the root, then maps of labels. They override the chart's own, but not the selector. */}}
+{{- define "exporter.labels" -}}
+{{- $root := first . -}}
+{{- $own := dict
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "app.kubernetes.io/component" "exporter"
+  "app.kubernetes.io/part-of" "rocketchat"
+  "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $selector := include "exporter.selector" $root | fromYaml -}}
+{{- include "exporter.merged" (concat (list $own $root.Values.commonLabels) (rest .) (list $selector)) -}}
+{{- end -}}
+
+{{/* The metadata of an object. The argument is a map: `root`, and perhaps `name`, `namespace`, `labels` (a list of maps) and
+`annotations`. */}}
 {{- define "exporter.metadata" -}}
-{{- $root := index . 0 -}}
-name: {{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
+name: {{ .name | default (include "exporter.fullname" .root) }}
+namespace: {{ .namespace | default (include "exporter.namespace" .root) }}
 labels:
-  {{- include "exporter.labels" $root | nindent 2 }}
-  {{- with index . 2 }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "exporter.labels" (concat (list .root) (.labels | default list)) | nindent 2 }}
+{{- with include "exporter.merged" (list .root.Values.commonAnnotations .annotations) }}
+annotations:
+  {{- . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "exporter.serviceAccount" -}}
@@ -46,9 +85,21 @@ labels:
 {{- end -}}
 
 {{- define "exporter.image" -}}
+{{- $registry := (.Values.global).imageRegistry | default .Values.image.registry -}}
 {{- with .Values.image -}}
-{{- $tag := .tag | default $.Chart.AppVersion -}}
-{{- .digest | empty | ternary (printf "%s:%s" .repository $tag) (printf "%s@%s" .repository .digest) -}}
+{{- $registry | empty | ternary .repository (printf "%s/%s" $registry .repository) -}}
+{{- .digest | empty | ternary (printf ":%s" (.tag | default $.Chart.AppVersion)) (printf "@%s" .digest) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secrets of the registry, given as names or as `{name: …}`. */}}
+{{- define "exporter.imagePullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat ((.Values.global).imagePullSecrets | default list) (.Values.imagePullSecrets | default list) -}}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with $secrets | uniq -}}
+{{- toYaml . -}}
 {{- end -}}
 {{- end -}}
 
@@ -58,6 +109,10 @@ labels:
 
 {{- define "exporter.secretsFolder" -}}
 /run/secrets/rc-import-exporter
+{{- end -}}
+
+{{- define "exporter.webFolder" -}}
+/run/secrets/rc-import-exporter-web
 {{- end -}}
 
 {{/* The configuration file. Merging changes the first map, so this starts from copies. */}}
@@ -71,23 +126,38 @@ labels:
 {{- merge (dict "workspaces" $workspaces) (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
-{{/* The sources of the volume with user ids and tokens: only the two keys of each workspace. */}}
+{{/* The sources of the volume with user ids and tokens. The release's own Secret is mounted whole, so that a new workspace needs
+no new pod. Of other Secrets, only the two keys of each workspace are mounted. */}}
 {{- define "exporter.secretSources" -}}
-{{- if .Values.existingConfigMap -}}
+{{- $whole := .Values.existingConfigMap -}}
+{{- $keys := "" -}}
+{{- range $name, $workspace := .Values.workspaces -}}
+{{- $secret := $workspace.secret | default dict -}}
+{{- if or $.Values.secret.name $secret.name $secret.userIdKey $secret.authTokenKey -}}
+{{- $keys = printf "%s\n%s" $keys (include "exporter.secretKeys" (list $ $name $secret)) -}}
+{{- else -}}
+{{- $whole = "yes" -}}
+{{- end -}}
+{{- end -}}
+{{- if $whole -}}
 - secret:
     name: {{ include "exporter.secret" . }}
 {{- end -}}
-{{- range $name, $workspace := .Values.workspaces }}
-{{- $secret := $workspace.secret | default dict }}
-{{- $prefix := $secret.name | empty | ternary (printf "%s." $name) "" }}
+{{- $keys -}}
+{{- end -}}
+
+{{/* The source with the two keys of a workspace. The argument is a list: the root, the workspace's name and its `secret`. */}}
+{{- define "exporter.secretKeys" -}}
+{{- $name := index . 1 -}}
+{{- $secret := last . -}}
+{{- $prefix := $secret.name | empty | ternary (printf "%s." $name) "" -}}
 - secret:
-    name: {{ $secret.name | default (include "exporter.secret" $) }}
+    name: {{ $secret.name | default (include "exporter.secret" (first .)) }}
     items:
       - key: {{ $secret.userIdKey | default (printf "%suser-id" $prefix) | quote }}
         path: {{ printf "%s.user-id" $name | quote }}
       - key: {{ $secret.authTokenKey | default (printf "%sauth-token" $prefix) | quote }}
         path: {{ printf "%s.auth-token" $name | quote }}
-{{- end -}}
 {{- end -}}
 
 {{/* The port of a URL. */}}
@@ -114,6 +184,9 @@ labels:
 {{- if and .Values.existingConfigMap (or .Values.workspaces .Values.config) -}}
 {{- fail "\n\nexistingConfigMap replaces workspaces and config: set one or the other." -}}
 {{- end -}}
+{{- if and (or .Values.web.certificateSecret .Values.web.scheme .Values.web.clientCertificate) (not .Values.web.configSecret) -}}
+{{- fail "\n\nOnly a web configuration file turns on TLS: set web.configSecret." -}}
+{{- end -}}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
 {{- fail "\n\nA ServiceMonitor and a PodMonitor together scrape everything twice: enable only one of them." -}}
 {{- end -}}
@@ -122,21 +195,58 @@ labels:
 {{- end -}}
 {{- end -}}
 
-{{/* The endpoint of a ServiceMonitor or PodMonitor. */}}
+{{/* `http` or `https`: how the exporter is reached. */}}
+{{- define "exporter.scheme" -}}
+{{- .Values.web.scheme | default (.Values.web.certificateSecret | empty | ternary "http" "https") -}}
+{{- end -}}
+
+{{/* The name of the exporter in its certificate. */}}
+{{- define "exporter.serverName" -}}
+{{- .Values.web.serverName | default (printf "%s.%s.svc" (include "exporter.fullname" .) (include "exporter.namespace" .)) -}}
+{{- end -}}
+
+{{/* The metadata of a ServiceMonitor, PodMonitor or PrometheusRule. The argument is a list: the root and its values. */}}
+{{- define "exporter.monitorMetadata" -}}
+{{- $monitor := index . 1 -}}
+{{- include "exporter.metadata" (dict "root" (first .) "namespace" $monitor.namespace
+  "labels" (list $monitor.labels $monitor.additionalLabels) "annotations" $monitor.annotations) -}}
+{{- end -}}
+
+{{/* What selects the targets of a ServiceMonitor or PodMonitor. The argument is a list: the root and its values. */}}
+{{- define "exporter.monitorSpec" -}}
+{{- $root := first . -}}
+{{- with index . 1 -}}
+{{ include "exporter.given" (list . "jobLabel" "targetLabels" "podTargetLabels" "sampleLimit") }}
+{{- if .namespace }}
+namespaceSelector:
+  matchNames:
+    - {{ include "exporter.namespace" $root }}
+{{- end }}
+selector:
+  matchLabels:
+    {{- include "exporter.selector" $root | nindent 4 }}
+{{- end -}}
+{{- end -}}
+
+{{/* The endpoint of a ServiceMonitor or PodMonitor. The argument is a list: the root and its values. */}}
 {{- define "exporter.endpoint" -}}
+{{- $root := first . -}}
+{{- with index . 1 -}}
 path: /metrics
-{{- with .interval }}
-interval: {{ . }}
+{{- $https := eq "https" (.scheme | default (include "exporter.scheme" $root)) }}
+{{- if $https }}
+scheme: https
 {{- end }}
-{{- with .scrapeTimeout }}
-scrapeTimeout: {{ . }}
+{{- if and $https (not .tlsConfig) $root.Values.web.certificateSecret }}
+tlsConfig:
+  ca:
+    secret:
+      name: {{ $root.Values.web.certificateSecret }}
+      key: ca.crt
+  serverName: {{ include "exporter.serverName" $root }}
 {{- end }}
-{{- with .relabelings }}
-relabelings:
-  {{- toYaml . | nindent 2 }}
+{{- with include "exporter.given" (list . "interval" "scrapeTimeout" "honorLabels" "tlsConfig" "basicAuth" "relabelings" "metricRelabelings") }}
+{{ . }}
 {{- end }}
-{{- with .metricRelabelings }}
-metricRelabelings:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- end -}}
 {{- end -}}

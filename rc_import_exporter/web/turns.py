@@ -1,0 +1,58 @@
+"""Long work in short turns on the event loop, so that polls, probes and scrapes go on beside it.
+
+Nothing else runs on the loop during a turn. A thread would not help: it and the loop would wait for the same lock of
+the interpreter, at each system call.
+"""
+
+import asyncio
+from collections.abc import Generator
+from typing import Final, TypeVar, cast
+
+TURN: Final = 0.002
+"""Seconds after which a turn ends with the step that it is at."""
+PASSES_OF_SCRAPES: Final = 8
+"""Passes of the event loop from one turn of a page to its next one while scrapes are made."""
+
+_Made = TypeVar("_Made")
+
+
+class Turns:
+    """Gives turns: in each pass of the event loop, at most one to a scrape and one to a page for people."""
+
+    def __init__(self) -> None:
+        self._scrapes = 0
+        self._scrape_turn = asyncio.Lock()
+        self._page_turn = asyncio.Lock()
+
+    async def scrape(self, steps: Generator[None, None, _Made]) -> _Made:
+        """The result of the steps of a scrape. It has its first turn at once."""
+        self._scrapes += 1
+        try:
+            while True:
+                _take_turn(steps)
+                async with self._scrape_turn:
+                    await asyncio.sleep(0)
+        except StopIteration as ended:
+            return cast(_Made, ended.value)
+        finally:
+            self._scrapes -= 1
+
+    async def page(self, steps: Generator[None, None, _Made]) -> _Made:
+        """The result of the steps of a page for people. Scrapes go first."""
+        try:
+            while True:
+                async with self._page_turn:
+                    for _ in range(PASSES_OF_SCRAPES if self._scrapes else 1):
+                        await asyncio.sleep(0)
+                _take_turn(steps)
+        except StopIteration as ended:
+            return cast(_Made, ended.value)
+
+
+def _take_turn(steps: Generator[None, None, object]) -> None:
+    """Raises `StopIteration` with the result after the last step."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + TURN
+    next(steps)
+    while clock() < until:
+        next(steps)

@@ -1,0 +1,89 @@
+"""Connections that are kept from one call to the next, and those that are not."""
+
+import asyncio
+import socket
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import pytest
+
+from rc_import_exporter.core.domain import Api, Failure, Reason
+from rc_import_exporter.rocketchat.client import Access, Client, open_session
+from rc_import_exporter.simulator.faults import MEBIBYTE
+from rc_import_exporter.simulator.server import WallClock
+from tests.support.peers import CREDENTIALS, GOOD, LONG, http, listening, reason
+
+pytestmark = [pytest.mark.looptime]
+
+LATE: Final = http(b"<html>408</html>", status="408 Request Time-out")
+
+
+@asynccontextmanager
+async def keeping(
+    after: Callable[[int], bytes] = lambda answered: b"",
+) -> AsyncIterator[tuple[Client, list[StreamWriter]]]:
+    """A client, and the connections that its server has seen. `after` gives what the server adds to each answer."""
+    connections: list[StreamWriter] = []
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        connections.append(writer)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(http(GOOD))
+                await asyncio.sleep(0.01)
+                writer.write(after(len(connections)))
+        writer.close()
+
+    async with listening(serve) as port, open_session() as session:
+        access = Access(url=f"http://127.0.0.1:{port}", timeout=LONG, max_bytes=MEBIBYTE)
+        yield Client(session, access, WallClock().now), connections
+
+
+async def test_a_connection_is_kept_but_not_for_ever() -> None:
+    """The address behind a name can change, and only a new connection looks it up."""
+    async with keeping() as (client, connections):
+        for _ in range(30):
+            assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
+            await asyncio.sleep(5)
+    assert 2 <= len(connections) <= 4
+
+
+async def test_what_a_server_says_unasked_is_no_answer_to_the_next_call() -> None:
+    """A proxy says 408 on an idle connection. That is no answer to a call which comes later."""
+    async with keeping(lambda answered: LATE) as (client, connections):
+        for _ in range(3):
+            assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
+            await asyncio.sleep(1)
+    assert len(connections) == 3
+
+
+async def test_a_flood_of_answers_that_were_not_asked_for_ends_the_connection() -> None:
+    """They would all be kept in memory until the next call."""
+    async with keeping(lambda answered: http(b"") * 1000) as (client, connections):
+        assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
+        await asyncio.sleep(1)
+        assert connections[0].transport.is_closing()
+        assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
+
+
+async def test_a_server_that_closes_in_the_handshake_is_told_as_that() -> None:
+    """The reader learns that TCP works, so that the certificate and the port come to mind."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    async def slam(reader: StreamReader, writer: StreamWriter) -> None:
+        plain = writer.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        writer.transport.abort()
+
+    for serving in (serve, slam):
+        async with listening(serving) as port, open_session() as session:
+            access = Access(url=f"https://127.0.0.1:{port}", timeout=LONG, max_bytes=MEBIBYTE)
+            result = await Client(session, access, WallClock().now).ask(Api.STATUS, CREDENTIALS)
+        assert isinstance(result, Failure)
+        assert result.reason is Reason.CONNECTION
+        assert result.detail.endswith(("closed the connection during the TLS handshake", "connection reset by peer"))

@@ -1,0 +1,52 @@
+"""The collector does not search what the exporter keeps, and still frees cycles."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from rc_import_exporter import garbage
+
+
+class Node:
+    """An object that can be in a cycle."""
+
+    def __init__(self) -> None:
+        self.other: Node | None = None
+
+
+def pair() -> weakref.ref[Node]:
+    """Two objects that only hold each other."""
+    one, other = Node(), Node()
+    one.other, other.other = other, one
+    return weakref.ref(one)
+
+
+@pytest.fixture(autouse=True)
+def _calm() -> Iterator[None]:
+    """Without collections at times that a test does not choose."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_what_survived_is_not_searched_again() -> None:
+    """Each search would stop the event loop, the longer the more workspaces there are."""
+    with garbage.searched_while_young():
+        kept = [[number] for number in range(1_000)]
+        gc.collect(0)
+        assert any(each is kept[0] for each in gc.get_objects())
+        gc.collect(1)
+        assert not any(each is kept[0] for each in gc.get_objects())
+        assert gc.get_freeze_count() >= len(kept)
+    assert gc.get_freeze_count() == 0
+    assert any(each is kept[0] for each in gc.get_objects())
+
+
+def test_young_cycles_are_freed() -> None:
+    """Most cycles are exceptions that were just handled."""
+    with garbage.searched_while_young():
+        one = pair()
+        gc.collect(1)
+        assert one() is None
