@@ -384,10 +384,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All workspaces by name, and what is not of any one of them.
-
-    `elsewhere` has the names of the workspaces that other shards poll.
-    """
+    """All workspaces by name, and what is not of any one of them. `elsewhere` has the names that other shards poll."""
 
     build: Build
     records: Mapping[str, Record]

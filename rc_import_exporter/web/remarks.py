@@ -1,18 +1,21 @@
-"""What else there is to know of a workspace: what takes too long, what was rejected, what was expected and is missing.
+"""What else there is to know of a workspace: what takes too long, what was rejected, what was expected and is missing,
+and bad ends of earlier imports that still need someone.
 
 What is wrong comes from `alerts`, so that a page names an alert only where the rules raise it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from rc_import_exporter.core import advice
 from rc_import_exporter.core.alerts import SUCCESSES, Alert, Raised, concerns, failed_ratio_limit
 from rc_import_exporter.core.domain import Api, Outcome, known_importer
 from rc_import_exporter.core.progress import people
 from rc_import_exporter.core.snapshot import Observation, Record, Track
 from rc_import_exporter.core.thresholds import CLOCKS_DISAGREE, LONGEST_RUN
-from rc_import_exporter.core.verdict import counts_twice, rejected, spell
-from rc_import_exporter.web.fields import Level, Remark
+from rc_import_exporter.core.verdict import counts_twice, rejected, sentence, spell
+from rc_import_exporter.web.fields import Level, Remark, Unresolved
+from rc_import_exporter.web.writing import capital
 
 TOO_FEW: Final = "Too few records"
 """The title if an import is done and imported nothing, or fewer records than expected."""
@@ -154,3 +157,44 @@ def _of_schedule(record: Record, held: Observation | None, there: float) -> Iter
     missing = there - max(dates) if dates else 0.0
     if not dates or missing > every:
         yield Remark(level=Level.QUIET if first else Level.WARNING, text=_overdue(record, missing))
+
+
+def is_earlier(record: Record, each: Raised) -> bool:
+    """Whether an alert is about the end of an import before the newest operation."""
+    newest = record.history.newest
+    if each.alert in _OF_ENDS:
+        return (
+            newest is None or newest.dated != each.value or known_importer(newest.operation.importer) != each.importer
+        )
+    return each.alert in _OF_RESULTS and record.history.last_results.get(each.importer) is not newest
+
+
+_OF_ENDS: Final = frozenset({Alert.FAILED, Alert.CUT_OFF, Alert.UNCONFIRMED, Alert.CANCELED})
+_OF_RESULTS: Final = frozenset({Alert.COMPLETED_WITH_ERRORS, Alert.NOTHING_IMPORTED})
+
+
+def unresolved(record: Record, alerts: Iterable[Raised]) -> Iterator[Unresolved]:
+    """The bad ends of earlier imports that these alerts are about."""
+    for each in alerts:
+        track = _ended(record, each) if is_earlier(record, each) else None
+        if track is not None:
+            words = advice.OUTCOMES[track.outcome]
+            found = (*advice.ALERTS.get(each.alert, ()), *words.advice)
+            yield Unresolved(
+                importer=each.importer,
+                outcome=track.outcome,
+                alert=each.alert,
+                sentence=capital(sentence(track)),
+                at=track.dated,
+                level=Level.CRITICAL if each.alert in (Alert.FAILED, Alert.CUT_OFF) else Level.WARNING,
+                title=TOO_FEW if each.alert is Alert.NOTHING_IMPORTED else words.title,
+                advice=tuple(dict.fromkeys(advice.fitting(found, track.operation.importer))),
+            )
+
+
+def _ended(record: Record, each: Raised) -> Track | None:
+    """The operation that an alert on an end is about."""
+    if each.alert in _OF_RESULTS:
+        return record.history.last_results.get(each.importer)
+    ends = [track for track in record.history.tracks.values() if track.dated == each.value]
+    return next((track for track in ends if known_importer(track.operation.importer) == each.importer), None)

@@ -30,9 +30,8 @@ from rc_import_exporter.web.fields import (
     Release,
     WorkspaceView,
 )
-from rc_import_exporter.web.remarks import remarks
+from rc_import_exporter.web.remarks import is_earlier, remarks, unresolved
 from rc_import_exporter.web.steps import danger, steps
-from rc_import_exporter.web.unresolved import is_earlier, unresolved
 from rc_import_exporter.web.writing import capital
 
 DASHBOARD: Final = "/d/rocketchat-import"

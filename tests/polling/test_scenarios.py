@@ -209,6 +209,7 @@ async def test_the_stories_bring_forth_everything_that_the_catalogue_names(tmp_p
     web = tmp_path / "web.yml"
     web.write_text("http_server_config: {http2: false}\n")
     options = {"max_response_bytes": "32KiB", "timeout": "3s", "web.config.file": str(web)}
+    options |= {"shard.index": "0", "shard.count": "1"}
     bring_forth(await scrape(FAILING, 20, **options), found)
     assert not [metric.name for metric in METRICS if not found[metric.name]]
     closed = [
