@@ -21,6 +21,7 @@ from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.script import Outage
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
 from tests.bench.clients import print_clients
+from tests.bench.fleet import print_fleet
 from tests.bench.load import (
     CLIENT_CORE,
     CORES,
@@ -187,6 +188,7 @@ def main() -> None:
     asyncio.run(measure(options.rounds, options.seconds))
     print_cold(options.rounds)
     print_login()
+    print_fleet()
     print_clients()
     if missing("prometheus"):
         print("prometheus is not installed, so the rules are left out.", file=sys.stderr)

@@ -97,7 +97,7 @@ def measured(number: int) -> Row:
         plain.wait_for("# HELP", 1)
         plain_whole, plain_gzip = _page(plain_port), _page(plain_port, "gzip")
         plain.close()
-        probes = sorted(_timed(port, "/-/ready")[0] for index in range(PROBES))
+        probes = sorted(_timed(port, f"/probe?target=w{index % number:04}")[0] for index in range(PROBES))
         return Row(
             workspaces=number,
             cycle=1000 * spent / (number * seconds / INTERVAL),
