@@ -34,7 +34,8 @@ def unconfigured_log() -> Generator[None, None, None]:
     yield
     for added in set(root.handlers) - set(handlers):
         added.close()
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:] = handlers
+    root.setLevel(level)
     structlog.reset_defaults()
 
 
