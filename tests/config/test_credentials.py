@@ -138,18 +138,19 @@ def test_a_pipe_that_takes_the_place_of_a_file_does_not_block(tmp_path: Path, to
                 (tmp_path / "next").symlink_to(name)
                 (tmp_path / "next").replace(token)
 
+    before = read(str(token))
     swapping = threading.Thread(target=swap)
     swapping.start()
-    before = read(str(token))
-    results = set()
-    for _ in range(3000):
+    results: dict[str, int] = {}
+    while min(results.get(each, 0) for each in ("fresh", "is not a regular file")) < 500:
         try:
-            results.add(read(str(token)))
+            result = read(str(token))
         except ValueError as error:
-            results.add(str(error).removeprefix(f"{token} "))
+            result = str(error).removeprefix(f"{token} ")
+        results[result] = results.get(result, 0) + 1
     over.set()
     swapping.join()
-    assert results - {before} == {"fresh", "is not a regular file"}
+    assert set(results) - {before} == {"fresh", "is not a regular file"}
 
 
 def test_a_file_that_may_not_be_read_is_told_apart_from_a_missing_one(unreadable: Path) -> None:
