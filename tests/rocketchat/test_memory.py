@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -41,14 +42,7 @@ CASES: Final[tuple[Case, ...]] = (
 
 async def test_no_answer_of_a_server_costs_more_than_64_mb() -> None:
     """A proxy's error page of 20 kB must not take a gigabyte."""
-    async with AsyncExitStack() as stack:
-        urls = [
-            await stack.enter_async_context(
-                speaking(saying(http(gzip.compress(body, 1), "Content-Encoding: gzip", status=status)))
-            )
-            for status, body, _ in CASES
-        ]
-        told = await in_a_process(urls)
+    told = await cost(CASES)
     assert told.reasons == [expected for _, _, expected in CASES]
     assert told.grown < MOST
 
@@ -62,12 +56,19 @@ class Cost:
     grown: float
 
 
-async def in_a_process(urls: list[str]) -> Cost:
-    """What `tests.support.hostile` tells of these servers."""
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.hostile", *urls, stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await program.communicate()
+async def cost(cases: Sequence[Case]) -> Cost:
+    """What `tests.support.hostile` tells of servers that answer this."""
+    async with AsyncExitStack() as stack:
+        urls = [
+            await stack.enter_async_context(
+                speaking(saying(http(gzip.compress(body, 1), "Content-Encoding: gzip", status=status)))
+            )
+            for status, body, _ in cases
+        ]
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.support.hostile", *urls, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await program.communicate()
     return msgspec.json.decode(output, type=Cost)
 
 
