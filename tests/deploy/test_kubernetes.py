@@ -54,7 +54,8 @@ COMPONENTS: Final[Mapping[str, Object]] = {
     "grafana-dashboards": {"dashboards": {"grafanaDashboard": {"enabled": True}}},
 }
 USERS_OWN: Final = frozenset({f"Secret/{generate.NAME}"})
-EXAMPLE: Final = KUBERNETES / "examples" / "wait-for-imports.yaml"
+EXAMPLES: Final = KUBERNETES / "examples"
+EXAMPLE: Final = EXAMPLES / "wait-for-imports.yaml"
 
 # What the scanner asks for and this does not do.
 EXCEPTIONS: Final = {
@@ -84,8 +85,21 @@ def test_kubernetes_takes_every_object(folder: Path) -> None:
     ] == []
 
 
-def test_a_mistake_in_a_custom_resource_is_noticed() -> None:
+def test_a_mistake_in_any_custom_resource_is_noticed() -> None:
     """The operators' types are converted to a schema, which could lose what they forbid."""
+    examples = [
+        one for name in ("argocd", "flux") for one in deployment.objects((EXAMPLES / f"{name}.yaml").read_text())
+    ]
+    chart = yaml.safe_load((generate.CHART / "ci" / "everything-values.yaml").read_text())
+    made = [*examples, *deployment.helm_template(chart)]
+    kinds = ("Application", "OCIRepository", "HelmRelease", "ExternalSecret", "HTTPRoute", "ServiceMonitor")
+    for one in (of_kind(made, kind)[0] for kind in kinds):
+        assert deployment.mistakes(one, deployment.VERSIONS[-1]) == []
+        table(one, "spec")["unknown"] = 1
+        assert "'unknown' was unexpected" in "\n".join(deployment.mistakes(one, deployment.VERSIONS[-1]))
+
+
+def test_a_mistake_in_a_monitor_is_noticed() -> None:
     made = only(deployment.kustomize(KUBERNETES / "overlays" / "example"), "ServiceMonitor")
     (endpoint,) = items(made, "spec", "endpoints")
     table(endpoint).update(interval="15 s", scheme="ftp", scrape_timeout="3s")

@@ -155,24 +155,22 @@ def mistakes(one: Object, version: str) -> list[str]:
     Unknown keys are mistakes too.
     """
     name = f"{one['kind']} {at(one, 'metadata', 'name')}"
-    if _group(one) in _UNKNOWN:
-        return [f"{name}: {wrong}" for wrong in _names(one)]
     validator = _custom(text(one, "kind")) if _group(one) in _CUSTOM else _native(one, version)
     found = [f"{name}: {error.json_path}: {error.message}" for error in validator.iter_errors(one)]
     return found + [f"{name}: {wrong}" for wrong in _names(one)]
 
 
-_CUSTOM: Final = frozenset({"monitoring.coreos.com", "grafana.integreatly.org"})
-_UNKNOWN: Final = frozenset(
+_CUSTOM: Final = frozenset(
     {
         "argoproj.io",
         "external-secrets.io",
         "gateway.networking.k8s.io",
+        "grafana.integreatly.org",
         "helm.toolkit.fluxcd.io",
+        "monitoring.coreos.com",
         "source.toolkit.fluxcd.io",
     }
 )
-"""Groups without a schema here."""
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
