@@ -32,7 +32,7 @@ pytestmark = pytest.mark.program()
 
 FOLDERS: Final = {
     "base": KUBERNETES / "base",
-    **{f"overlay {name}": KUBERNETES / "overlays" / name for name in ("demo", "example")},
+    **{f"overlay {name}": KUBERNETES / "overlays" / name for name in ("demo", "example", "provider")},
 }
 LOGIN: Final = f"{generate.NAME}-login"
 WEB: Final[Object] = {
@@ -171,6 +171,20 @@ def test_the_demo_is_the_charts_demo() -> None:
     name = text(namespace, "metadata", "name")
     assert at(namespace, "metadata", "labels", "pod-security.kubernetes.io/enforce") == "restricted"
     chart = deployment.helm_template({"demo": True}, "--namespace", name, "--skip-tests")
+    assert _comparable([one for one in found if one is not namespace]) == _comparable(chart)
+
+
+def test_the_overlay_for_a_provider_is_the_chart_with_its_example() -> None:
+    found = deployment.kustomize(FOLDERS["overlay provider"])
+    namespace = only(found, "Namespace")
+    assert at(namespace, "metadata", "labels", "pod-security.kubernetes.io/enforce") == "restricted"
+    values = yaml.safe_load((generate.CHART / "ci" / "provider-values.yaml").read_text())
+    values["image"] = {"registry": "registry.example.com"}
+    # In the overlay all objects have the label by which a Prometheus selects monitors, and the rules know no values.
+    values["commonLabels"] = {"release": "kube-prometheus-stack"}
+    values["prometheusRule"]["workspaceLabels"] = []
+    chart = deployment.helm_template(values, "--namespace", text(namespace, "metadata", "name"), "--skip-tests")
+    table(pod(chart), "metadata", "labels").pop("release")
     assert _comparable([one for one in found if one is not namespace]) == _comparable(chart)
 
 

@@ -289,12 +289,10 @@ scheme: https
 {{- end }}
 {{- end -}}
 
-{{/* What both ScrapeConfigs have in common. The argument is a list: the root and their values. */}}
+{{/* What both ScrapeConfigs have in common. The argument is a list: the root and their values, perhaps with relabelings. */}}
 {{- define "exporter.scrape" -}}
 {{- $root := first . -}}
 {{- $values := index . 1 -}}
-# The rules join the metrics of a workspace with those of its exporter by job and instance.
-jobName: {{ include "exporter.name" $root }}
 scheme: {{ $values.scheme | default (include "exporter.scheme" $root) | upper }}
 {{- with $values.interval }}
 scrapeInterval: {{ . }}
@@ -305,6 +303,15 @@ scrapeInterval: {{ . }}
 {{- with include "exporter.secured" . }}
 {{ . }}
 {{- end }}
+relabelings:
+  # The rules join the metrics of a workspace with those of its exporter by job and instance.
+  - targetLabel: job
+    replacement: {{ include "exporter.name" $root }}
+  - targetLabel: namespace
+    replacement: {{ include "exporter.namespace" $root }}
+  {{- with $values.relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{/* How Prometheus checks the certificate and logs in. The argument is a list: the root and the values of the monitor. */}}
