@@ -265,6 +265,8 @@ def _named(one: Object) -> Iterator[str]:
         case "RoleBinding":
             for named in [at(one, "roleRef"), *items(one, "subjects")]:
                 yield f"{at(named, 'kind')}/{at(named, 'name')}"
+        case _:
+            pass
 
 
 def _mounted(template: Object) -> Iterator[str]:
