@@ -465,6 +465,12 @@ def _rendered(**values: object) -> dict[str, Object]:
     return {str(rule.get("alert") or rule.get("record")): rule for rule in rules}
 
 
+def test_the_readme_says_that_only_one_release_installs_the_rules() -> None:
+    """The rules of two releases in one Prometheus record the same series twice."""
+    told = " ".join((CHART / "README.md").read_text().split())
+    assert "If one Prometheus scrapes two releases, install the rules with **only one** of them." in told
+
+
 def test_single_alerts_can_be_left_out() -> None:
     alert = alerts()[0].name
     assert set(_rendered()) - set(_rendered(disabled={alert: True})) == {alert}
