@@ -1,5 +1,6 @@
 """The Helm chart: what it renders, what it refuses, and that its generated parts are up to date."""
 
+import base64
 import json
 import re
 import shlex
@@ -400,6 +401,13 @@ def test_artifact_hub_is_told_of_every_custom_resource() -> None:
     assert listed == {(text(one, "kind"), text(one, "apiVersion").rpartition("/")[2]) for one in custom}
     changes = yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
     assert {one["kind"] for one in changes} <= {"added", "changed", "deprecated", "removed", "fixed", "security"}
+
+
+def test_artifact_hub_can_show_the_icon() -> None:
+    """It takes an image from a data URL, and accepts as SVG only what matches this: see h2non/go-is-svg."""
+    kind, _, encoded = yaml.safe_load((CHART / "Chart.yaml").read_text())["icon"].partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert re.fullmatch(r"<svg[^>]*>[^*]*</svg>", base64.b64decode(encoded, validate=True).decode())
 
 
 def test_the_package_has_no_files_of_the_tests(tmp_path: Path) -> None:
