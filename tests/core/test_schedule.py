@@ -400,7 +400,7 @@ def test_calls_are_spread_over_the_window_of_the_rate_limit(limit: int, window: 
 def test_an_idle_workspace_notices_an_import_as_soon_as_the_rate_limit_allows(
     remaining: int | None, gap: float
 ) -> None:
-    """By default within 30 s. If the limit leaves fewer calls for the next minute, later, but never by being refused."""
+    """By default within 30 s. If the limit leaves fewer calls for the next minute, later."""
     budget = None if remaining is None else Budget(limit=10, remaining=remaining, reset=None, wait=60.0)
     idle = asked(lambda api, at: good(api, operation(step=Step.DONE), budget=budget), 300)
     assert set(gaps(of(idle, Api.STATUS))) == {gap}
