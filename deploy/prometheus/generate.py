@@ -17,7 +17,7 @@ from typing import Final
 
 import yaml
 
-from deploy.prometheus.memory import BY, KNOWN, WITHOUT_MEMORY
+from deploy.prometheus.memory import BY, IN_ALERTS, KNOWN, WITHOUT_MEMORY
 
 ROOT: Final = Path(__file__).parent.parent.parent
 RULES: Final = ROOT / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
@@ -285,7 +285,10 @@ def _if_known(text: str) -> str:
 
 
 def _query(alert: Alert, data_source: str, added: str) -> dict[str, object]:
-    expr = _joined(alert.expr, added, KNOWN) if added else alert.expr
+    expr = alert.expr
+    for record, longer in IN_ALERTS.items():
+        expr = expr.replace(record, longer)
+    expr = _joined(expr, added, KNOWN) if added else expr
     model = {"refId": "A", "expr": inline(expr), "instant": True, "range": False, "intervalMs": 1000}
     return {
         "refId": "A",

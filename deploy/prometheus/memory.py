@@ -50,8 +50,7 @@ WITHOUT_MEMORY: Final[Mapping[str, str]] = {
         f"min by ({BY}, operation_id) (min_over_time(timestamp({_RUNNING})[1d:30m]))"
     ),
     "rocketchat_import:watched_timestamp_seconds": (
-        f"max by ({BY}, job, instance) ("
-        f"last_over_time(rocketchat_import_up[6h]) or ({_LONG_AGO}) and on ({_TARGET}) ({_GONE})) ^ 0"
+        f"max by ({BY}, job, instance) (last_over_time(rocketchat_import_up[6h])) ^ 0"
     ),
     "rocketchat_import:exporter": f"max by ({_TARGET}) (last_over_time(rocketchat_import_exporter_build_info[7d]))",
     "rocketchat_import:exporter_timestamp_seconds": (
@@ -61,5 +60,12 @@ WITHOUT_MEMORY: Final[Mapping[str, str]] = {
 }
 """Replacements for the rules that read their own past, for Grafana, which has no recording rules. They remember the end
 of an import for an hour, a running import for 12 hours, the start of a run for a day, what watched a workspace for 6
-hours, an exporter and what it watched for a week, and an expectation for a month. `{}` is replaced by the matchers of
-the reference."""
+hours, an exporter for a week, and an expectation for a month. `{}` is replaced by the matchers of the reference."""
+IN_ALERTS: Final[Mapping[str, str]] = {
+    "rocketchat_import:watched_timestamp_seconds": (
+        f"(max by ({BY}, job, instance) ("
+        f"last_over_time(rocketchat_import_up[6h]) or ({_LONG_AGO}) and on ({_TARGET}) ({_GONE})) ^ 0)"
+    ),
+}
+"""Replacements in the alerts' own expressions, which remember longer: what an exporter watched that is gone, a week.
+Recording rules read only what still runs, and many alerts read those."""
