@@ -24,6 +24,7 @@ _COUNT: Final = f"rate({series('exporter_request_duration_seconds_count', select
 _CONFIGURED: Final = series("exporter_config_last_reload_successful", selector=SCRAPED)
 _WEB_CONFIGURED: Final = series("exporter_web_config_last_reload_successful", selector=SCRAPED)
 _BUILD: Final = series("exporter_build_info", selector=SCRAPED)
+_ADDRESS: Final = "{{instance}} {{namespace}} {{cluster}}"
 _OURS: Final = f"and on ({EXPORTER_LABELS}) {_BUILD}"
 """Limits metrics that any process can have to those of exporters."""
 
@@ -312,7 +313,7 @@ _PROCESS: Final = Section(
             title="Memory",
             description="Resident memory of each exporter.",
             size=(8, 7),
-            queries=[Query(expr=_process("process_resident_memory_bytes"), legend="{{instance}}", range=True)],
+            queries=[Query(expr=_process("process_resident_memory_bytes"), legend=_ADDRESS, range=True)],
             unit="bytes",
             nothing=_NO_EXPORTER,
         ),
@@ -324,7 +325,7 @@ _PROCESS: Final = Section(
             queries=[
                 Query(
                     expr=f"rate(process_cpu_seconds_total{{{SCRAPED}}}[$__rate_interval]) {_OURS}",
-                    legend="{{instance}}",
+                    legend=_ADDRESS,
                     range=True,
                 )
             ],
@@ -336,7 +337,7 @@ _PROCESS: Final = Section(
             title="Open files",
             description="Open file descriptors of each exporter, including connections.",
             size=(8, 7),
-            queries=[Query(expr=_process("process_open_fds"), legend="{{instance}}", range=True)],
+            queries=[Query(expr=_process("process_open_fds"), legend=_ADDRESS, range=True)],
             unit="none",
             decimals=0,
             nothing=_NO_EXPORTER,

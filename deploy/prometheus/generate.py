@@ -17,6 +17,8 @@ from typing import Final
 
 import yaml
 
+from deploy.prometheus.memory import BY, IN_ALERTS, KNOWN, WITHOUT_MEMORY
+
 ROOT: Final = Path(__file__).parent.parent.parent
 RULES: Final = ROOT / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
 RESOURCE: Final = ROOT / "deploy" / "prometheus" / "prometheusrule.yml"
@@ -29,52 +31,6 @@ EXPORTER_URL: Final = "${RC_IMPORT_EXPORTER_WEB__EXTERNAL_URL}"
 """Where Grafana's alerts link to. Grafana replaces it by the variable of its own environment when it reads the file."""
 DATA_SOURCE: Final = "DS_PROMETHEUS"
 """The uid of the Prometheus data source in Rocket.Chat's own monitoring stack."""
-
-_BY: Final = "cluster, namespace, workspace"
-_TARGET: Final = "cluster, namespace, job, instance"
-_ACTIVE: Final = 'last_over_time(rocketchat_import_outcome{outcome=~"loading|running"}[12h])'
-_RUNNING: Final = (
-    f"max by ({_BY}, operation_id) (rocketchat_import_operation_info) "
-    f'and on ({_BY}) (rocketchat_import_outcome{{outcome="running"}} == 1)'
-)
-_KNOWN: Final = (
-    f"timestamp(rocketchat_import_workspace_info) "
-    f"or on ({_BY}) max_over_time(timestamp(rocketchat_import_workspace_info)[12h:10m])"
-)
-"""The labels of workspaces for Grafana, which remembers them as long as a running import."""
-WITHOUT_MEMORY: Final[Mapping[str, str]] = {
-    "rocketchat_import:last_finished_timestamp_seconds": (
-        f"max by ({_BY}, importer, outcome) (max_over_time(rocketchat_import_last_finished_timestamp_seconds{{}}[1d]))"
-    ),
-    "rocketchat_import:server_time_seconds": (
-        f"time() + (max by ({_BY}) (last_over_time(rocketchat_import_server_clock_offset_seconds[1h])) or 0 * max by "
-        f"({_BY}) (last_over_time(rocketchat_import_up[1d]) or rocketchat_import_last_finished_timestamp_seconds))"
-    ),
-    "rocketchat_import:expected_since_timestamp_seconds": (
-        f"min by ({_BY}, importer) ("
-        "min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[1d:30m]) "
-        'or label_replace(min_over_time(timestamp(rocketchat_import:expected_success_interval_seconds)[31d:1d]), "of", '
-        '"days", "", ""))'
-    ),
-    "rocketchat_import:last_active_timestamp_seconds": (
-        f"max by ({_BY}) ({_ACTIVE} and on ({_BY}, job, instance) rocketchat_import_up "
-        f"or on ({_BY}) {_ACTIVE}) * time()"
-    ),
-    "rocketchat_import:run_seen_timestamp_seconds": (
-        f"min by ({_BY}, operation_id) (min_over_time(timestamp({_RUNNING})[1d:30m]))"
-    ),
-    "rocketchat_import:watched_timestamp_seconds": (
-        "max by (cluster, namespace, workspace, job, instance) (last_over_time(rocketchat_import_up[6h])) ^ 0"
-    ),
-    "rocketchat_import:exporter": f"max by ({_TARGET}) (last_over_time(rocketchat_import_exporter_build_info[7d]))",
-    "rocketchat_import:exporter_timestamp_seconds": (
-        "max by (cluster, namespace) (last_over_time(rocketchat_import_exporter_build_info[7d]) "
-        "or last_over_time(rocketchat_import_up[6h])) ^ 0"
-    ),
-}
-"""Replacements for the rules that read their own past, for Grafana, which has no recording rules. They remember the end
-of an import for an hour, a running import for 12 hours, the start of a run for a day, what watched a workspace for 6
-hours, an exporter for a week, and an expectation for a month. `{}` is replaced by the matchers of the reference."""
 
 Rule = dict[str, str | dict[str, str]]
 
@@ -154,8 +110,8 @@ def _joined(expr: str, added: str, known: str = "rocketchat_import:links") -> st
     `known` has these labels. Its value is when they were last seen.
     """
     at = " " * 10
-    join = f"{at}* on ({_BY}) group_left ({added})\n{at}topk by ({_BY}) (1, max by ({_BY}, {added}) ({known})) ^ 0\n"
-    return f"{at}(\n{expr}{at})\n{join}{at}or on ({_BY}) (\n{expr}{at})\n"
+    join = f"{at}* on ({BY}) group_left ({added})\n{at}topk by ({BY}) (1, max by ({BY}, {added}) ({known})) ^ 0\n"
+    return f"{at}(\n{expr}{at})\n{join}{at}or on ({BY}) (\n{expr}{at})\n"
 
 
 def demo_routes() -> str:
@@ -329,7 +285,10 @@ def _if_known(text: str) -> str:
 
 
 def _query(alert: Alert, data_source: str, added: str) -> dict[str, object]:
-    expr = _joined(alert.expr, added, _KNOWN) if added else alert.expr
+    expr = alert.expr
+    for record, longer in IN_ALERTS.items():
+        expr = expr.replace(record, longer)
+    expr = _joined(expr, added, KNOWN) if added else expr
     model = {"refId": "A", "expr": inline(expr), "instant": True, "range": False, "intervalMs": 1000}
     return {
         "refId": "A",

@@ -41,8 +41,8 @@ WHERE_TO_IMPORT: Final = "Administration → Workspace → Import"
 _WHO: Final = "Find out who was rejected, before anyone starts or clears an import: that deletes the errors."
 _SAVE: Final = "Save the errors of the records, before anyone starts or clears an import: that deletes them."
 _SETTINGS: Final = (
-    "Check four settings that a crash leaves changed: `FileUpload_MaxFileSize`, `FileUpload_MediaTypeWhiteList`, "
-    "`FileUpload_MediaTypeBlackList` and `Accounts_AllowUsernameChange`."
+    "Check four settings that a crash leaves changed (Workspace → Settings): `FileUpload_MaxFileSize`, "
+    "`FileUpload_MediaTypeWhiteList`, `FileUpload_MediaTypeBlackList` and `Accounts_AllowUsernameChange`."
 )
 _CUTTER: Final = (
     "Find out what ended it: Rocket.Chat restarted, another server of the cluster started, or someone cleared the "
@@ -60,7 +60,14 @@ _LOG_OF_RECORDS: Final = (
 )
 _MISSING: Final = "Correct the source, and import the missing records."
 _DO_NOT_RESTART: Final = "Do not restart, update or scale Rocket.Chat: any server that starts ends the import."
-
+_WAITS: Final = (
+    "Find out what Rocket.Chat waits for: its load, its database, the disk, or a download. Its log has the last "
+    "“Import progress update”."
+)
+_LAST_RESORT: Final = (
+    "Restart Rocket.Chat only if neither its log nor the counts have moved for half an hour: this ends the import. "
+    "Then check the four settings that the runbook names under “After a crash”, and import again."
+)
 _COMPARE: Final = (
     "Compare the users that were sent with the users in Rocket.Chat. Those that an API import rejects are in no "
     "collection and in no log."
@@ -87,6 +94,16 @@ _SPECIFIC: Final[Mapping[tuple[str, str], str]] = {
     ),
 }
 """What a step is for this importer if it differs; empty if there is none."""
+_FURTHER: Final = {
+    _AGAIN: "Start again",
+    _COMPARE: "Before a new import",
+    _CUTTER: "Why the server stopped",
+    **dict.fromkeys((_SETTINGS, _LAST_RESORT), "After a crash"),
+    **dict.fromkeys((_LOG, _LOG_OF_RECORDS), "Rocket.Chat's log"),
+    _WAITS: "What Rocket.Chat waits for",
+}
+SECTIONS: Final = {text: _FURTHER.get(step, "") for (step, _), text in _SPECIFIC.items()} | _FURTHER
+"""The section of the runbook that says how to take a step; empty if none does."""
 
 
 def _in_forms(script: str, rest: str = "") -> Mapping[str, str]:
@@ -165,16 +182,10 @@ OUTCOMES: Final[Mapping[Outcome, Words]] = {
 
 ALERTS: Final[Mapping[Alert, tuple[str, ...]]] = {
     Alert.STALLED: (
-        (
-            "Find out what Rocket.Chat waits for: its load, its database, the disk, or a download. Its log has the "
-            "last “Import progress update”."
-        ),
+        _WAITS,
         "Let it go on if the log still shows progress. A restart ends the import, and it cannot be resumed.",
         _SAVE,
-        (
-            "Restart Rocket.Chat only if neither its log nor the counts have moved for half an hour: this ends the "
-            "import. Then check the four settings that the runbook names under “After a crash”, and import again."
-        ),
+        _LAST_RESORT,
     ),
     Alert.OVERDUE: ("Check the job that starts the import, and its log. Then start it by hand.",),
     Alert.RUNNING_TOO_LONG: ("Check the load of Rocket.Chat and its database, and let the import end.",),

@@ -88,7 +88,7 @@ class Pages:
             lstrip_blocks=True,
         )
         written = (writing.clock, writing.code, writing.date, writing.icon, writing.number, writing.soon)
-        filters = (*written, writing.staged, writing.when, spell)
+        filters = (*written, writing.staged, writing.when, spell, anchor)
         self._templates.filters |= {each.__name__: each for each in filters}
         self._templates.filters["percent"] = progress.percent
         self._templates.globals |= {"levels": writing.LEVELS, "words": advice, "reload": RELOAD, "demo": demo}

@@ -396,6 +396,16 @@ def test_calls_are_spread_over_the_window_of_the_rate_limit(limit: int, window: 
     assert len(times) >= 3 * window / fair * 0.8
 
 
+@pytest.mark.parametrize(("remaining", "gap"), [(None, 30), (9, 30), (2, 30), (1, 60)])
+def test_an_idle_workspace_notices_an_import_as_soon_as_the_rate_limit_allows(
+    remaining: int | None, gap: float
+) -> None:
+    """By default within 30 s. If the limit leaves fewer calls for the next minute, later."""
+    budget = None if remaining is None else Budget(limit=10, remaining=remaining, reset=None, wait=60.0)
+    idle = asked(lambda api, at: good(api, operation(step=Step.DONE), budget=budget), 300)
+    assert set(gaps(of(idle, Api.STATUS))) == {gap}
+
+
 def test_data_is_not_stale_between_two_calls_that_a_rate_limit_allows() -> None:
     """`up` would be 0 most of the time, although all calls succeed."""
     budget = Budget(limit=4, remaining=3, reset=None, wait=1800.0)

@@ -4,6 +4,7 @@ The Prometheus has one hour of fifteen simulated workspaces, scraped from two re
 are compared with the simulator's data.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -200,6 +201,15 @@ def test_links_lead_to_the_page_of_the_workspace(viewer: Viewer) -> None:
     text = viewer.grafana.interpolate(str(named(ONE, "What to do")["options"]["content"]))  # type: ignore[index]
     assert "(https://exporter.example.org/workspaces/crash)" in text
     assert "(https://exporter.example.org/runbook)" in text
+
+
+def test_the_list_of_alerts_is_about_the_selected_workspace(viewer: Viewer) -> None:
+    """Other alerts would make a well import look bad."""
+    (panel,) = (each for each in panels(ONE) if each["type"] == "alertlist")
+    viewer.grafana.open(ONE, workspace="crash")
+    options = panel["options"]
+    assert isinstance(options, dict)
+    assert viewer.grafana.interpolate(options["alertInstanceLabelFilter"]) == '{workspace="crash"}'
 
 
 def marks(viewer: Viewer, name: str, workspace: str) -> Sequence[Series]:
@@ -409,6 +419,22 @@ def clusters(request: pytest.FixtureRequest, opened: Open) -> Viewer:
         name = next((name for name in places if f'workspace="{name}"' in line), "")
         lines.append(line.replace(f'workspace="{name}"', f'workspace="{places[name]}"') if name else line)
     return opened(lines, request.param)
+
+
+@pytest.mark.parametrize("uid", BOARDS)
+def test_each_line_of_a_panel_has_a_name_of_its_own(uid: str, clusters: Viewer) -> None:
+    """Lines of the same name cannot be told apart. A label that a series does not have would give it a wrong name."""
+    board, named_lines = BOARDS[uid], 0
+    workspace = "slack-move" if board is ONE else sorted(hour.SCRIPTS)
+    for panel in panels(board):
+        lines = []
+        for target in (each for found, each in targets(board) if found is panel and found["type"] != "table"):
+            for series in clusters.look(board, target, workspace=workspace):
+                assert set(re.findall(r"{{(.*?)}}", str(target["legendFormat"]))) <= series.labels.keys()
+                lines.append(clusters.grafana.legend(target, series.labels))
+        assert sorted(set(lines)) == sorted(lines), panel["title"]
+        named_lines += len(lines)
+    assert named_lines > 10
 
 
 def test_two_clusters_with_a_workspace_of_the_same_name_are_two_workspaces(clusters: Viewer) -> None:

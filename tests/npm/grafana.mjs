@@ -11,6 +11,7 @@ import {
   identityOverrideProcessor,
   LoadingState,
   numberOverrideProcessor,
+  renderLegendFormat,
   standardTransformers,
   standardTransformersRegistry,
   stringOverrideProcessor,
@@ -136,6 +137,10 @@ async function interpolate({ text }) {
   return templates.replace(text);
 }
 
+async function legend({ format, labels }) {
+  return renderLegendFormat(format, labels);
+}
+
 const registry = new FieldConfigOptionsRegistry();
 for (const [id, process, path] of [
   ['displayName', displayNameOverrideProcessor],
@@ -204,7 +209,7 @@ async function show({ panel, answers, at }) {
   );
 }
 
-const REQUESTS = { open, query, interpolate, show };
+const REQUESTS = { open, query, interpolate, legend, show };
 
 async function main() {
   for await (const line of createInterface({ input: process.stdin })) {

@@ -69,6 +69,10 @@ class Grafana:
         """A text, for example of a link, with all variables replaced."""
         return cast("str", self._ask("interpolate", text=text))
 
+    def legend(self, target: Tree, labels: Mapping[str, str]) -> str:
+        """The name of a series of a query. A label that the series does not have stands with its own name."""
+        return cast("str", self._ask("legend", format=target["legendFormat"], labels=labels))
+
     def show(self, panel: Tree, answers: Sequence[Sequence[Series]]) -> Mapping[str, Column]:
         """The columns of a panel by title, from the answers of Prometheus to each of its instant queries."""
         sent = [[{"labels": each.labels, "value": each.last} for each in answer] for answer in answers]

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -494,6 +495,12 @@ async def play_every_story() -> list[Moment]:
     return kept
 
 
+@cache
+def told_stories() -> Sequence[Moment]:
+    """All stories, played once for all tests."""
+    return moments(play_every_story)
+
+
 @needs_axe
 async def test_every_story_is_readable_and_accessible_on_a_phone_in_both_themes(browser: Browser) -> None:
     """A page is a mixture of parts, and each story has another one."""
@@ -501,7 +508,7 @@ async def test_every_story_is_readable_and_accessible_on_a_phone_in_both_themes(
         name for name, each in vars(stories).items() if getattr(each, "__annotations__", {}).get("return") is Telling
     } - {"_upload"}
     told, wrong = set(), {}
-    middle, end = await asyncio.to_thread(moments, play_every_story)
+    middle, end = await asyncio.to_thread(told_stories)
     async with showing(middle.snapshot) as shown, visiting(browser, shown.url) as page:
         for moment in (middle, end):
             shown.snapshot, shown.now = moment.snapshot, moment.now
@@ -519,3 +526,28 @@ async def test_every_story_is_readable_and_accessible_on_a_phone_in_both_themes(
         *("Stalled", "Succeeded", "Waiting"),
     }
     assert wrong == {}
+
+
+async def test_a_background_tab_follows_every_story(browser: Browser) -> None:
+    """Title and icon are the story's, and a notification comes if the import ended or needs someone now, else none."""
+    middle, end = await asyncio.to_thread(told_stories)
+    notified = set()
+    async with showing(middle.snapshot) as shown, visiting(browser, shown.url) as page:
+        await page.add_init_script(f"{RECORD_NOTIFICATIONS} localStorage.setItem('notify', 'yes');")
+        await page.clock.install()
+        for name in middle.snapshot.records:
+            shown.snapshot, shown.now = middle.snapshot, middle.now
+            await page.goto(f"{shown.url}/workspaces/{name}")
+            before = view.details(middle.snapshot.records[name], middle.now)
+            await expect(page).to_have_title(before.tab)
+            await page.evaluate(HIDE)
+            shown.snapshot, shown.now = end.snapshot, end.now
+            await tick(page, HIDDEN_PERIOD)
+            after = view.details(end.snapshot.records[name], end.now)
+            await expect(page).to_have_title(after.tab)
+            await expect(page.locator("#icon")).to_have_attribute("href", icon(after.level))
+            ended = before.restart_safe is False and after.restart_safe is True
+            alarming = after.level is Level.CRITICAL is not before.level
+            assert bool(await page.evaluate("notified")) == (ended or alarming), name
+            notified |= {after.title} if ended or alarming else set()
+    assert notified >= {"Succeeded", "Done with errors", "Cut off"}

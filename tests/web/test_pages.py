@@ -165,6 +165,7 @@ async def test_every_link_leads_somewhere_below_any_prefix(prefix: str) -> None:
     async with showing(gallery()) as shown, proxied(shown.url, prefix) as base, aiohttp.ClientSession() as session:
         start = f"{base}/"
         waiting, followed = [start], {start}
+        places, ids = set[str](), set[str]()
         while waiting:
             url = waiting.pop()
             async with session.get(url) as response:
@@ -173,15 +174,21 @@ async def test_every_link_leads_somewhere_below_any_prefix(prefix: str) -> None:
                     continue
                 seen = Seen()
                 seen.feed(await response.text())
+            ids |= {f"{url}#{each['id']}" for _, each in seen.elements if each.get("id")}
             for address in seen.addresses:
                 if ".example.org" in address:  # a link to Rocket.Chat
                     continue
-                target = urljoin(url, address).split("#")[0]
+                place = urljoin(url, address)
+                target = place.split("#")[0]
+                places |= {place} - {target}
                 assert target.startswith(start), (url, address)
                 if target not in followed:
                     followed.add(target)
                     waiting.append(target)
         assert {f"{start}{path}" for path in ("metrics", "-/healthy", "runbook", "workspaces/acme")} <= followed
+        assert places <= ids
+        explained = ("after-a-crash", "why-the-server-stopped", "rocketchats-log", "what-rocketchat-waits-for")
+        assert {f"{start}runbook#{section}" for section in (*explained, "start-again", "before-a-new-import")} <= places
 
 
 @pytest.mark.parametrize(

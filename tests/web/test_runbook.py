@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,15 @@ from deploy.prometheus.generate import ROOT, Alert, alerts, records
 from rc_import_exporter.cli import COMMANDS
 from rc_import_exporter.config.options import OPTIONS
 from rc_import_exporter.core.domain import Reason
+from rc_import_exporter.core.thresholds import (
+    FAILED_RATIO,
+    LOADING_STALLED_AFTER,
+    LONGEST_RUN,
+    LONGEST_WAIT,
+    LOST_SIGHT,
+    STALLED_AFTER,
+    TOLD_FOR,
+)
 from rc_import_exporter.metrics.catalogue import METRICS
 
 RUNBOOK: Final = Path(rc_import_exporter.__file__).parent / "web" / "runbook.md"
@@ -29,6 +39,7 @@ GENERAL: Final = (
     "After a crash",
     "Start again",
     "Messages of a CSV import",
+    "Silence an alert",
 )
 ANSWERS: Final = (
     "Can it wait until morning?",
@@ -41,9 +52,23 @@ ANSWERS: Final = (
 )
 ENDS: Final = ("Failed", "CutOff", "Stalled", "Unconfirmed", "NothingImported", "CompletedWithErrors", "Canceled")
 """Alerts after which someone may want to import again."""
+SPELLED: Final = {0.05: "5 %", 1_800: "half an hour", 14_400: "four hours", 43_200: "12 hours", 72_000: "20 hours"}
+"""Limits as the runbook writes them."""
 FORMS: Final = ("Plain:", "Docker:", "Kubernetes:")
 PROGRAMS: Final = {
-    *("curl", "df", "docker", "export", "journalctl", "kubectl", "mongosh", "rc-import-exporter", "sudo", "systemctl"),
+    *(
+        "amtool",
+        "curl",
+        "df",
+        "docker",
+        "export",
+        "journalctl",
+        "kubectl",
+        "mongosh",
+        "rc-import-exporter",
+        "sudo",
+        "systemctl",
+    ),
     "top",
 }
 """What commands start with."""
@@ -248,6 +273,37 @@ def test_only_what_is_critical_cannot_wait(alert: Alert) -> None:
     answer = re.search(r"until morning\?\*\* (\w+)", SECTIONS[alert.name])
     assert answer is not None
     assert (answer[1] == "No") == (alert.severity == "critical")
+
+
+@pytest.mark.parametrize(
+    ("alert", "limits"),
+    [
+        ("Failed", {TOLD_FOR}),
+        ("CutOff", {TOLD_FOR}),
+        ("Unconfirmed", {TOLD_FOR}),
+        ("CompletedWithErrors", {TOLD_FOR, FAILED_RATIO}),
+        ("NothingImported", {TOLD_FOR}),
+        ("HighErrorRatio", {FAILED_RATIO}),
+        ("Stalled", {STALLED_AFTER, LOADING_STALLED_AFTER}),
+        ("LostSight", {LOST_SIGHT}),
+        ("RunningTooLong", {LONGEST_RUN}),
+        ("WaitingForStart", {LONGEST_WAIT}),
+    ],
+)
+def test_limits_are_told_as_defaults(alert: str, limits: set[float]) -> None:
+    """The rules or the chart's values may have other limits, and the exporter does not know them."""
+    meaning = " ".join(answer(f"RocketChatImport{alert}", "Meaning.").split())
+    told = re.findall(r"\b(half an hour|\w+ hours|\d+ %)( by default)?", meaning.partition("a healthy import")[0])
+    assert set(told) == {(SPELLED[limit], " by default") for limit in limits}
+
+
+@pytest.mark.program("amtool")
+def test_alertmanager_s_tool_understands_how_to_silence() -> None:
+    """It gets as far as the connection."""
+    plain, _, _ = forms("Silence an alert")[0]
+    nowhere = shlex.split(plain.replace("localhost:9093", "127.0.0.1:1"))
+    ran = subprocess.run(nowhere, capture_output=True, text=True, check=False)
+    assert "connection refused" in ran.stderr
 
 
 def test_every_metric_in_the_runbook_is_published_or_recorded() -> None:

@@ -46,14 +46,15 @@
 
   function news(page) {
     const cards = [...page.querySelectorAll("[data-workspace]")].map((card) => card.dataset);
-    return new Map(cards.map(({ workspace, level, running, told }) => [workspace, { level, running: running === "True", told }]));
+    return new Map(cards.map(({ workspace, level, restartSafe, told }) => [workspace, { level, restartSafe, told }]));
   }
 
+  // An import also ends if nobody could see it for a while before. Until its end is known, a restart is not safe.
   function tell(before, after) {
     if (!notifies()) return;
     for (const [name, now] of after) {
       const then = before.get(name);
-      const ended = then && then.running && !now.running;
+      const ended = then && then.restartSafe === "False" && now.restartSafe === "True";
       if (ended || (then && now.level === "critical" && then.level !== "critical")) new Notification(name, { body: now.told, tag: name });
     }
   }
