@@ -58,7 +58,7 @@ class App:
         targets = Targets(lambda: self.store.snapshot, now, exposition, turns)
         pages = Pages(lambda: self.store.snapshot, now, turns, demo=demo)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
-        guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
+        guard = Guard(settings.web.config_file, settings.web.protection, now, self.store.note_web_configuration)
         routes = [route for each in (publisher, targets, pages, lifecycle) for route in each.routes]
         self._server = Server(create_application(routes), guard)
         self._tasks: set[asyncio.Task[None]] = set()

@@ -14,6 +14,7 @@ import trustme
 import yaml
 from aiohttp import web
 
+from rc_import_exporter.config import web_file
 from rc_import_exporter.core.store import Store
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web.auth import Guard
@@ -93,7 +94,7 @@ async def guarded(folder: Folder, *routes: web.RouteDef, host: str = "127.0.0.1"
     store = Store(four_workspaces())
     publisher = Publisher(lambda: store.snapshot, lambda: NOW, Exposition(process=False))
     pages = Pages(lambda: store.snapshot, lambda: NOW)
-    guard = Guard(folder.file, note=store.note_web_configuration)
+    guard = Guard(folder.file, web_file.load(folder.file), note=store.note_web_configuration)
     targets = Targets(lambda: store.snapshot, lambda: NOW, Exposition(process=False))
     server = Server(create_application([*publisher.routes, *targets.routes, *pages.routes, *routes]), guard)
     try:

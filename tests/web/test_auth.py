@@ -15,7 +15,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from rc_import_exporter.errors import ConfigurationError
+from rc_import_exporter.config import settings
 from rc_import_exporter.metrics.catalogue import PREFIX
 from rc_import_exporter.web.auth import Guard, Login
 from tests.support.guarded import HASH, LONG_AGO, PASSWORD, Folder, Guarded, basic, guarded
@@ -245,10 +245,17 @@ async def test_the_symlink_that_kubernetes_replaces_is_followed(tmp_path: Path) 
         assert await status(exporter, auth=basic("bob", PASSWORD)) == 200
 
 
-async def test_a_broken_file_at_the_start_is_a_mistake(folder: Folder) -> None:
+def test_a_file_that_breaks_while_the_exporter_starts_is_noticed(folder: Folder) -> None:
+    """It is read once, with the configuration. What was read then is in force, whatever the file says by now."""
+    workspace = {"url": "http://127.0.0.1:1", "user_id": "u", "auth_token": "t"}
+    web = settings.load({**workspace, "web.config.file": folder.file}, {}).web
     folder.write("web.yml", "rate_limit: {burst: 1}")
-    with pytest.raises(ConfigurationError, match=r"rate_limit\.burst"):
-        Guard(folder.file)
+    noted: list[bool] = []
+    guard = Guard(web.config_file, web.protection, note=noted.append)
+    guard.refresh()
+    assert noted == [True, False]
+    assert guard.protection.users == {b"alice": HASH.encode()}
+    guard.close()
 
 
 async def test_headers_of_the_file_are_in_every_answer(folder: Folder) -> None:
