@@ -215,8 +215,11 @@ class _File:
         is_given = self._place("client_ca") in self._found
         if is_given and mode is ssl.CERT_NONE:
             self._refuse(self._place("client_ca"), "needs client_auth_type: RequireAndVerifyClientCert")
-        if not is_given and mode is not ssl.CERT_NONE:
+        if not is_given and mode is ssl.CERT_REQUIRED:
             self._refuse(place, "needs client_ca_file or client_ca: the certificates to trust")
+        if not is_given and mode is ssl.CERT_OPTIONAL:
+            # Go trusts the system's authorities then.
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
         authorities = self._pem("client_ca") if is_given else None
         if authorities is not None:
             try:
