@@ -113,6 +113,7 @@ class Settings:
 
     `patterns` are those of `workspaces_files`, and `inventory` has the workspaces of each of these files. `refused` has
     the mistakes of files whose workspaces stay as they were before. Without a `shard` all workspaces are polled.
+    `remarks` has lines about what is allowed and probably not meant.
     """
 
     web: Web
@@ -126,6 +127,7 @@ class Settings:
     inventory: Mapping[str, Sequence[str]] = field(default_factory=dict)
     refused: ConfigurationError | None = None
     shard: Shard | None = None
+    remarks: Sequence[str] = ()
 
     def sets(self, option: Option[object]) -> bool:
         """Whether an option of the process is set."""
@@ -220,6 +222,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
         inventory=in_use,
         shard=shard,
         refused=refused,
+        remarks=inventory.remarks,
     )
 
 

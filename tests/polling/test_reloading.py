@@ -265,6 +265,27 @@ async def test_what_needs_a_restart_is_told(file: Path) -> None:
         assert (await exporter.page()).series("exporter_info", grafana_url="https://grafana.example.org")
 
 
+async def test_a_new_listen_address_needs_a_restart(file: Path) -> None:
+    """As all options that only the start uses. Nothing is taken over in silence, and nothing ends."""
+    async with reloading(file, "acme") as exporter:
+        changed = {
+            "config.auto_reload": "true",
+            "log.format": "json",
+            "log.level": "debug",
+            "web.config.file": str(file.with_name("web.yml")),
+            "web.enable_lifecycle": "false",
+            "web.listen_address": "127.0.0.1:1",
+        }
+        file.with_name("web.yml").write_text("# nothing")
+        exporter.prepared.append(configure({"acme": exporter.servers.url("acme")}, changed))
+        status, told = await exporter.reload()
+        assert (status, told.splitlines()[0]) == (200, "reloaded")
+        assert sorted(told.splitlines()[1:]) == [
+            f"{option}: restart the exporter to apply the new value" for option in changed
+        ]
+        assert (await exporter.get("/-/healthy"))[0] == 200
+
+
 async def test_a_changed_file_is_reloaded_by_itself(file: Path) -> None:
     """Once it is written completely: half of a file can be a valid configuration with half of the workspaces."""
     async with reloading(file, "acme", "beta", config__auto_reload="true") as exporter:
