@@ -54,7 +54,7 @@ def token_of(loaded: Settings, name: str) -> str:
 
 def test_a_pattern_that_no_file_matches_is_told(folder: Path) -> None:
     """It is allowed, because files may come later. A folder with a typing error looks the same."""
-    (folder / "config.yml").write_text("workspaces_files: [workspaces.d/*.yml, "tenants.d/**/[ab].yml"]\n")
+    (folder / "config.yml").write_text("workspaces_files: [workspaces.d/*.yml, 'tenants.d/**/[ab].yml']\n")
     empty = f"workspaces_files: no file matches {folder / 'workspaces.d' / '*.yml'}"
     missing = f"workspaces_files: no file matches {folder / 'tenants.d' / '**' / '[ab].yml'}"
     assert list(load(folder).remarks) == [empty, f"{missing}; the folder {folder / 'tenants.d'} does not exist"]
