@@ -124,6 +124,22 @@ async def test_an_unknown_user_costs_what_a_known_one_costs() -> None:
     login.close()
 
 
+async def test_one_password_is_remembered_for_each_user() -> None:
+    """Not wrong ones, nor those of users that are gone: anyone could fill the memory."""
+    checks = Checks()
+    checks.released.set()
+    login = Login(checks)
+    tries = [await accepts(login, name, b"%d" % number) for name in (b"alice", b"mallory") for number in range(20)]
+    assert not any(tries)
+    assert not vars(login)["_proofs"]
+    assert await accepts(login, b"alice", b"right")
+    assert await accepts(login, b"bob", b"right")
+    assert vars(login)["_proofs"].keys() == {b"alice", b"bob"}
+    assert await login.accepts({b"carol": b"hash of carol"}, b"carol", b"right", lambda: True)
+    assert vars(login)["_proofs"].keys() == {b"carol"}
+    login.close()
+
+
 async def test_wrong_passwords_do_not_hold_up_a_right_one_that_is_known() -> None:
     """One password is checked at a time, and who left in the meantime is not checked at all."""
     checks = Checks()
