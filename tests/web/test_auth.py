@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import random
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,9 +16,10 @@ import pytest
 import structlog
 from aiohttp import web
 
-from rc_import_exporter.config import settings
+from rc_import_exporter.config import settings, web_file
 from rc_import_exporter.metrics.catalogue import PREFIX
 from rc_import_exporter.web.auth import Guard, Login
+from tests.polling.test_reloading import spoilt
 from tests.support.guarded import HASH, LONG_AGO, PASSWORD, Folder, Guarded, basic, guarded
 
 OPEN: Final = ("/-/healthy", "/-/ready")
@@ -320,3 +322,25 @@ async def test_no_request_fails_while_users_change(folder: Folder) -> None:
             users.pop(f"user{number}")
             folder.configure(basic_auth_users=users)
             assert await status(exporter, auth=auth) == 401
+
+
+def test_no_file_breaks_a_running_server(folder: Folder) -> None:
+    """Whatever it holds, it is in force as a whole, or refused with reasons while the last good one stays."""
+    folder.encrypt(basic_auth_users={"alice": HASH, "bob": HASH})
+    good = (folder.path / "web.yml").read_bytes()
+    certificate, key = ((folder.path / name).read_bytes() for name in ("server.crt", "server.key"))
+    guard = Guard(folder.file, web_file.load(folder.file))
+    dice, seen = random.Random(0), set[str]()
+    for _ in range(100):
+        before = guard.protection
+        name, content = dice.choice([("web.yml", good), ("server.crt", certificate), ("server.key", key)])
+        folder.write(name, spoilt(content, dice))
+        with structlog.testing.capture_logs() as caught:
+            guard.refresh()
+        seen.add(caught[0]["log_level"])
+        assert caught[0]["log_level"] == "info" or guard.protection is before
+        assert HASH not in str(caught)
+        folder.write(name, {"web.yml": good, "server.crt": certificate, "server.key": key}[name])
+        guard.refresh()
+    assert seen == {"info", "warning"}
+    guard.close()
