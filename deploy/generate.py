@@ -94,6 +94,9 @@ COMPONENTS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
 }
 """The folder of each rendered component, its template and its values."""
 
+PROVIDER: Final = ("statefulset", "service", "serviceaccount", "rbac", "configmap", "podmonitor", "networkpolicy")
+"""The templates of the overlay for a provider. Their values are in the chart's folder `ci`."""
+
 
 def _manifests(helm: Path) -> Iterator[tuple[Path, str]]:
     for template in ("deployment.yaml", "service.yaml", "serviceaccount.yaml"):
@@ -106,6 +109,10 @@ def _manifests(helm: Path) -> Iterator[tuple[Path, str]]:
             head = manifest.partition("\nspec:\n")[0]
             manifest = f"{head}\nspec:\n{textwrap.indent(rules.RULES.read_text(), '  ')}"
         yield KUBERNETES / "components" / folder / template, manifest
+    values = yaml.safe_load((CHART / "ci" / "provider-values.yaml").read_text())
+    for name in PROVIDER:
+        rendered = render(helm, values, "--show-only", f"templates/{name}.yaml")
+        yield KUBERNETES / "overlays" / "provider" / f"{name}.yaml", plain(rendered)
 
 
 def plain(rendered: str) -> str:
@@ -113,9 +120,10 @@ def plain(rendered: str) -> str:
     lines = [
         line
         for line in rendered.splitlines()
-        if not line.startswith(("---", "# Source:", "  namespace:")) and _key(line) not in _FROM_HELM
+        if not line.startswith(("# Source:", "  namespace:")) and _key(line) not in _FROM_HELM
     ]
-    return "\n".join(lines).strip() + "\n"
+    documents = [one.strip() for one in re.split(r"^---$", "\n".join(lines), flags=re.MULTILINE)]
+    return "\n---\n".join(one for one in documents if one) + "\n"
 
 
 def _key(line: str) -> str:

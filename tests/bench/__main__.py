@@ -20,6 +20,7 @@ from typing import Final
 from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.script import Outage
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, SimulatedServers
+from tests.bench.answers import print_answers
 from tests.bench.clients import print_clients
 from tests.bench.fleet import print_fleet
 from tests.bench.load import (
@@ -189,6 +190,7 @@ def main() -> None:
     print_cold(options.rounds)
     print_login()
     print_fleet()
+    print_answers()
     print_clients()
     if missing("prometheus"):
         print("prometheus is not installed, so the rules are left out.", file=sys.stderr)

@@ -6,11 +6,10 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Final
 
 from aiohttp import web
@@ -22,6 +21,7 @@ from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.publisher import Publisher
 from rc_import_exporter.web.server import Server, create_application
 from rc_import_exporter.web.turns import Turns
+from tests.support.held import Meter
 from tests.support.pictures import NOW, picture, running
 
 INTERVAL: Final = 15.0
@@ -29,27 +29,16 @@ INTERVAL: Final = 15.0
 
 
 class Crowd:
-    """The snapshot, and the longest time for which a callback held the event loop."""
+    """The snapshot and its clock."""
 
     def __init__(self, number: int) -> None:
         self.snapshot: Snapshot = picture(running(f"workspace-{index:04}") for index in range(number))
-        self.longest = 0.0
+        self._meter = Meter()
         self._ahead = clock.now() - NOW
 
     def now(self) -> float:
         """Seconds since the picture was made, on its own calendar. Nothing goes stale in the first half minute."""
         return NOW + (clock.now() - self._ahead - NOW) % 30.0
-
-    def watch(self, run: Callable[[asyncio.Handle], None]) -> Callable[[asyncio.Handle], None]:
-        """The same as `run`, but measured."""
-
-        def measured(handle: asyncio.Handle) -> None:
-            # The time of the processor, so that other programs on it do not count.
-            begun = thread_time()
-            run(handle)
-            self.longest = max(self.longest, thread_time() - begun)
-
-        return measured
 
     async def change(self) -> None:
         """One record after the other, each once in `INTERVAL`."""
@@ -67,7 +56,7 @@ class Crowd:
         """The longest hold in milliseconds and the memory in megabytes, both since the last request."""
         status = Path("/proc/self/status").read_text()  # noqa: ASYNC240 - the kernel answers at once
         (peak,) = (int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM:"))
-        told, self.longest = {"held": self.longest * 1000.0, "peak": peak}, 0.0
+        told = {"held": self._meter.read(), "peak": peak}
         Path("/proc/self/clear_refs").write_text("5")  # noqa: ASYNC240
         return web.Response(text=json.dumps(told))
 
@@ -75,7 +64,6 @@ class Crowd:
 async def serve(number: int, port: int) -> None:
     """Runs until the process ends."""
     crowd, turns = Crowd(number), Turns()
-    asyncio.Handle._run = crowd.watch(asyncio.Handle._run)  # type: ignore[method-assign, assignment] # noqa: SLF001
     publisher = Publisher(lambda: crowd.snapshot, crowd.now, Exposition(), turns)
     pages = Pages(lambda: crowd.snapshot, crowd.now, turns)
     routes = [*publisher.routes, *pages.routes, web.get("/measured", crowd.measured)]

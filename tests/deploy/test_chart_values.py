@@ -110,6 +110,28 @@ UNCHANGED: Final[Mapping[str, tuple[str, tuple[str | int, ...]]]] = {
     "networkPolicy.from.0": ("NetworkPolicy", ("spec", "ingress", 0, "from", 0)),
     "networkPolicy.to.0": ("NetworkPolicy", ("spec", "egress", 1)),
 }
+# The same for ci/provider-values.yaml and ci/discovery-values.yaml.
+SIDECAR: Final = (*SPEC, "containers", 1)
+PROVIDER: Final[Mapping[str, tuple[str, tuple[str | int, ...]]]] = {
+    "replicas": ("StatefulSet", ("spec", "replicas")),
+    "sidecar.label": ("StatefulSet", (*SIDECAR, "env", 2, "value")),
+    "sidecar.labelValue": ("StatefulSet", (*SIDECAR, "env", 3, "value")),
+}
+DISCOVERY: Final[Mapping[str, tuple[str, tuple[str | int, ...]]]] = {
+    "sidecar.resource": ("Deployment", (*SIDECAR, "env", 1, "value")),
+    "sidecar.image.pullPolicy": ("Deployment", (*SIDECAR, "imagePullPolicy")),
+    "sidecar.resources.limits.memory": ("Deployment", (*SIDECAR, "resources", "limits", "memory")),
+    "scrapeConfig.additionalLabels.release": ("ScrapeConfig", ("metadata", "labels", "release")),
+    "scrapeConfig.annotations": ("ScrapeConfig", ("metadata", "annotations")),
+    "scrapeConfig.namespace": ("ScrapeConfig", ("metadata", "namespace")),
+    **{
+        f"scrapeConfig.{key}": ("ScrapeConfig", ("spec", key))
+        for key in ("sampleLimit", "tlsConfig", "basicAuth", "scrapeTimeout", "metricRelabelings")
+    },
+    "scrapeConfig.interval": ("ScrapeConfig", ("spec", "scrapeInterval")),
+    "scrapeConfig.refreshInterval": ("ScrapeConfig", ("spec", "httpSDConfigs", 0, "refreshInterval")),
+    "scrapeConfig.relabelings.0": ("ScrapeConfig", ("spec", "relabelings", 2)),
+}
 POD_MONITOR: Final[Mapping[str, tuple[str, tuple[str | int, ...]]]] = {
     key.replace("service", "pod"): (
         "PodMonitor",
@@ -127,19 +149,24 @@ def _value(values: object, path: str) -> object:
 
 @pytest.mark.parametrize(
     ("example", "path"),
-    [*(("everything", path) for path in UNCHANGED), *(("openshift", path) for path in POD_MONITOR)],
+    [
+        *(("everything", path) for path in UNCHANGED),
+        *(("openshift", path) for path in POD_MONITOR),
+        *(("provider", path) for path in PROVIDER),
+        *(("discovery", path) for path in DISCOVERY),
+    ],
 )
 def test_a_value_arrives_where_it_belongs(example: str, path: str) -> None:
-    kind, place = {**UNCHANGED, **POD_MONITOR}[path]
-    given, rendered = _value(CI[example], path), at(_first(kind, CI[example]), *place)
+    kind, place = {**UNCHANGED, **POD_MONITOR, **PROVIDER, **DISCOVERY}[path]
+    given, rendered = _value(CI[example], path), at(_last(kind, CI[example]), *place)
     assert given is not None
     if isinstance(given, dict) and isinstance(rendered, dict) and "annotations" in place:
         rendered = {key: rendered[key] for key in given}
     assert rendered == given
 
 
-def _first(kind: str, values: Object) -> Object:
-    return of_kind(deployment.helm_template(values), kind)[0]
+def _last(kind: str, values: Object) -> Object:
+    return of_kind(deployment.helm_template(values), kind)[-1]
 
 
 def test_the_examples_set_every_value() -> None:
@@ -194,7 +221,10 @@ OVERLAP: Final[Mapping[str, str]] = {
 NOTES: Final = dict.fromkeys(("prometheus.io/port", "kubectl.kubernetes.io/default-container", "a"), "mine")
 
 
-def _overlapping() -> Object:
+MONITORS: Final = ("serviceMonitor", "podMonitor", "scrapeConfig")
+
+
+def _overlapping(monitor: str = "serviceMonitor") -> Object:
     """Each map of labels and each map of annotations has the same keys, which the chart itself sets too."""
     on: Object = {"enabled": True, "labels": {**OVERLAP, "release": "a"}, "annotations": NOTES}
     more: Object = {**on, "additionalLabels": {**OVERLAP, "release": "b"}}
@@ -208,7 +238,8 @@ def _overlapping() -> Object:
         "serviceAccount": {"annotations": NOTES},
         "ingress": {**on, "hosts": [{"host": "a.example"}]},
         "httpRoute": on,
-        "serviceMonitor": more,
+        monitor: more,
+        "sidecar": {"enabled": True},
         "prometheusRule": {
             **more,
             "additionalRuleLabels": {"severity": "mine"},
@@ -221,9 +252,11 @@ def _overlapping() -> Object:
     }
 
 
-def test_no_key_is_written_twice_whatever_maps_overlap() -> None:
+@pytest.mark.parametrize("monitor", MONITORS)
+def test_no_key_is_written_twice_whatever_maps_overlap(monitor: str) -> None:
     """Kustomize and Flux refuse a key that is there twice. The loader of `helm_template` does, too."""
-    found = deployment.helm_template(_overlapping())
+    shards = {"autosharding": {"enabled": True}} if monitor == "podMonitor" else {}
+    found = deployment.helm_template({**_overlapping(monitor), **shards})
     assert len(found) > 10
     for one in found:
         labels = table(one, "metadata", "labels")
@@ -286,7 +319,8 @@ def test_an_umbrella_chart_can_contain_it(example: str, tmp_path: Path) -> None:
     shared = {"imageRegistry": "mirror.example.org", "imagePullSecrets": ["mirror"], "of another chart": {"a": 1}}
     own = {key: value for key, value in CI[example].items() if key != "global"}
     found = _umbrella(tmp_path, {"global": shared, CHART.name: {"enabled": True, **own}})
-    assert text(container(found), "image").startswith("mirror.example.org/")
+    ours = [one for one in items(pod(found), "spec", "containers") if at(one, "name") in {"exporter", "workspaces"}]
+    assert [text(one, "image").partition("/")[0] for one in ours] == ["mirror.example.org"] * len(ours)
     assert {"name": "mirror"} in items(pod(found), "spec", "imagePullSecrets")
     assert deployment.unrestricted(pod(found)) == []
 
@@ -429,6 +463,12 @@ def _rendered(**values: object) -> dict[str, Object]:
     assert all(items(group, "rules") for group in groups)
     rules = [table(rule) for group in groups for rule in items(group, "rules")]
     return {str(rule.get("alert") or rule.get("record")): rule for rule in rules}
+
+
+def test_the_readme_says_that_only_one_release_installs_the_rules() -> None:
+    """The rules of two releases in one Prometheus record the same series twice."""
+    told = " ".join((CHART / "README.md").read_text().split())
+    assert "If one Prometheus scrapes two releases, install the rules with **only one** of them." in told
 
 
 def test_single_alerts_can_be_left_out() -> None:

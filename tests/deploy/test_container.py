@@ -444,6 +444,16 @@ def test_files_get_the_date_of_the_commit(tmp_path: Path, builder: str, option: 
     assert f"{option}{date.stdout.strip()} " in build(tmp_path).stdout
 
 
+def test_a_build_without_a_base_image_says_what_to_do(tmp_path: Path) -> None:
+    """Many networks reach only a mirror of the registry."""
+    (tmp_path / "podman").write_text('#!/bin/sh\n[ "$1" = info ]\n')
+    (tmp_path / "podman").chmod(0o755)
+    ended = build(tmp_path)
+    assert ended.returncode == 1
+    assert re.search(r"^  BASE=\S+ make image$", ended.stderr, flags=re.MULTILINE)
+    assert default_base().rpartition("/")[2] in ended.stderr
+
+
 def test_without_a_builder_the_build_says_what_is_needed(tmp_path: Path) -> None:
     ended = build(tmp_path)
     assert ended.returncode == 1

@@ -1,5 +1,6 @@
 """The Helm chart: what it renders, what it refuses, and that its generated parts are up to date."""
 
+import base64
 import json
 import re
 import shlex
@@ -352,8 +353,12 @@ def test_every_value_is_documented_and_in_the_schema() -> None:
     leaves = _paths(yaml.safe_load(values))
     assert {path for path in leaves if not any(path == one or path.startswith(f"{one}.") for one in told)} == set()
     for path in told:
-        keys = [key for part in path.split(".") for key in ("properties", part)]
-        assert at(schema, *keys) is not None, path
+        found: object = schema
+        for part in path.split("."):
+            found = at(found, "properties", part)
+            if reference := at(found, "$ref"):
+                found = at(schema, *str(reference).removeprefix("#/").split("/"))
+        assert found is not None, path
 
 
 def _paths(tree: object, above: str = "") -> set[str]:
@@ -380,9 +385,10 @@ def test_the_chart_has_the_exporters_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     annotations = {key.removeprefix("artifacthub.io/"): value for key, value in chart["annotations"].items()}
-    (image,) = yaml.safe_load(annotations["images"])
-    assert image["image"] == f"{generate.NAME}:{__version__}"
-    assert at(container(deployment.helm_template(ACME)), "image") == f"{generate.NAME}:{__version__}"
+    images = [one["image"] for one in yaml.safe_load(annotations["images"])]
+    assert images[0] == f"{generate.NAME}:{__version__}"
+    containers = items(pod(deployment.helm_template({**ACME, "sidecar": {"enabled": True}})), "spec", "containers")
+    assert [at(one, "image") for one in containers] == images
 
 
 def test_artifact_hub_is_told_of_every_custom_resource() -> None:
@@ -395,6 +401,13 @@ def test_artifact_hub_is_told_of_every_custom_resource() -> None:
     assert listed == {(text(one, "kind"), text(one, "apiVersion").rpartition("/")[2]) for one in custom}
     changes = yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
     assert {one["kind"] for one in changes} <= {"added", "changed", "deprecated", "removed", "fixed", "security"}
+
+
+def test_artifact_hub_can_show_the_icon() -> None:
+    """It takes an image from a data URL, and accepts as SVG only what matches this: see h2non/go-is-svg."""
+    kind, _, encoded = yaml.safe_load((CHART / "Chart.yaml").read_text())["icon"].partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert re.fullmatch(r"<svg[^>]*>[^*]*</svg>", base64.b64decode(encoded, validate=True).decode())
 
 
 def test_the_package_has_no_files_of_the_tests(tmp_path: Path) -> None:
@@ -446,3 +459,14 @@ def test_the_notes_tell_that_nothing_scrapes_the_exporter(tmp_path: Path) -> Non
     assert "Prometheus does not scrape it yet" not in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
     assert "has no labels" in _notes({**ACME, "serviceMonitor": {"enabled": True}}, tmp_path)
     assert "has no labels" not in _notes({**ACME, **MONITORED}, tmp_path)
+
+
+def test_the_notes_tell_of_shards_and_of_workspaces_by_label(tmp_path: Path) -> None:
+    values: Object = {"autosharding": {"enabled": True}, "replicas": 2, "sidecar": {"enabled": True}}
+    notes = _notes(values, tmp_path)
+    assert "the label\nrocketchat_import_workspace." in notes
+    assert f"statefulset/{generate.NAME}" in notes
+    assert f"pod/{generate.NAME}-0" in notes
+    assert f"{generate.NAME}-1.{generate.NAME}.chat.svc:19458" in notes
+    assert "goes to any of the 2 pods" in _notes({**values, **PUBLISHED["route"]}, tmp_path)
+    assert "the label" not in _notes({"demo": True, **MONITORED}, tmp_path)

@@ -16,6 +16,14 @@ const schema = createGenerator({
   additionalProperties: false,
 }).createSchema('*');
 
+// The type of an object with any keys, such as a chart's values, is {}.
+const open = (tree) => {
+  if (tree === null || typeof tree !== 'object') return;
+  if (tree.type === 'object' && tree.additionalProperties === false && !tree.properties) delete tree.additionalProperties;
+  Object.values(tree).forEach(open);
+};
+open(schema.definitions);
+
 for (const [name, definition] of Object.entries(schema.definitions)) {
   if (name.endsWith('Duration') && definition.type === 'string') definition.pattern = DURATION;
 }

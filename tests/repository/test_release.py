@@ -30,6 +30,23 @@ def test_the_workflow_checks_what_make_release_check_does() -> None:
     assert documented == prerequisites()
 
 
+def test_the_readme_marks_each_step_that_did_not_run_here() -> None:
+    """People must know which steps nobody has seen work."""
+    told = re.findall(
+        r"^\| (\S[^|]+) \|[^|]+\| (yes|not run)", (WORKFLOWS / "README.md").read_text(), flags=re.MULTILINE
+    )
+    ran = {step.strip("`").lower(): ran for step, ran in told}
+    others = {"attest-": "attestations", "pypi-publish": "publish to pypi"}
+    done = set()
+    for step in re.findall(r"^ +- (?:name|run|uses): (.*)", RELEASE.lower(), flags=re.MULTILINE):
+        named = next((row for part, row in others.items() if part in step), step)
+        if not re.match(r"actions/(checkout|setup|upload|download)|docker/(setup|login)", named):
+            (row,) = [row for row in ran if named.startswith(row)]
+            assert ran[row] == ("yes" if row.startswith("make ") else "not run"), row
+            done.add(row)
+    assert done == set(ran)
+
+
 def test_every_action_is_pinned_by_a_commit() -> None:
     """A tag of an action can be moved to other code, which would get the rights to publish."""
     used = re.findall(r"uses: (.*)", RELEASE)

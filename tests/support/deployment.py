@@ -137,8 +137,8 @@ def of_kind(found: Iterable[Object], kind: str) -> list[Object]:
 
 
 def pod(found: Iterable[Object]) -> Object:
-    """The pod of the Deployment or Job."""
-    (workload,) = [one for one in found if one["kind"] in {"Deployment", "Job"}]
+    """The pod of the Deployment, StatefulSet or Job."""
+    (workload,) = [one for one in found if one["kind"] in {"Deployment", "StatefulSet", "Job"}]
     return table(workload, "spec", "template")
 
 
@@ -155,24 +155,22 @@ def mistakes(one: Object, version: str) -> list[str]:
     Unknown keys are mistakes too.
     """
     name = f"{one['kind']} {at(one, 'metadata', 'name')}"
-    if _group(one) in _UNKNOWN:
-        return [f"{name}: {wrong}" for wrong in _names(one)]
     validator = _custom(text(one, "kind")) if _group(one) in _CUSTOM else _native(one, version)
     found = [f"{name}: {error.json_path}: {error.message}" for error in validator.iter_errors(one)]
     return found + [f"{name}: {wrong}" for wrong in _names(one)]
 
 
-_CUSTOM: Final = frozenset({"monitoring.coreos.com", "grafana.integreatly.org"})
-_UNKNOWN: Final = frozenset(
+_CUSTOM: Final = frozenset(
     {
         "argoproj.io",
         "external-secrets.io",
         "gateway.networking.k8s.io",
+        "grafana.integreatly.org",
         "helm.toolkit.fluxcd.io",
+        "monitoring.coreos.com",
         "source.toolkit.fluxcd.io",
     }
 )
-"""Groups without a schema here."""
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
@@ -196,7 +194,7 @@ def _names(one: Object) -> Iterator[str]:
 
 
 def _native(one: Object, version: str) -> jsonschema.Draft202012Validator:
-    group = _group(one).removesuffix(".k8s.io")
+    group = _group(one).removesuffix(".k8s.io").removesuffix(".authorization")
     api_version = text(one, "apiVersion").rpartition("/")[2]
     parts = [text(one, "kind").lower(), *([group] if group else []), api_version]
     return _validator(version, "-".join(parts) + ".json")
@@ -247,16 +245,35 @@ def contradictions(found: list[Object], users_own: frozenset[str] = frozenset())
     wanted = {f"ServiceAccount/{text(pod(found), 'spec', 'serviceAccountName')}", *_mounted(pod(found))}
     wrong = [f"nobody makes {name}" for name in sorted(wanted - made)]
     volumes = {text(volume, "name") for volume in items(pod(found), "spec", "volumes")}
-    mounts = {text(mount, "name") for mount in items(container(found), "volumeMounts")}
+    containers = [one for key in ("initContainers", "containers") for one in items(pod(found), "spec", key)]
+    mounts = {text(mount, "name") for one in containers for mount in items(one, "volumeMounts")}
     wrong += [f"volume {name} is mounted nowhere, or mounted and not there" for name in sorted(volumes ^ mounts)]
+    wrong += [f"nobody makes {name}" for one in found for name in _named(one) if name not in made | {_default(found)}]
     return wrong + [f"{kind} {wanting}" for one in found for kind, wanting in _dangling(one, found)]
 
 
+def _default(found: list[Object]) -> str:
+    """The ServiceAccount of the pod, which users may make themselves."""
+    return f"ServiceAccount/{text(pod(found), 'spec', 'serviceAccountName')}"
+
+
+def _named(one: Object) -> Iterator[str]:
+    """What an object names besides the volumes of its pod."""
+    match one["kind"]:
+        case "StatefulSet":
+            yield f"Service/{at(one, 'spec', 'serviceName')}"
+        case "RoleBinding":
+            for named in [at(one, "roleRef"), *items(one, "subjects")]:
+                yield f"{at(named, 'kind')}/{at(named, 'name')}"
+        case _:
+            pass
+
+
 def _mounted(template: Object) -> Iterator[str]:
-    """The ConfigMaps and Secrets that a pod needs."""
+    """The ConfigMaps and Secrets that a pod needs. Kubernetes itself makes kube-root-ca.crt."""
     for volume in items(template, "spec", "volumes"):
         for source in [volume, *items(volume, "projected", "sources")]:
-            if name := at(source, "configMap", "name"):
+            if (name := at(source, "configMap", "name")) and name != "kube-root-ca.crt":
                 yield f"ConfigMap/{name}"
             if name := at(source, "secret", "name") or at(source, "secret", "secretName"):
                 yield f"Secret/{name}"
@@ -268,7 +285,7 @@ def _dangling(one: Object, found: list[Object]) -> Iterator[tuple[str, str]]:
     labels = table(pod(found), "metadata", "labels")
     ports = {port for known in items(container(found), "ports") for port in table(known).values()}
     match kind:
-        case "Deployment" | "NetworkPolicy" | "PodMonitor":
+        case "Deployment" | "StatefulSet" | "NetworkPolicy" | "PodMonitor":
             key = "podSelector" if kind == "NetworkPolicy" else "selector"
             selected, selector = labels, table(one, "spec", key, "matchLabels")
         case "Service":

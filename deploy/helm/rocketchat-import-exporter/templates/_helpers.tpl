@@ -84,11 +84,13 @@ annotations:
 {{- .Values.serviceAccount.name | default $made -}}
 {{- end -}}
 
+{{/* The name of an image. The argument is a list: the root and the values of the image. */}}
 {{- define "exporter.image" -}}
-{{- $registry := (.Values.global).imageRegistry | default .Values.image.registry -}}
-{{- with .Values.image -}}
+{{- $root := first . -}}
+{{- with index . 1 -}}
+{{- $registry := ($root.Values.global).imageRegistry | default .registry -}}
 {{- $registry | empty | ternary .repository (printf "%s/%s" $registry .repository) -}}
-{{- .digest | empty | ternary (printf ":%s" (.tag | default $.Chart.AppVersion)) (printf "@%s" .digest) -}}
+{{- .digest | empty | ternary (printf ":%s" (.tag | default $root.Chart.AppVersion)) (printf "@%s" .digest) -}}
 {{- end -}}
 {{- end -}}
 
@@ -115,6 +117,24 @@ annotations:
 /run/secrets/rc-import-exporter-web
 {{- end -}}
 
+{{/* Where the sidecar writes what it collects. */}}
+{{- define "exporter.workspacesFolder" -}}
+/run/rc-import-exporter/workspaces
+{{- end -}}
+
+{{/* The addresses of the exporter, one for each shard. */}}
+{{- define "exporter.addresses" -}}
+{{- $service := printf "%s.%s.svc:%d" (include "exporter.fullname" .) (include "exporter.namespace" .) (int .Values.port) -}}
+{{- $addresses := list $service -}}
+{{- if .Values.autosharding.enabled -}}
+{{- $addresses = list -}}
+{{- range $index := until (int .Values.replicas) -}}
+{{- $addresses = append $addresses (printf "%s-%d.%s" (include "exporter.fullname" $) $index $service) -}}
+{{- end -}}
+{{- end -}}
+{{- $addresses | join " " -}}
+{{- end -}}
+
 {{/* The configuration file. Merging changes the first map, so this starts from copies. */}}
 {{- define "exporter.config" -}}
 {{- $folder := include "exporter.secretsFolder" . -}}
@@ -123,7 +143,14 @@ annotations:
 {{- $files := dict "user_id_file" (printf "%s/%s.user-id" $folder $name) "auth_token_file" (printf "%s/%s.auth-token" $folder $name) -}}
 {{- $_ := set $workspaces $name (merge $files (omit $workspace "secret")) -}}
 {{- end -}}
-{{- merge (dict "workspaces" $workspaces) (deepCopy .Values.config) | toYaml -}}
+{{- $collected := dict -}}
+{{- if .Values.sidecar.enabled -}}
+{{- $folder = include "exporter.workspacesFolder" . -}}
+{{- $collected = dict "workspaces_files" (list (printf "%s/*.yml" $folder) (printf "%s/*.yaml" $folder))
+  "user_id_file" (printf "%s/{name}.user-id" $folder) "auth_token_file" (printf "%s/{name}.auth-token" $folder) -}}
+{{- end -}}
+{{- $given := $workspaces | empty | ternary dict (dict "workspaces" $workspaces) -}}
+{{- merge $given $collected (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
 {{/* The sources of the volume with user ids and tokens. The release's own Secret is mounted whole, so that a new workspace needs
@@ -178,20 +205,39 @@ no new pod. Of other Secrets, only the two keys of each workspace are mounted. *
 
 {{/* Refuses missing or contradictory values that the schema cannot find. */}}
 {{- define "exporter.check" -}}
-{{- if not (or .Values.demo .Values.workspaces .Values.existingConfigMap) -}}
+{{- if not (or .Values.demo .Values.workspaces .Values.existingConfigMap .Values.sidecar.enabled) -}}
 {{- fail "\n\nNo workspace is set. Give at least one, --set workspaces.NAME.url=https://…, or try --set demo=true." -}}
 {{- end -}}
-{{- if and .Values.existingConfigMap (or .Values.workspaces .Values.config) -}}
-{{- fail "\n\nexistingConfigMap replaces workspaces and config: set one or the other." -}}
+{{- if and .Values.existingConfigMap (or .Values.workspaces .Values.config .Values.sidecar.enabled) -}}
+{{- fail "\n\nexistingConfigMap replaces workspaces, config and sidecar: set one or the other." -}}
+{{- end -}}
+{{- if and .Values.demo (or .Values.autosharding.enabled .Values.sidecar.enabled) -}}
+{{- fail "\n\nThe demo has its own workspaces in one pod: do not set autosharding.enabled or sidecar.enabled." -}}
+{{- end -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.autosharding.enabled) -}}
+{{- fail "\n\nWith several replicas, each would poll every workspace: set autosharding.enabled, which divides them." -}}
+{{- end -}}
+{{- if .Values.autosharding.enabled -}}
+{{- if or (ne "ClusterIP" .Values.service.type) (not (has .Values.service.clusterIP (list "" "None"))) -}}
+{{- fail "\n\nautosharding needs a headless Service: leave service.type and service.clusterIP as they are." -}}
+{{- end -}}
+{{- if gt (len (include "exporter.fullname" .)) 52 -}}
+{{- fail "\n\nThe name of a StatefulSet can have 52 characters: set fullnameOverride, or choose a shorter name for the release." -}}
+{{- end -}}
 {{- end -}}
 {{- if and (or .Values.web.certificateSecret .Values.web.scheme .Values.web.clientCertificate) (not .Values.web.configSecret) -}}
 {{- fail "\n\nOnly a web configuration file turns on TLS: set web.configSecret." -}}
 {{- end -}}
-{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
-{{- fail "\n\nA ServiceMonitor and a PodMonitor together scrape everything twice: enable only one of them." -}}
+{{- $scraping := list -}}
+{{- range list .Values.serviceMonitor .Values.podMonitor .Values.scrapeConfig -}}
+{{- $scraping = .enabled | ternary (append $scraping .) $scraping -}}
 {{- end -}}
-{{- if and .Values.networkPolicy.enabled .Values.existingConfigMap (not .Values.networkPolicy.to) -}}
-{{- fail "\n\nWith existingConfigMap the chart does not know the workspaces' ports: set networkPolicy.to." -}}
+{{- if gt (len $scraping) 1 -}}
+{{- fail "\n\nTwo of serviceMonitor, podMonitor and scrapeConfig scrape everything twice: enable only one of them." -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (or .Values.existingConfigMap .Values.sidecar.enabled) (not .Values.networkPolicy.to) -}}
+{{- $also := .Values.sidecar.enabled | ternary ", with the port of the API server for the sidecar" "" -}}
+{{- fail (printf "\n\nThe chart does not know the ports of these workspaces: set networkPolicy.to%s." $also) -}}
 {{- end -}}
 {{- end -}}
 
@@ -205,10 +251,11 @@ no new pod. Of other Secrets, only the two keys of each workspace are mounted. *
 {{- .Values.web.serverName | default (printf "%s.%s.svc" (include "exporter.fullname" .) (include "exporter.namespace" .)) -}}
 {{- end -}}
 
-{{/* The metadata of a ServiceMonitor, PodMonitor or PrometheusRule. The argument is a list: the root and its values. */}}
+{{/* The metadata of an object of the Prometheus Operator. The argument is a list: the root, its values and perhaps its name. */}}
 {{- define "exporter.monitorMetadata" -}}
 {{- $monitor := index . 1 -}}
-{{- include "exporter.metadata" (dict "root" (first .) "namespace" $monitor.namespace
+{{- $name := gt (len .) 2 | ternary (last .) "" -}}
+{{- include "exporter.metadata" (dict "root" (first .) "name" $name "namespace" $monitor.namespace
   "labels" (list $monitor.labels $monitor.additionalLabels) "annotations" $monitor.annotations) -}}
 {{- end -}}
 
@@ -230,23 +277,51 @@ selector:
 
 {{/* The endpoint of a ServiceMonitor or PodMonitor. The argument is a list: the root and its values. */}}
 {{- define "exporter.endpoint" -}}
-{{- $root := first . -}}
-{{- with index . 1 -}}
 path: /metrics
-{{- $https := eq "https" (.scheme | default (include "exporter.scheme" $root)) }}
-{{- if $https }}
+{{- if eq "https" ((index . 1).scheme | default (include "exporter.scheme" (first .))) }}
 scheme: https
 {{- end }}
-{{- if and $https (not .tlsConfig) $root.Values.web.certificateSecret }}
-tlsConfig:
-  ca:
-    secret:
-      name: {{ $root.Values.web.certificateSecret }}
-      key: ca.crt
-  serverName: {{ include "exporter.serverName" $root }}
+{{- with include "exporter.secured" . }}
+{{ . }}
 {{- end }}
-{{- with include "exporter.given" (list . "interval" "scrapeTimeout" "honorLabels" "tlsConfig" "basicAuth" "relabelings" "metricRelabelings") }}
+{{- with include "exporter.given" (list (index . 1) "interval" "scrapeTimeout" "honorLabels" "relabelings" "metricRelabelings") }}
 {{ . }}
 {{- end }}
 {{- end -}}
+
+{{/* What both ScrapeConfigs have in common. The argument is a list: the root and their values, perhaps with relabelings. */}}
+{{- define "exporter.scrape" -}}
+{{- $root := first . -}}
+{{- $values := index . 1 -}}
+scheme: {{ $values.scheme | default (include "exporter.scheme" $root) | upper }}
+{{- with $values.interval }}
+scrapeInterval: {{ . }}
+{{- end }}
+{{- with include "exporter.given" (list $values "scrapeTimeout" "sampleLimit") }}
+{{ . }}
+{{- end }}
+{{- with include "exporter.secured" . }}
+{{ . }}
+{{- end }}
+relabelings:
+  # The rules join the metrics of a workspace with those of its exporter by job and instance.
+  - targetLabel: job
+    replacement: {{ include "exporter.name" $root }}
+  - targetLabel: namespace
+    replacement: {{ include "exporter.namespace" $root }}
+  {{- with $values.relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* How Prometheus checks the certificate and logs in. The argument is a list: the root and the values of the monitor. */}}
+{{- define "exporter.secured" -}}
+{{- $root := first . -}}
+{{- $values := index . 1 -}}
+{{- $secured := pick $values "tlsConfig" "basicAuth" -}}
+{{- if and (eq "https" ($values.scheme | default (include "exporter.scheme" $root))) (not $values.tlsConfig) $root.Values.web.certificateSecret -}}
+{{- $authority := dict "secret" (dict "name" $root.Values.web.certificateSecret "key" "ca.crt") -}}
+{{- $_ := set $secured "tlsConfig" (dict "ca" $authority "serverName" (include "exporter.serverName" $root)) -}}
+{{- end -}}
+{{- include "exporter.given" (list $secured "tlsConfig" "basicAuth") -}}
 {{- end -}}

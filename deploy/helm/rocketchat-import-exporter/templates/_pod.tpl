@@ -19,13 +19,24 @@ spec:
   securityContext:
     {{- . | nindent 4 }}
   {{- end }}
-  {{- with .Values.initContainers }}
+  {{- if or .Values.sidecar.enabled .Values.initContainers }}
   initContainers:
+    {{- if .Values.sidecar.enabled }}
+    # The exporter starts when all workspaces are there.
+    - name: workspaces-at-start
+      {{- include "exporter.sidecar" (list . "LIST") | nindent 6 }}
+    {{- end }}
+    {{- with .Values.initContainers }}
     {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: exporter
       {{- include "exporter.container" . | nindent 6 }}
+    {{- if .Values.sidecar.enabled }}
+    - name: workspaces
+      {{- include "exporter.sidecar" (list . "SLEEP") | nindent 6 }}
+    {{- end }}
     {{- with .Values.extraContainers }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -35,12 +46,39 @@ spec:
     - name: config
       configMap:
         name: {{ .Values.existingConfigMap | default (include "exporter.fullname" .) }}
+    {{- end }}
+    {{- if include "exporter.hasSecrets" . }}
     # A whole folder, because a single mounted file is not updated when its Secret changes.
     - name: secrets
       projected:
         defaultMode: 0440
         sources:
           {{- include "exporter.secretSources" . | trim | nindent 10 }}
+    {{- end }}
+    {{- if .Values.sidecar.enabled }}
+    # In memory, because it holds tokens.
+    - name: workspaces
+      emptyDir:
+        medium: Memory
+        sizeLimit: 64Mi
+    # The token of the ServiceAccount, only for the sidecar.
+    - name: kubernetes-api
+      projected:
+        defaultMode: 0440
+        sources:
+          - serviceAccountToken:
+              path: token
+              expirationSeconds: 3607
+          - configMap:
+              name: kube-root-ca.crt
+              items:
+                - key: ca.crt
+                  path: ca.crt
+          - downwardAPI:
+              items:
+                - path: namespace
+                  fieldRef:
+                    fieldPath: metadata.namespace
     {{- end }}
     {{- if .Values.web.configSecret }}
     # The files of both Secrets are in one folder, so that the configuration names certificates without a path.
@@ -80,7 +118,7 @@ prometheus.io/scheme: https
 
 {{/* The container, without its name. */}}
 {{- define "exporter.container" -}}
-image: {{ include "exporter.image" . | quote }}
+image: {{ include "exporter.image" (list . .Values.image) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 args:
   {{- if .Values.demo }}
@@ -88,6 +126,10 @@ args:
   {{- else }}
   - --config.file=/etc/rc-import-exporter/config.yml
   - --config.auto-reload=true
+  {{- end }}
+  {{- if .Values.autosharding.enabled }}
+  # Which of them this one is, it knows by the number at the end of its host name.
+  - --shard.count={{ .Values.replicas }}
   {{- end }}
   - --web.listen-address=:{{ .Values.port }}
   {{- if .Values.web.configSecret }}
@@ -134,8 +176,15 @@ volumeMounts:
   - name: config
     mountPath: /etc/rc-import-exporter
     readOnly: true
+  {{- end }}
+  {{- if include "exporter.hasSecrets" . }}
   - name: secrets
     mountPath: {{ include "exporter.secretsFolder" . }}
+    readOnly: true
+  {{- end }}
+  {{- if .Values.sidecar.enabled }}
+  - name: workspaces
+    mountPath: {{ include "exporter.workspacesFolder" . }}
     readOnly: true
   {{- end }}
   {{- if .Values.web.configSecret }}
@@ -147,6 +196,61 @@ volumeMounts:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* Whether the volume with user ids and tokens is needed. The sidecar has its own. */}}
+{{- define "exporter.hasSecrets" -}}
+{{- if and (not .Values.demo) (or .Values.workspaces .Values.existingConfigMap) -}}
+yes
+{{- end -}}
+{{- end -}}
+
+{{/* The container that collects workspaces, without its name. The argument is a list: the root and `LIST`, which looks once and
+ends, or `SLEEP`, which looks again and again. Unlike a watch, that finds each object that was deleted. */}}
+{{- define "exporter.sidecar" -}}
+{{- $root := first . -}}
+{{- with $root.Values.sidecar -}}
+image: {{ include "exporter.image" (list $root .image) | quote }}
+imagePullPolicy: {{ .image.pullPolicy }}
+env:
+  - name: METHOD
+    value: {{ last $ }}
+  - name: RESOURCE
+    value: {{ .resource }}
+  - name: LABEL
+    value: {{ .label | quote }}
+  {{- with .labelValue }}
+  - name: LABEL_VALUE
+    value: {{ . | quote }}
+  {{- end }}
+  - name: FOLDER
+    value: {{ include "exporter.workspacesFolder" $root }}
+  - name: DEFAULT_FILE_MODE
+    value: "640"
+  {{- if eq "SLEEP" (last $) }}
+  - name: SLEEP_TIME
+    value: {{ .interval | quote }}
+  - name: IGNORE_ALREADY_PROCESSED
+    value: "true"
+  # Its default is 8080, which could be the exporter's.
+  - name: HEALTH_PORT
+    value: {{ sub $root.Values.port 1 | quote }}
+  {{- end }}
+{{- with .resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with include "exporter.securityContext" (list $root $root.Values.securityContext) }}
+securityContext:
+  {{- . | nindent 2 }}
+{{- end }}
+volumeMounts:
+  - name: workspaces
+    mountPath: {{ include "exporter.workspacesFolder" $root }}
+  - name: kubernetes-api
+    mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+    readOnly: true
+{{- end -}}
 {{- end -}}
 
 {{/* A probe. The argument is a list: the root, the probe's values, and the path to ask unless they say how to probe. If the
