@@ -23,20 +23,16 @@ pytestmark = [
 ]
 
 ENTER: Final = """
-trees=$(awk '$3 == "cgroup2" || $4 ~ /name=systemd/ {print $2}' /proc/mounts)
-for tree in $trees; do
-  mkdir "$tree/trial-$$"
-  echo $$ >"$tree/trial-$$/cgroup.procs"
-done
+groups=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)
+mkdir "$groups/trial-$$"
+echo $$ >"$groups/trial-$$/cgroup.procs"
 code=0
 unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child bash -ec "$PREPARE" || code=$?
-for tree in $trees; do
-  echo $$ >"$tree/cgroup.procs"
-  find "$tree/trial-$$" -depth -type d -exec rmdir {} +
-done
+echo $$ >"$groups/cgroup.procs"
+find "$groups/trial-$$" -depth -type d -exec rmdir {} +
 exit $code
 """
-"""Gives systemd a part of the trees of control groups, and removes it at the end."""
+"""Gives systemd a part of the tree of control groups, and removes it at the end."""
 PREPARE: Final = r"""
 mount --make-rprivate /
 mount -t proc proc /proc
@@ -66,7 +62,8 @@ cp "$TRIAL/output.conf" /etc/systemd/system/rc-import-exporter.service.d/
 ip link set lo up
 # LoadCredential= mounts in another namespace, and the mount arrives only in a shared tree.
 mount --make-rshared /
-container=trial exec /lib/systemd/systemd --system --unit=trial.service --log-target=console --show-status=no
+export container=trial SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=1
+exec /lib/systemd/systemd --system --unit=trial.service --log-target=console --show-status=no
 """
 SERVICE: Final = """
 [Unit]
