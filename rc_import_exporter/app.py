@@ -17,8 +17,8 @@ from rc_import_exporter.systemd import ServiceManager
 from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.lifecycle import Lifecycle
 from rc_import_exporter.web.pages import Pages
-from rc_import_exporter.web.server import Publisher, Server, create_application
-from rc_import_exporter.web.targets import Targets
+from rc_import_exporter.web.publisher import Publisher
+from rc_import_exporter.web.server import Server, create_application
 from rc_import_exporter.web.turns import Turns
 
 
@@ -55,11 +55,10 @@ class App:
 
         exposition, turns = Exposition(), Turns()
         publisher = Publisher(snapshot, now, exposition, turns)
-        targets = Targets(lambda: self.store.snapshot, now, exposition, turns)
         pages = Pages(lambda: self.store.snapshot, now, turns, demo=demo)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
-        guard = Guard(settings.web.config_file, now, self.store.note_web_configuration)
-        routes = [route for each in (publisher, targets, pages, lifecycle) for route in each.routes]
+        guard = Guard(settings.web.config_file, settings.web.protection, now, self.store.note_web_configuration)
+        routes = [route for each in (publisher, pages, lifecycle) for route in each.routes]
         self._server = Server(create_application(routes), guard)
         self._tasks: set[asyncio.Task[None]] = set()
 

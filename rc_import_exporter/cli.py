@@ -91,6 +91,8 @@ async def _daemon(configured: Settings, manager: ServiceManager, load: Callable[
         names, address = sorted(configured.workspaces), f"{configured.web.listen.host or '*'}:{port}"
         log.info("listening", address=address, url=configured.web.page(port), version=build.current().version)
         log.info("polling", workspaces=len(names), names=",".join(names[:20]))
+        for remark in configured.remarks:
+            log.warning(remark)
 
     # In a thread, because thousands of workspaces take seconds, and scrapes do not wait for them.
     await App(configured, load=lambda last: asyncio.to_thread(load, last), manager=manager).serve(announce)

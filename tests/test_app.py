@@ -1,8 +1,10 @@
 """The whole exporter: it starts its parts in order, publishes at once, and stops."""
 
 import asyncio
+import gc
 import logging
 import os
+import signal
 
 import aiohttp
 import pytest
@@ -96,3 +98,23 @@ async def test_lost_log_lines_are_counted(monkeypatch: pytest.MonkeyPatch) -> No
         logging.shutdown()
         assert (await exporter.page()).value("exporter_log_lines_dropped_total") == 1
     os.close(writer)
+
+
+async def test_the_collector_leaves_out_what_the_exporter_keeps_while_it_runs() -> None:
+    """Else each search stops the event loop, the longer the more workspaces there are."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    frozen = []
+
+    def announce(port: int) -> None:
+        gc.collect(1)
+        frozen.append(gc.get_freeze_count())
+        signal.raise_signal(signal.SIGTERM)
+
+    app = App(configure({"acme": "http://127.0.0.1:9"}), now=LoopClock().now)
+    try:
+        await app.serve(announce)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert frozen[0] > 0
+    assert gc.get_freeze_count() == 0

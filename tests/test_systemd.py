@@ -87,11 +87,12 @@ def received(notified: socket.socket) -> list[bytes]:
 async def test_the_exporter_tells_its_life(notified: socket.socket, address: str, tmp_path: Path) -> None:
     """It is ready once it listens. Each reload begins and ends, also one that is refused."""
     file = tmp_path / "config.yml"
-    file.write_text("{}")
+    file.write_text("workspaces_files: [none.d/*.yml]")
     environ = {**SINGLE, **ANYWHERE, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
     async with started(f"--config.file={file}", environ=environ) as process:
         assert await asyncio.to_thread(received, notified) == [b"READY=1"]
         await line(process, "listening")
+        await line(process, "no file matches")
         for content in ("poll_interval: 1m", "poll_interval: soon"):
             file.write_text(content)
             process.send_signal(signal.SIGHUP)

@@ -150,6 +150,9 @@ def show(console: Console, settings: Settings, examinations: Sequence[Examinatio
         _show_findings(console, each.findings)
     console.print(terminal.printable(f"The exporter's own server: {settings.web.listen}"), style="bold", soft_wrap=True)
     _show_findings(console, of_server(settings.web))
+    if settings.remarks:
+        console.print("The configuration:", style="bold")
+        _show_findings(console, _of_configuration(settings))
     console.print("Options that are set; every other option has its default:", style="bold")
     for option in settings.given:
         console.print(terminal.printable(f"{option.option} = {option.value}  ({option.origin})"), soft_wrap=True)
@@ -173,6 +176,7 @@ def as_json(settings: Settings, examinations: Sequence[Examination]) -> str:
         {
             "exit_code": int(code(examinations)),
             "mistakes": [],
+            "findings": _plain(_of_configuration(settings)),
             "options": [{"option": each.option, "value": each.value, "origin": each.origin} for each in settings.given],
             "server": {"address": str(settings.web.listen), "findings": _plain(of_server(settings.web))},
             "workspaces": [
@@ -189,11 +193,17 @@ def mistakes_as_json(mistakes: Sequence[str]) -> str:
     told: dict[str, object] = {
         "exit_code": int(Exit.MISCONFIGURED),
         "mistakes": list(mistakes),
+        "findings": [],
         "options": [],
         "server": None,
         "workspaces": [],
     }
     return json.dumps(told, indent=2)
+
+
+def _of_configuration(settings: Settings) -> Sequence[Finding]:
+    said = [remark.partition(": ") for remark in settings.remarks]
+    return [Finding(topic=topic, level=Severity.WARNING, text=text) for topic, _, text in said]
 
 
 def _plain(findings: Iterable[Finding]) -> list[dict[str, str]]:

@@ -7,7 +7,6 @@ from enum import StrEnum, unique
 from typing import Final
 from urllib.parse import urlsplit
 
-from rc_import_exporter.config import web_file
 from rc_import_exporter.config.address import is_loopback
 from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.config.settings import Web, Workspace
@@ -58,7 +57,7 @@ def suspicions(workspace: Workspace, credentials: Credentials) -> Iterator[Findi
 
 def of_server(web: Web) -> Iterator[Finding]:
     """Which TLS, login and exposure the exporter's own server has."""
-    protection = web_file.load(web.config_file, {})
+    protection = web.protection
     oldest, newest = protection.versions
     text = f"{oldest} to {newest}" if oldest else "off: plain http"
     yield Finding(topic="TLS", level=Severity.OK if oldest else Severity.NOTE, text=text)

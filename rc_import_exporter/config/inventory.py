@@ -4,6 +4,7 @@ Each file is judged by itself, so that a mistake in one does not keep the others
 """
 
 import glob
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -29,12 +30,16 @@ class Inventory:
 
     `configured` is the main configuration file. `known` has the workspaces of each file as they are in use, empty at
     the start. `mistakes` has the lines about each file; those with the key "" are about the rest of the configuration.
+    `remarks` has a line for each pattern that no file matches.
     """
 
     def __init__(self, patterns: Iterable[str], configured: Layer, known: Mapping[str, Sequence[str]]) -> None:
+        matches = {pattern: matching([pattern]) for pattern in patterns}
         self._layers = {
-            path: yaml_file.read(path, options.WORKSPACES_FILES.path, (WORKSPACES,)) for path in matching(patterns)
+            path: yaml_file.read(path, options.WORKSPACES_FILES.path, (WORKSPACES,))
+            for path in sorted({path for paths in matches.values() for path in paths})
         }
+        self.remarks = [_without_files(pattern) for pattern, paths in matches.items() if not paths]
         self._configured = configured
         self.mistakes: dict[str, list[str]] = {}
         self.names: dict[str, Sequence[str]] = {}
@@ -89,6 +94,16 @@ class Inventory:
                     origin = self._layers[path].origins.get(key)
                     self._note(path, layer.mistake(key, f"is set twice, the other time in {there}", origin))
         self.names |= {path: known.get(path, ()) for path in self.mistakes}
+
+
+def _without_files(pattern: str) -> str:
+    folder = pattern
+    while glob.has_magic(folder):
+        folder = os.path.dirname(folder)  # noqa: PTH120 - Path would drop a dot at the start
+    line = f"{options.WORKSPACES_FILES.path[0]}: no file matches {files.shown(pattern)}"
+    if not os.path.isdir(folder or "."):  # noqa: PTH112 - the same
+        return f"{line}; the folder {folder} does not exist"
+    return line if os.access(folder or ".", os.R_OK | os.X_OK) else f"{line}; the folder {folder} cannot be read"
 
 
 def _names(read: Layer) -> Sequence[str]:

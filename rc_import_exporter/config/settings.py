@@ -28,6 +28,7 @@ from rc_import_exporter.config.layer import HEADERS, SECRETS, Chosen, Layer, Pre
 from rc_import_exporter.config.notation import DOTTED
 from rc_import_exporter.config.options import WORKSPACES, LogFormat, LogLevel, Option, Path
 from rc_import_exporter.config.tls import Tls
+from rc_import_exporter.config.web_file import Protection
 from rc_import_exporter.core.domain import Api, Expectation, Links, Target
 from rc_import_exporter.core.shard import Shard
 from rc_import_exporter.errors import ConfigurationError
@@ -41,18 +42,22 @@ OVERRIDDEN: Final = "(each workspace has its own)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """The exporter's own server, and the addresses that links begin with. `scheme` is http or https."""
+    """The exporter's own server, and the addresses that links begin with.
+
+    `protection` is what the file `config_file` says.
+    """
 
     listen: Listen
     config_file: str | None
-    scheme: str
+    protection: Protection
     links: Links
     enable_lifecycle: bool
 
     def page(self, port: int) -> str:
         """Where a browser opens the page: `external_url` if it is set, else the address on this machine."""
         host = _LOOPBACK.get(self.listen.host, self.listen.host)
-        return f"{self.links.external_url or f'{self.scheme}://{Listen(host=host, port=port)}'}/"
+        scheme = "http" if self.protection.context is None else "https"
+        return f"{self.links.external_url or f'{scheme}://{Listen(host=host, port=port)}'}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,7 @@ class Settings:
 
     `patterns` are those of `workspaces_files`, and `inventory` has the workspaces of each of these files. `refused` has
     the mistakes of files whose workspaces stay as they were before. Without a `shard` all workspaces are polled.
+    `remarks` has lines about what is allowed and probably not meant.
     """
 
     web: Web
@@ -121,6 +127,7 @@ class Settings:
     inventory: Mapping[str, Sequence[str]] = field(default_factory=dict)
     refused: ConfigurationError | None = None
     shard: Shard | None = None
+    remarks: Sequence[str] = ()
 
     def sets(self, option: Option[object]) -> bool:
         """Whether an option of the process is set."""
@@ -173,10 +180,9 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
     wrong = [each for path, text in texts.items() for each in layer.read(path, text, found)]
     for path, text in wrong:
         inventory.note(path, layer.mistake(path, text, origin_of(path, origins)))
-    scheme = "http"
+    protection = Protection()
     try:
-        if web_file.load(Chosen(found).get(options.WEB_CONFIG_FILE), {}).context is not None:
-            scheme = "https"
+        protection = web_file.load(Chosen(found).get(options.WEB_CONFIG_FILE))
     except ConfigurationError as error:
         for line in error.mistakes:
             inventory.note((), line)
@@ -200,7 +206,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
         web=Web(
             listen=process[options.LISTEN_ADDRESS],
             config_file=process.get(options.WEB_CONFIG_FILE),
-            scheme=scheme,
+            protection=protection,
             links=Links(
                 external_url=process.get(options.EXTERNAL_URL) or "", grafana_url=process.get(options.GRAFANA_URL) or ""
             ),
@@ -216,6 +222,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
         inventory=in_use,
         shard=shard,
         refused=refused,
+        remarks=inventory.remarks,
     )
 
 

@@ -75,13 +75,14 @@ class Protection:
 
     `users` has the bcrypt hash of each user's password. `context` is `None` without TLS. If `allowed_sans` is not
     empty, a client's certificate must have one of these names. `headers` are for every answer; an empty value removes
-    the header.
+    the header. `marks` has the mark of each file that this was read from.
     """
 
     context: ssl.SSLContext | None = None
     allowed_sans: frozenset[str] = frozenset()
     users: Mapping[bytes, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    marks: Mapping[str, Mark | None] = field(default_factory=lambda: MappingProxyType({}), repr=False, compare=False)
 
     @property
     def versions(self) -> tuple[str, str]:
@@ -102,12 +103,12 @@ class Protection:
         return bool(self.users) or self.wants_certificate
 
 
-def load(path: str | None, marks: dict[str, Mark | None]) -> Protection:
+def load(path: str | None, marks: dict[str, Mark | None] | None = None) -> Protection:
     """What the file says; raises `ConfigurationError`. Without a file, everyone may read.
 
     Puts the mark of each file that it reads into `marks`, whether or not the files can be used.
     """
-    return Protection() if path is None else _File(path, marks).protection()
+    return Protection() if path is None else _File(path, {} if marks is None else marks).protection()
 
 
 class _File:
@@ -134,6 +135,7 @@ class _File:
             allowed_sans=frozenset(cast("list[str]", self._found.get((_TLS, "client_allowed_sans"), []))),
             users=MappingProxyType(users),
             headers=MappingProxyType({key[2]: cast(str, value) for key, value in self._below(_HEADERS)}),
+            marks=MappingProxyType(self._marks),
         )
 
     def _below(self, group: Path) -> Iterator[tuple[Path, object]]:
@@ -213,8 +215,11 @@ class _File:
         is_given = self._place("client_ca") in self._found
         if is_given and mode is ssl.CERT_NONE:
             self._refuse(self._place("client_ca"), "needs client_auth_type: RequireAndVerifyClientCert")
-        if not is_given and mode is not ssl.CERT_NONE:
+        if not is_given and mode is ssl.CERT_REQUIRED:
             self._refuse(place, "needs client_ca_file or client_ca: the certificates to trust")
+        if not is_given and mode is ssl.CERT_OPTIONAL:
+            # Go trusts the system's authorities then.
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
         authorities = self._pem("client_ca") if is_given else None
         if authorities is not None:
             try:

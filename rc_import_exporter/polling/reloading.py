@@ -122,7 +122,7 @@ class Reloader:
 
     def _remarks(self, settings: Settings) -> Sequence[str]:
         changed = [option for option, value in settings.at_start.items() if value != self._at_start[option]]
-        return [f"{option}: restart the exporter to apply the new value" for option in changed]
+        return [*(f"{option}: restart the exporter to apply the new value" for option in changed), *settings.remarks]
 
 
 def _log_reload(before: Settings, after: Settings, remarks: Sequence[str]) -> None:

@@ -78,13 +78,14 @@ class Seen:
 class SimulatedWorkspace:
     """A running script, its credentials, and the requests that it got.
 
-    `started` is when the script began, in Unix seconds.
+    `started` is when the script began, in Unix seconds. `former_token` is accepted too, unless it is empty.
     """
 
     script: Script
     started: float
     user_id: str
     auth_token: str
+    former_token: str = ""
     requests: deque[Seen] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _windows: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
 
@@ -104,8 +105,8 @@ class SimulatedWorkspace:
         return self._limited(answer, (request.remote or "", endpoint), limit, now)
 
     def _authenticated(self, request: web.BaseRequest) -> bool:
-        presented = (request.headers.get("X-User-Id"), request.headers.get("X-Auth-Token"))
-        return presented == (self.user_id, self.auth_token)
+        user_id, token = (request.headers.get(name, "") for name in ("X-User-Id", "X-Auth-Token"))
+        return user_id == self.user_id and token != "" and token in (self.auth_token, self.former_token)
 
     def _limited(self, reply: Reply, client: tuple[str, str], limit: int, now: float) -> Reply:
         """The reply with the limiter's headers, or its refusal: a fixed window that refused calls do not extend."""

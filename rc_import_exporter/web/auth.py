@@ -15,8 +15,10 @@ from aiohttp import web
 from rc_import_exporter import clock, logs
 from rc_import_exporter.config import files, web_file
 from rc_import_exporter.config.files import Mark
+from rc_import_exporter.config.web_file import Protection
 from rc_import_exporter.errors import ConfigurationError
 
+EVERYONE: Final = Protection()
 OPEN_PATHS: Final = frozenset({"/-/healthy", "/-/ready"})
 """Paths without a login, so that a probe needs no password."""
 SETTLE_TIME: Final = 1.0
@@ -28,23 +30,24 @@ LONGEST_PASSWORD: Final = 72
 class Guard:
     """Keeps the web configuration file in force, and asks for its users' passwords.
 
-    If the file or one that it names changes, all of them are read again. If they cannot be used, that is logged, and
-    what was read last stays in force. `note` is told each time whether they could be used. `now` gives Unix seconds.
-    Raises `ConfigurationError` if they cannot be used at the start. Without a file, everyone may read.
+    `protection` is what the file at `path` said at the start. If the file or one that it names changes, all of them are
+    read again. If they cannot be used, that is logged, and what was read last stays in force. `note` is told each time
+    whether they could be used. `now` gives Unix seconds. Without a file, everyone may read.
     """
 
     def __init__(
         self,
         path: str | None = None,
+        protection: Protection = EVERYONE,
         now: Callable[[], float] = clock.now,
         note: Callable[[bool], None] = lambda well: None,
     ) -> None:
         self._path = path
         self._now = now
         self._note = note
-        self._marks: dict[str, Mark | None] = {}
+        self._marks = protection.marks
         self._login = Login()
-        self.protection = web_file.load(path, self._marks)
+        self.protection = protection
         if path is not None:
             note(True)
 
@@ -53,10 +56,10 @@ class Guard:
         marks = {path: files.mark(path) for path in self._marks}
         if marks == self._marks or any(self._is_young(mark) for mark in marks.values()):
             return
-        self._marks = {}
+        self._marks = read = dict[str, Mark | None]()
         log = logs.logger()
         try:
-            self.protection = web_file.load(self._path, self._marks)
+            self.protection = web_file.load(self._path, read)
         except ConfigurationError as error:
             log.warning(
                 "the web configuration file cannot be used, the last one stays in force",

@@ -1,23 +1,15 @@
-"""The HTTP server: `/metrics`, the health paths, and the routes of `pages`.
-
-A request reads the snapshot once and never waits for Rocket.Chat.
-"""
+"""The HTTP server: it listens, and answers requests with the routes of an application."""
 
 import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from typing import Final, cast
 
 from aiohttp import web
 
 from rc_import_exporter import descriptors, logs
 from rc_import_exporter.config.address import is_loopback
-from rc_import_exporter.core.snapshot import Snapshot
-from rc_import_exporter.metrics.exposition import Exposition, Pieces
-from rc_import_exporter.metrics.negotiation import Encoding, Format
-from rc_import_exporter.web import answers
 from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.connections import (
     MOST_CONNECTIONS,
@@ -27,90 +19,12 @@ from rc_import_exporter.web.connections import (
     accept,
     answering,
 )
-from rc_import_exporter.web.turns import Turns
 
 EVERY_ADDRESS: Final = ("", "::")
 STOP_TIMEOUT: Final = 0.25
 """Seconds that answers under way get when the server stops, and seconds more until their connections are cut."""
 SEND_BUFFER: Final = 128 * 1024
 """Bytes on their way to a client, outside of the process. Linux takes twice as many."""
-NAMED_AT_MOST: Final = 10
-"""Workspaces that the readiness answer names. Kubernetes shows the answer in an event."""
-
-
-class Publisher:
-    """The handlers for scrapers and probes.
-
-    `snapshot` gives the current snapshot, `clock` Unix seconds. `turns` is shared with `Pages`. Readiness waits for the
-    workspaces of the first snapshot.
-    """
-
-    def __init__(
-        self,
-        snapshot: Callable[[], Snapshot],
-        clock: Callable[[], float],
-        exposition: Exposition,
-        turns: Turns | None = None,
-    ) -> None:
-        self._snapshot = snapshot
-        self._clock = clock
-        self._exposition = exposition
-        self._turns = Turns() if turns is None else turns
-        self._page_turn = asyncio.Lock()
-        self._next_pages: dict[tuple[Format, Encoding], asyncio.Task[Pieces]] = {}
-        self._awaited = list(snapshot().records)
-
-    @property
-    def routes(self) -> list[web.RouteDef]:
-        """Its paths."""
-        return [
-            web.get("/metrics", self.metrics),
-            web.get("/-/healthy", self.healthy),
-            web.get("/-/ready", self.ready),
-        ]
-
-    async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """All metrics, or those of the workspaces in the query; 404 for an unknown name."""
-        form, encoding = answers.negotiated(request)
-        names = request.query.getall("workspace", []) if request.query_string else []
-        if not names:
-            return answers.metrics(await self._page(form, encoding), form, encoding)
-        snapshot = self._snapshot()
-        if unknown := [name for name in names if name not in snapshot.records]:
-            return answers.plain(f"{answers.no_workspace(unknown[0], snapshot)}\n", HTTPStatus.NOT_FOUND)
-        steps = self._exposition.selection_steps(snapshot, self._clock(), names, form, encoding)
-        return answers.metrics(await self._turns.scrape(steps), form, encoding)
-
-    async def _page(self, form: Format, encoding: Encoding) -> Pieces:
-        """The whole page. Requests that come while another page is being made share the next one."""
-        if not self._page_turn.locked():
-            return await self._make_page(form, encoding)
-        asked = form, encoding
-        if asked not in self._next_pages:
-            self._next_pages[asked] = asyncio.create_task(self._make_page(form, encoding))
-        # A client that leaves must not take the page from the others.
-        return await asyncio.shield(self._next_pages[asked])
-
-    async def _make_page(self, form: Format, encoding: Encoding) -> Pieces:
-        async with self._page_turn:
-            self._next_pages.pop((form, encoding), None)
-            steps = self._exposition.page_steps(self._snapshot(), self._clock(), form, encoding)
-            return await self._turns.scrape(steps)
-
-    async def healthy(self, request: web.Request) -> web.Response:
-        """200 whenever the event loop runs."""
-        return answers.plain("healthy\n")
-
-    async def ready(self, request: web.Request) -> web.Response:
-        """503 until each workspace configured at the start was polled once, whatever the result; then always 200."""
-        records = self._snapshot().records
-        self._awaited = [name for name in self._awaited if name in records and records[name].polls == 0]
-        if not self._awaited:
-            return answers.plain("ready\n")
-        shown = ", ".join(self._awaited[:NAMED_AT_MOST]) + (", …" if len(self._awaited) > NAMED_AT_MOST else "")
-        return answers.plain(
-            f"not ready: {len(self._awaited)} not polled yet: {shown}\n", HTTPStatus.SERVICE_UNAVAILABLE
-        )
 
 
 def create_application(routes: Iterable[web.AbstractRouteDef]) -> web.Application:

@@ -18,7 +18,8 @@ from rc_import_exporter import clock, garbage
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web.pages import Pages
-from rc_import_exporter.web.server import Publisher, Server, create_application
+from rc_import_exporter.web.publisher import Publisher
+from rc_import_exporter.web.server import Server, create_application
 from rc_import_exporter.web.turns import Turns
 from tests.support.held import Meter
 from tests.support.pictures import NOW, picture, running

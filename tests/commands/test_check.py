@@ -399,6 +399,21 @@ def test_tls_and_client_certificates_in_force_are_told(tmp_path: Path) -> None:
     assert found["exposure"] == ("ok", "other machines can connect, with a login only")
 
 
+def test_a_pattern_that_no_file_matches_is_told(tmp_path: Path) -> None:
+    """The folder may have another name, and its workspaces would be watched by nobody."""
+    config = tmp_path / "config.yml"
+    workspace = "{url: http://127.0.0.1:1, user_id: u, auth_token: t}"
+    config.write_text(f"workspaces_files: [none.d/*.yml]\nworkspaces: {{acme: {workspace}}}\n")
+    shown, as_json = (
+        run("check", f"--config.file={config}", "--config-only", f"--format={form}") for form in ("text", "json")
+    )
+    missing = tmp_path / "none.d"
+    told = f"no file matches {missing / '*.yml'}; the folder {missing} does not exist"
+    (finding,) = json.loads(as_json.stdout)["findings"]
+    assert (finding["level"], finding["topic"], finding["text"]) == ("warning", "workspaces_files", told)
+    assert f"the folder {missing.parent}" in " ".join(shown.stdout.split())
+
+
 def test_a_mistake_in_the_web_configuration_is_code_2(tmp_path: Path) -> None:
     """With the file and the line, and without the password that stands in place of a hash."""
     (tmp_path / "web.yml").write_text("basic_auth_users:\n  alice: pa55word\n")

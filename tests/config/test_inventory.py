@@ -52,6 +52,17 @@ def token_of(loaded: Settings, name: str) -> str:
     return loaded.workspaces[name].credentials.load().auth_token
 
 
+def test_a_pattern_that_no_file_matches_is_told(folder: Path) -> None:
+    """It is allowed, because files may come later. A folder with a typing error looks the same."""
+    (folder / "config.yml").write_text("workspaces_files: [workspaces.d/*.yml, 'tenants.d/**/[ab].yml']\n")
+    empty = f"workspaces_files: no file matches {folder / 'workspaces.d' / '*.yml'}"
+    missing = f"workspaces_files: no file matches {folder / 'tenants.d' / '**' / '[ab].yml'}"
+    assert list(load(folder).remarks) == [empty, f"{missing}; the folder {folder / 'tenants.d'} does not exist"]
+    write(folder, "a.yml", having("acme"))
+    (folder / "tenants.d").mkdir()
+    assert list(load(folder).remarks) == [missing]
+
+
 def test_each_matching_file_adds_its_workspaces(folder: Path) -> None:
     """One or more in a file. Those of the main file count too, and other files do not."""
     (folder / "config.yml").write_text(

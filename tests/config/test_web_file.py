@@ -42,14 +42,14 @@ def folder(authority: trustme.CA, tmp_path: Path) -> Folder:
 def loaded(folder: Folder, text: str) -> Protection:
     """What the file with this text says."""
     folder.write("web.yml", text)
-    return web_file.load(folder.file, {})
+    return web_file.load(folder.file)
 
 
 def mistakes(folder: Folder, text: str) -> str:
     """Why the file with this text cannot be used."""
     folder.write("web.yml", text)
     try:
-        web_file.load(folder.file, {})
+        web_file.load(folder.file)
     except ConfigurationError as error:
         return str(error)
     return ""

@@ -76,6 +76,15 @@ async def test_a_broken_file_is_told_and_its_workspaces_go_on(file: Path) -> Non
         assert (await exporter.page()).value(FLAG) == 1
 
 
+async def test_a_pattern_that_no_file_matches_is_told_at_a_reload(file: Path) -> None:
+    async with reloading(file, "acme") as exporter:
+        exporter.configure("acme", workspaces_files=["workspaces.d/*.yml"])
+        told = f"workspaces_files: no file matches {file.with_name('workspaces.d') / '*.yml'}"
+        with structlog.testing.capture_logs() as caught:
+            assert await exporter.reload() == (200, f"reloaded\n{told}\n")
+        assert [each["event"] for each in caught if each["log_level"] == "warning"] == [told]
+
+
 async def test_files_that_change_appear_or_go_are_reloaded_by_themselves(file: Path) -> None:
     """The kubelet or a script writes them, and nobody calls the exporter. Each mistake is told once."""
     async with reloading(file, "acme", "beta", "gamma", config__auto_reload="true") as exporter:

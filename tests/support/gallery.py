@@ -30,7 +30,8 @@ from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.core.verdict import state_of
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web.pages import Pages
-from rc_import_exporter.web.server import Publisher, Server, create_application
+from rc_import_exporter.web.publisher import Publisher
+from rc_import_exporter.web.server import Server, create_application
 from tests.support.pictures import NOW, failure, finished, lost, operation, picture, polled, running, success, untouched
 
 LATER: Final = NOW + 5.0

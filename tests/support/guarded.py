@@ -14,12 +14,13 @@ import trustme
 import yaml
 from aiohttp import web
 
+from rc_import_exporter.config import web_file
 from rc_import_exporter.core.store import Store
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.pages import Pages
-from rc_import_exporter.web.server import Publisher, Server, create_application
-from rc_import_exporter.web.targets import Targets
+from rc_import_exporter.web.publisher import Publisher
+from rc_import_exporter.web.server import Server, create_application
 from tests.support.pictures import NOW, four_workspaces
 
 LONG_AGO: Final = 1_700_000_000
@@ -93,9 +94,8 @@ async def guarded(folder: Folder, *routes: web.RouteDef, host: str = "127.0.0.1"
     store = Store(four_workspaces())
     publisher = Publisher(lambda: store.snapshot, lambda: NOW, Exposition(process=False))
     pages = Pages(lambda: store.snapshot, lambda: NOW)
-    guard = Guard(folder.file, note=store.note_web_configuration)
-    targets = Targets(lambda: store.snapshot, lambda: NOW, Exposition(process=False))
-    server = Server(create_application([*publisher.routes, *targets.routes, *pages.routes, *routes]), guard)
+    guard = Guard(folder.file, web_file.load(folder.file), note=store.note_web_configuration)
+    server = Server(create_application([*publisher.routes, *pages.routes, *routes]), guard)
     try:
         yield Guarded(port=await server.start(host, 0), store=store, guard=guard)
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import random
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,9 +16,10 @@ import pytest
 import structlog
 from aiohttp import web
 
-from rc_import_exporter.errors import ConfigurationError
+from rc_import_exporter.config import settings, web_file
 from rc_import_exporter.metrics.catalogue import PREFIX
 from rc_import_exporter.web.auth import Guard, Login
+from tests.polling.test_reloading import spoilt
 from tests.support.guarded import HASH, LONG_AGO, PASSWORD, Folder, Guarded, basic, guarded
 
 OPEN: Final = ("/-/healthy", "/-/ready")
@@ -121,6 +123,22 @@ async def test_an_unknown_user_costs_what_a_known_one_costs() -> None:
     assert checks.hashes[0] == checks.hashes[1]
     assert checks.hashes[0] in {b"hash of alice", b"hash of bob"}
     assert checks.hashes[2:] == [b"hash of alice"]
+    login.close()
+
+
+async def test_one_password_is_remembered_for_each_user() -> None:
+    """Not wrong ones, nor those of users that are gone: anyone could fill the memory."""
+    checks = Checks()
+    checks.released.set()
+    login = Login(checks)
+    tries = [await accepts(login, name, b"%d" % number) for name in (b"alice", b"mallory") for number in range(20)]
+    assert not any(tries)
+    assert not vars(login)["_proofs"]
+    assert await accepts(login, b"alice", b"right")
+    assert await accepts(login, b"bob", b"right")
+    assert vars(login)["_proofs"].keys() == {b"alice", b"bob"}
+    assert await login.accepts({b"carol": b"hash of carol"}, b"carol", b"right", lambda: True)
+    assert vars(login)["_proofs"].keys() == {b"carol"}
     login.close()
 
 
@@ -245,10 +263,17 @@ async def test_the_symlink_that_kubernetes_replaces_is_followed(tmp_path: Path) 
         assert await status(exporter, auth=basic("bob", PASSWORD)) == 200
 
 
-async def test_a_broken_file_at_the_start_is_a_mistake(folder: Folder) -> None:
+def test_a_file_that_breaks_while_the_exporter_starts_is_noticed(folder: Folder) -> None:
+    """It is read once, with the configuration. What was read then is in force, whatever the file says by now."""
+    workspace = {"url": "http://127.0.0.1:1", "user_id": "u", "auth_token": "t"}
+    web = settings.load({**workspace, "web.config.file": folder.file}, {}).web
     folder.write("web.yml", "rate_limit: {burst: 1}")
-    with pytest.raises(ConfigurationError, match=r"rate_limit\.burst"):
-        Guard(folder.file)
+    noted: list[bool] = []
+    guard = Guard(web.config_file, web.protection, note=noted.append)
+    guard.refresh()
+    assert noted == [True, False]
+    assert guard.protection.users == {b"alice": HASH.encode()}
+    guard.close()
 
 
 async def test_headers_of_the_file_are_in_every_answer(folder: Folder) -> None:
@@ -297,3 +322,25 @@ async def test_no_request_fails_while_users_change(folder: Folder) -> None:
             users.pop(f"user{number}")
             folder.configure(basic_auth_users=users)
             assert await status(exporter, auth=auth) == 401
+
+
+def test_no_file_breaks_a_running_server(folder: Folder) -> None:
+    """Whatever it holds, it is in force as a whole, or refused with reasons while the last good one stays."""
+    folder.encrypt(basic_auth_users={"alice": HASH, "bob": HASH})
+    good = (folder.path / "web.yml").read_bytes()
+    certificate, key = ((folder.path / name).read_bytes() for name in ("server.crt", "server.key"))
+    guard = Guard(folder.file, web_file.load(folder.file))
+    dice, seen = random.Random(0), set[str]()
+    for _ in range(100):
+        before = guard.protection
+        name, content = dice.choice([("web.yml", good), ("server.crt", certificate), ("server.key", key)])
+        folder.write(name, spoilt(content, dice))
+        with structlog.testing.capture_logs() as caught:
+            guard.refresh()
+        seen.add(caught[0]["log_level"])
+        assert caught[0]["log_level"] == "info" or guard.protection is before
+        assert HASH not in str(caught)
+        folder.write(name, {"web.yml": good, "server.crt": certificate, "server.key": key}[name])
+        guard.refresh()
+    assert seen == {"info", "warning"}
+    guard.close()

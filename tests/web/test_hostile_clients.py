@@ -17,7 +17,8 @@ from rc_import_exporter.metrics.exposition import Exposition, Steps
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 from rc_import_exporter.web import answers, connections, turns, view
 from rc_import_exporter.web.pages import Pages
-from rc_import_exporter.web.server import Publisher, Server, create_application
+from rc_import_exporter.web.publisher import Publisher
+from rc_import_exporter.web.server import Server, create_application
 from rc_import_exporter.web.turns import Turns
 from tests.support.gallery import LATER, crowd, showing
 from tests.support.pictures import four_workspaces

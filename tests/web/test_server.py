@@ -23,7 +23,8 @@ from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 from rc_import_exporter.web import answers
-from rc_import_exporter.web.server import Publisher, Server, create_application
+from rc_import_exporter.web.publisher import Publisher
+from rc_import_exporter.web.server import Server, create_application
 from tests.support.pictures import NOW, finished, four_workspaces, picture, running
 
 HANGING: Final = 20.0

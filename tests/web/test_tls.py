@@ -1,6 +1,7 @@
 """Real clients get in with the right certificates only, and certificates change without a failed request."""
 
 import asyncio
+import re
 import ssl
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from contextlib import suppress
@@ -12,11 +13,13 @@ import aiohttp
 import pytest
 import structlog
 import trustme
+import yaml
 
 from rc_import_exporter import descriptors
 from tests.support.guarded import HASH, PASSWORD, Folder, Guarded, guarded
 from tests.support.prometheus import eventually, query, scraping
 
+README: Final = (Path(__file__).parents[2] / "README.md").read_text()
 MUTUAL: Final = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.crt"}
 YESTERDAY: Final = datetime.now(tz=UTC) - timedelta(days=1)
 ANSWERED, CANNOT_VERIFY = 0, 60
@@ -199,8 +202,15 @@ async def test_connections_before_their_handshake_make_room_for_others(
 
 @pytest.mark.program("prometheus")
 @pytest.mark.timeout(90)
-async def test_prometheus_scrapes_with_a_certificate_and_a_password(folder: Folder) -> None:
-    """With either of them missing or wrong, it does not."""
+async def test_prometheus_scrapes_with_a_certificate_and_a_password(folder: Folder, tmp_path: Path) -> None:
+    """With either of them missing or wrong, it does not. It does with the README's two files as they are."""
+    (tmp_path / "readme").mkdir()
+    shown = Folder(path=tmp_path / "readme")
+    shown.certify()
+    shown.write("password", f"{PASSWORD}\n")
+    blocks = r"```yaml\n((?:tls_server_config:|  - job_name:.*\n    scheme:).*?)```"
+    web_file, copied = re.findall(blocks, README, re.DOTALL)
+    shown.write("web.yml", web_file.replace("$2y$10$...", HASH))
     folder.encrypt(MUTUAL, basic_auth_users={"prometheus": HASH})
     folder.certify("client", folder.authority.issue_cert("prometheus"))
     folder.write("foreign.crt", trustme.CA().cert_pem.bytes())
@@ -216,7 +226,11 @@ async def test_prometheus_scrapes_with_a_certificate_and_a_password(folder: Fold
         "no_certificate": {**login, "tls_config": trust},
         "wrong_authority": {**login, "tls_config": {**certificate, "ca_file": paths["foreign.crt"]}},
     }
-    async with guarded(folder) as exporter:
+    async with guarded(folder) as exporter, guarded(shown) as as_shown:
+        (job,) = yaml.safe_load(copied)
+        for options, name in ((job["tls_config"], "ca_file"), (job["basic_auth"], "password_file")):
+            options[name] = str(shown.path / options[name])
+        job["static_configs"] = [{"targets": [f"localhost:{as_shown.port}"]}]
         jobs = [
             {
                 "job_name": name,
@@ -225,9 +239,9 @@ async def test_prometheus_scrapes_with_a_certificate_and_a_password(folder: Fold
                 **each,
             }
             for name, each in settings.items()
-        ]
+        ] + [job]
         async with scraping(folder.path, jobs) as url:
             await eventually(url, "up", len(jobs))
-            await eventually(url, "up == 1", 1)
-            assert [series["job"] for series in await query(url, "up == 1")] == ["right"]
+            await eventually(url, "up == 1", 2)
+            assert {series["job"] for series in await query(url, "up == 1")} == {"right", job["job_name"]}
             assert await query(url, "rocketchat_import_up")

@@ -16,8 +16,8 @@ from rc_import_exporter.metrics.catalogue import PREFIX
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.negotiation import Format
 from rc_import_exporter.web.pages import Pages
-from rc_import_exporter.web.server import Publisher, Server, create_application
-from rc_import_exporter.web.targets import Targets
+from rc_import_exporter.web.publisher import Publisher
+from rc_import_exporter.web.server import Server, create_application
 from tests.support.gallery import workspace
 from tests.support.pictures import NOW, four_workspaces, picture
 from tests.support.rig import Page
@@ -31,9 +31,8 @@ async def serving(snapshot: Snapshot) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a server that shows this snapshot, with the process's own metrics."""
     exposition = Exposition()
     publisher = Publisher(lambda: snapshot, lambda: NOW, exposition)
-    targets = Targets(lambda: snapshot, lambda: NOW, exposition)
     pages = Pages(lambda: snapshot, lambda: NOW)
-    server = Server(create_application([*publisher.routes, *targets.routes, *pages.routes]))
+    server = Server(create_application([*publisher.routes, *pages.routes]))
     port = await server.start("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession(
