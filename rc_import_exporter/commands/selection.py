@@ -15,9 +15,11 @@ from rc_import_exporter.polling import fleet
 def select(invocation: Invocation, environ: Mapping[str, str], level: str) -> Settings:
     """The settings with the named workspaces, or all of them. Sets up the log with `level` if no level is configured.
 
-    Raises `ConfigurationError`.
+    Raises `ConfigurationError`, also if only one of `workspaces_files` has a mistake.
     """
     configured = settings.load(invocation.options, environ)
+    if configured.refused is not None:
+        raise configured.refused
     logs.configure(configured.log.level if configured.sets(LOG_LEVEL) else level, configured.log.format)
     return fleet.chosen(configured, invocation.operands)
 

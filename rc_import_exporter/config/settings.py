@@ -111,9 +111,8 @@ class Settings:
     the options whose new values need a restart, by dotted path. `given` lists the options that are set; the others have
     their defaults.
 
-    `patterns` are those of `workspaces_files`, and `inventory` has the workspaces of each of these files. `refused` has
-    the mistakes of files whose workspaces stay as they were before. Without a `shard` all workspaces are polled.
-    `remarks` has lines about what is allowed and probably not meant.
+    `patterns` are those of `workspaces_files`, `inventory` has the workspaces of each of these files, and `refused` the
+    mistakes. `remarks` has what is allowed and probably not meant. Without a `shard` all workspaces are polled.
     """
 
     web: Web
@@ -155,9 +154,9 @@ class _Merged(BaseSettings):
 def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | None = None) -> Settings:
     """The settings of these flags (texts by dotted path), of the environment, and of the YAML files that either names.
 
-    `last` are the settings in use: if one of `workspaces_files` has a mistake, its workspaces stay as they are there.
-    Raises `ConfigurationError` with every mistake: the option, what is wrong with it, and where it was set. It has the
-    files that the configuration names as well: a change of one of them may correct the mistake.
+    If one of `workspaces_files` has a mistake, its workspaces stay as in `last`, the settings in use, or are left out at
+    the start; `refused` says so. Raises `ConfigurationError` with every other mistake: the option, what is wrong with
+    it, and where it was set. It has the files that are named, too: a change of one may correct the mistake.
     """
     above = (_flag_layer(flags), environment.read(environ))
     config_file = next((path for one in above if (path := one.values.get(options.CONFIG_FILE.path))), None)
@@ -198,9 +197,10 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
     if inventory.mistakes:
         lines = dict.fromkeys(line for lines in inventory.mistakes.values() for line in lines)
         refused = ConfigurationError(list(lines), layer.files_in(texts), in_part="" not in inventory.mistakes)
-        if last is None or not refused.in_part:
+        if last is not None:
+            workspaces |= {name: last.workspaces[name] for path in inventory.mistakes for name in in_use[path]}
+        if not (refused.in_part and workspaces):
             raise refused
-        workspaces |= {name: last.workspaces[name] for path in inventory.mistakes for name in in_use[path]}
     process = Chosen(shared)
     return Settings(
         web=Web(

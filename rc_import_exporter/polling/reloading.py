@@ -2,6 +2,7 @@
 
 A signal, a request and a changed file all lead here. If the new configuration has a mistake, the last one stays in use.
 If only files of `workspaces_files` have mistakes, the workspaces in them stay as they were, and the rest is taken over.
+At the start these workspaces are left out.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ LOOK_INTERVAL: Final = 5.0
 LOOKED_AT_ONCE: Final = 500
 """Files, a few milliseconds. Scrapes and polls can go on in between."""
 _REFUSED: Final = "configuration not reloaded, the last one stays in use"
-_REFUSED_IN_PART: Final = "file with workspaces not reloaded, its workspaces stay as they were"
+_REFUSED_IN_PART: Final = "file with workspaces not taken over, its workspaces stay as they were"
 _NEVER_SEEN: Final = (0, 0, 0)
 """Differs from the mark of each file, and from that of a missing one."""
 
@@ -50,6 +51,8 @@ class Reloader:
         self._mistakes: Sequence[str] = ()
         self._also: Sequence[str] = ()
         self._seen: Mapping[str, Mark | None] = {path: files.mark(path) for path in self._watched()}
+        if settings.refused is not None:
+            self._refused(settings.refused, self._seen)
 
     async def reload(self) -> Sequence[str]:
         """Reloads, and returns what else to know. Raises `ConfigurationError` if something stays as it was."""

@@ -41,10 +41,13 @@ def load(folder: Path, last: Settings | None = None, environ: Mapping[str, str] 
 
 
 def mistakes(folder: Path, last: Settings | None = None) -> tuple[str, ...]:
-    """The mistakes that keep the configuration from being loaded."""
-    with pytest.raises(ConfigurationError) as refused:
-        load(folder, last)
-    return refused.value.mistakes
+    """The mistakes that keep the configuration, or the workspaces of some files, from being loaded."""
+    try:
+        refused = load(folder, last).refused
+    except ConfigurationError as error:
+        return error.mistakes
+    assert refused is not None
+    return refused.mistakes
 
 
 def token_of(loaded: Settings, name: str) -> str:
@@ -164,6 +167,19 @@ def test_a_new_file_with_a_mistake_adds_nothing(folder: Path) -> None:
     loaded = load(folder, first)
     assert set(loaded.workspaces) == {"acme"}
     assert loaded.refused is not None
+
+
+def test_the_start_leaves_out_a_file_with_a_mistake(folder: Path) -> None:
+    """One tenant's mistake must not keep hundreds from being watched after a restart."""
+    write(folder, "a.yml", having("acme"))
+    broken = write(folder, "b.yml", having("beta") + "gamma: {url: x}\n")
+    loaded = load(folder)
+    assert (set(loaded.workspaces), loaded.inventory[str(broken)]) == ({"acme"}, [])
+    assert loaded.refused is not None
+    assert all(str(broken) in line for line in loaded.refused.mistakes)
+    (folder / "workspaces.d" / "a.yml").unlink()
+    with pytest.raises(ConfigurationError):
+        load(folder)
 
 
 def test_a_mistake_in_the_main_file_is_a_mistake_in_all(folder: Path) -> None:
@@ -304,6 +320,7 @@ def test_check_reads_these_files_too(folder: Path) -> None:
     assert ended.returncode == 0
     assert "acme" in ended.stdout
     write(folder, "a.yml", "acme: {url: x}\n")
+    write(folder, "b.yml", having("beta"))
     ended = run("check", "--config-only", f"--config.file={folder / 'config.yml'}")
     assert ended.returncode == 2
     assert f"{folder / 'workspaces.d' / 'a.yml'} line 1" in ended.stderr

@@ -61,7 +61,7 @@ async def test_a_broken_file_is_told_and_its_workspaces_go_on(file: Path) -> Non
         errors = [each for each in caught if each["log_level"] == "error"]
         assert [each["detail"] for each in errors] == lines
         assert {each["event"] for each in errors} == {
-            "file with workspaces not reloaded, its workspaces stay as they were"
+            "file with workspaces not taken over, its workspaces stay as they were"
         }
         await asyncio.sleep(60)
         page = await exporter.page()
@@ -74,6 +74,27 @@ async def test_a_broken_file_is_told_and_its_workspaces_go_on(file: Path) -> Non
         put(exporter, "acme.yml", one(exporter, "acme"))
         assert await exporter.reload() == (200, "reloaded\n")
         assert (await exporter.page()).value(FLAG) == 1
+
+
+async def test_a_file_that_is_broken_at_the_start_is_taken_over_once_it_is_correct(file: Path) -> None:
+    """A restart must not stop what a reload would not have stopped."""
+    broken = file.with_name("workspaces.d") / "beta.yml"
+    broken.write_text("beta: [")
+    with structlog.testing.capture_logs() as caught:
+        async with reloading(
+            file, "acme", "beta", workspaces_files=str(broken), config__auto_reload="true"
+        ) as exporter:
+            await asyncio.sleep(60)
+            page = await exporter.page()
+            assert (page.value("up", workspace="acme"), page.value(FLAG)) == (1, 0)
+            assert exporter.app.store.snapshot.records.keys() == {"acme"}
+            put(exporter, "beta.yml", one(exporter, "beta"))
+            await asyncio.sleep(20)
+            page = await exporter.page()
+            assert (page.value("up", workspace="beta"), page.value(FLAG)) == (1, 1)
+    (told,) = [each for each in caught if each["log_level"] == "error"]
+    assert told["event"] == "file with workspaces not taken over, its workspaces stay as they were"
+    assert str(broken) in told["detail"]
 
 
 async def test_a_pattern_that_no_file_matches_is_told_at_a_reload(file: Path) -> None:
