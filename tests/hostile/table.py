@@ -1,0 +1,21 @@
+"""The table of faults, and the README's short table of them."""
+
+from typing import Final
+
+from rc_import_exporter.metrics import table
+from tests.hostile import bodies, connections, http_answers, machine
+from tests.hostile.fault import Fault
+
+FAULTS: Final[tuple[Fault, ...]] = (
+    *connections.FAULTS,
+    *http_answers.FAULTS,
+    *bodies.FAULTS,
+    *machine.FAULTS,
+)
+
+
+def summary() -> str:
+    """A line for each symptom, in the order of the table."""
+    symptoms = dict.fromkeys(fault.symptom for fault in FAULTS)
+    rows = [(each.fault, each.reported, each.recovery) for each in symptoms]
+    return table.markdown_table(("fault", "what is reported", "next poll"), rows)
