@@ -1,20 +1,22 @@
 """Faults of connections: TCP, TLS, proxies and DNS."""
 
 import asyncio
-import datetime
 import errno
 import functools
+import re
 import socket
 import ssl
 import struct
 import threading
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import trustme
 
+from rc_import_exporter.core.domain import Api
 from rc_import_exporter.rocketchat.host_names import Resolver
 from tests.hostile.fault import (
     BODY,
@@ -42,7 +44,7 @@ from tests.hostile.symptoms import (
     SILENT,
     UNTRUSTED,
 )
-from tests.support.peers import http
+from tests.support.peers import http, listening
 
 RESET: Final = struct.pack("ii", 1, 0)
 ALERT: Final = b"\x15\x03\x01\x00\x02\x02\x46"
@@ -57,25 +59,28 @@ def reset(writer: StreamWriter) -> None:
     writer.transport.abort()
 
 
-@asynccontextmanager
-async def nothing(site: Site) -> AsyncIterator[Options]:
-    """A port where nothing listens before the fault is over."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        servers: list[asyncio.Server] = []
+def unheard(host: str) -> Serve:
+    """A port of this address where nothing listens before the fault is over."""
 
-        async def listen() -> None:
-            servers.append(
-                await asyncio.start_server(
-                    lambda *streams: handle(site, converse, converse, *streams), sock=reserved.dup()
-                )
-            )
+    @asynccontextmanager
+    async def serve(site: Site) -> AsyncIterator[Options]:
+        # asyncio sends small pieces at once only if the protocol is named.
+        with socket.socket(proto=socket.IPPROTO_TCP) as reserved:
+            reserved.bind((host, 0))
+            async with AsyncExitStack() as stack:
 
-        site.ends.append(listen)
-        yield {"url": f"http://127.0.0.1:{reserved.getsockname()[1]}"}
-        for server in servers:
-            server.close()
-            server.close_clients()
+                async def listen() -> None:
+                    await stack.enter_async_context(
+                        listening(lambda *streams: handle(site, converse, converse, *streams), bound=reserved.dup())
+                    )
+
+                site.ends.append(listen)
+                yield {"url": f"http://{host}:{reserved.getsockname()[1]}"}
+
+    return serve
+
+
+nothing: Final = unheard("127.0.0.1")
 
 
 async def reset_at_once(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
@@ -129,7 +134,10 @@ async def reset_between(site: Site, reader: StreamReader, writer: StreamWriter) 
 
 
 async def closed_when_asked_again(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
-    await closed_between(site, reader, writer)
+    api = endpoint(await reader.readuntil(b"\r\n\r\n"))
+    # A third idle connection would be tried next, and there is no third try.
+    writer.write(good(api, site, *(["Connection: close"] if api is Api.INFO else [])))
+    await writer.drain()
     await reader.readuntil(b"\r\n\r\n")
 
 
@@ -176,26 +184,44 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def certified(issuer: trustme.CA, name: str, **dates: datetime.datetime) -> ssl.SSLContext:
+@functools.cache
+def stranger() -> trustme.CA:
+    """Another authority."""
+    return trustme.CA()
+
+
+@functools.cache
+def certified(
+    issuer: trustme.CA, name: str, begins: datetime | None = None, ends: datetime | None = None
+) -> ssl.SSLContext:
     """A server's context with a certificate for this name."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    issuer.issue_cert(name, **dates).configure_cert(context)
+    issuer.issue_cert(name, not_before=begins, not_after=ends).configure_cert(context)
     return context
 
 
-def encrypted(context: Callable[[], ssl.SSLContext]) -> Converse:
-    """Answers well over TLS with this context."""
+def encrypted(name: str, issuer: Callable[[], trustme.CA] = authority, *dates: datetime) -> Converse:
+    """Answers well over TLS, with a certificate of this name."""
 
     async def talk(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
-        await writer.start_tls(context())
-        await converse(site, reader, writer)
+        context = certified(issuer(), name, *dates)
+        async with listening(lambda *streams: handle(site, converse, converse, *streams), tls=context) as port:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
     return talk
 
 
-async def well_encrypted(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
-    """Answers well over TLS."""
-    await encrypted(lambda: certified(authority(), "127.0.0.1"))(site, reader, writer)
+async def pump(source: StreamReader, sink: StreamWriter) -> None:
+    """Passes bytes on until one side ends."""
+    with suppress(OSError):
+        while piece := await source.read(65536):
+            sink.write(piece)
+            await sink.drain()
+    sink.close()
+
+
+well_encrypted: Final = encrypted("127.0.0.1")
 
 
 def over_tls(misbehave: Converse) -> Serve:
@@ -211,11 +237,11 @@ def over_tls(misbehave: Converse) -> Serve:
     return serve
 
 
-def refusing(*, latest: ssl.TLSVersion, shown: bool = False) -> Converse:
+def refusing(*, latest: ssl.TLSVersion) -> Converse:
     """Asks the client for a certificate and refuses it, or misses it, and says so as OpenSSL does."""
 
     async def misbehave(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
-        context = certified(authority(), "127.0.0.1")
+        context = certified.__wrapped__(authority(), "127.0.0.1")
         context.verify_mode = ssl.CERT_REQUIRED
         context.maximum_version = latest
         came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -255,8 +281,8 @@ async def reset_in_the_handshake(site: Site, reader: StreamReader, writer: Strea
     reset(writer)
 
 
-LONG_AGO: Final = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-FAR_AHEAD: Final = datetime.datetime(2090, 1, 1, tzinfo=datetime.UTC)
+LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
+FAR_AHEAD: Final = datetime(2090, 1, 1, tzinfo=UTC)
 TRY_HTTPS: Final = "try https:// instead of http:// Write `https://` instead of `http://` in `url`."
 PLAIN_REFUSED: Final = {
     "nginx": b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>",
@@ -267,37 +293,25 @@ TLS: Final = (
     Fault(
         name="certificate expired",
         symptom=UNTRUSTED,
-        serve=over_tls(
-            encrypted(
-                lambda: certified(
-                    authority(), "127.0.0.1", not_before=LONG_AGO, not_after=LONG_AGO + datetime.timedelta(days=9)
-                )
-            )
-        ),
+        serve=over_tls(encrypted("127.0.0.1", authority, LONG_AGO, LONG_AGO + timedelta(days=9))),
         says="certificate has expired",
     ),
     Fault(
         name="certificate not valid yet",
         symptom=UNTRUSTED,
-        serve=over_tls(
-            encrypted(
-                lambda: certified(
-                    authority(), "127.0.0.1", not_before=FAR_AHEAD, not_after=FAR_AHEAD + datetime.timedelta(days=9)
-                )
-            )
-        ),
+        serve=over_tls(encrypted("127.0.0.1", authority, FAR_AHEAD, FAR_AHEAD + timedelta(days=9))),
         says="not yet valid",
     ),
     Fault(
         name="certificate for another name",
         symptom=UNTRUSTED,
-        serve=over_tls(encrypted(lambda: certified(authority(), "other.internal"))),
+        serve=over_tls(encrypted("other.internal")),
         says="not valid for '127.0.0.1'",
     ),
     Fault(
         name="certificate of another authority",
         symptom=UNTRUSTED,
-        serve=over_tls(encrypted(lambda: certified(trustme.CA(), "127.0.0.1"))),
+        serve=over_tls(encrypted("127.0.0.1", stranger)),
         says="unable to get local issuer certificate",
     ),
     *(
@@ -359,7 +373,13 @@ async def tunnel(site: Site, reader: StreamReader, writer: StreamWriter) -> None
     """A proxy that answers a CONNECT well, and then as the server behind it."""
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-    await encrypted(lambda: certified(authority(), "chat.internal"))(site, reader, writer)
+    await encrypted("chat.internal")(site, reader, writer)
+
+
+async def tunnelled_to_no_tls(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    await first_said(http(HTML, status="400 Bad Request"))(site, reader, writer)
 
 
 def tunnelling(misbehave: Converse) -> Serve:
@@ -397,7 +417,7 @@ PROXIES: Final = (
     Fault(
         name="proxy's tunnel ends at a port without TLS",
         symptom=UNTRUSTED,
-        serve=tunnelling(first_said(b"HTTP/1.1 200 Connection established\r\n\r\n" + http(HTML))),
+        serve=tunnelling(tunnelled_to_no_tls),
     ),
     Fault(name="proxy answers a tunnel with garbage", symptom=NO_HTTP, serve=tunnelling(first_said(b"\0" * 99))),
     Fault(
@@ -426,41 +446,57 @@ def raising(error: Exception) -> LookUp:
     return look_up
 
 
-def named(look_up: LookUp, *, hangs: bool = False) -> Serve:
-    """A server whose host name is looked up like this until the fault is over.
+LOCAL: Final = looked_up("127.0.0.1")
 
-    Virtual time waits for look-ups, which run in threads, but not for those that hang.
+
+def named(look_up: LookUp, serve: Serve | None = None, later: LookUp = LOCAL) -> Serve:
+    """A server whose host name is looked up like this, and as `later` says once the fault is over.
+
+    Virtual time waits for a look-up, which runs in a thread.
     """
 
     @asynccontextmanager
-    async def serve(site: Site) -> AsyncIterator[Options]:
-        ended = threading.Event()
+    async def serving(site: Site) -> AsyncIterator[Options]:
         resolve = Resolver.resolve
 
-        def find(name: str, port: int, *_: object, **__: object) -> list[Address]:
-            if site.over or not hangs:
-                return (looked_up("127.0.0.1") if site.over else look_up)(name, port)
-            ended.wait(20)
-            return []
-
-        async def wait(*given: object) -> object:
+        async def wait(*given: object, **named: object) -> object:
             found = threading.Event()
-            if site.over or not hangs:
-                waiting = asyncio.get_running_loop().run_in_executor(None, found.wait)
+            waiting = asyncio.get_running_loop().run_in_executor(None, found.wait)
             try:
-                return await resolve(*given)  # type: ignore[arg-type]
+                return await resolve(*given, **named)  # type: ignore[arg-type]
             finally:
                 found.set()
-                if site.over or not hangs:
-                    await waiting
+                await waiting
+
+        def find(name: str, port: int, *_: object, **__: object) -> list[Address]:
+            return (later if site.over else look_up)(name, port)
 
         site.patch.setattr(socket, "getaddrinfo", find)
         site.patch.setattr(Resolver, "resolve", wait)
-        async with connecting(converse)(site) as options:
-            yield {"url": options["url"].replace("127.0.0.1", "chat.internal")}
-        ended.set()
+        async with (serve or connecting(converse))(site) as options:
+            yield {"url": re.sub(r"127[.0-9]+", "chat.internal", options["url"])}
 
-    return serve
+    return serving
+
+
+@asynccontextmanager
+async def hanging(site: Site) -> AsyncIterator[Options]:
+    """A look-up that hangs in its thread until the fault is over."""
+    ended = threading.Event()
+
+    def find(name: str, port: int, *_: object, **__: object) -> list[Address]:
+        ended.wait(20)
+        return LOCAL(name, port)
+
+    async def end() -> None:
+        ended.set()
+        # The threads go on in real time.
+        await asyncio.to_thread(threading.Event().wait, 0.1)
+
+    site.patch.setattr(socket, "getaddrinfo", find)
+    site.ends.append(end)
+    async with connecting(converse)(site) as options:
+        yield {"url": options["url"].replace("127.0.0.1", "chat.internal")}
 
 
 @asynccontextmanager
@@ -474,10 +510,11 @@ async def without_threads(site: Site) -> AsyncIterator[Options]:
         start(thread)
 
     site.patch.setattr(threading.Thread, "start", refuse)
-    async with named(looked_up("127.0.0.1"))(site) as options:
+    async with named(LOCAL)(site) as options:
         yield options
 
 
+DEAD: Final = looked_up("127.0.0.3", "127.0.0.2")
 UNKNOWN: Final = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 DNS: Final = (
     Fault(name="no such host", symptom=NO_HOST, serve=named(raising(UNKNOWN)), says="no such host: chat.internal"),
@@ -489,9 +526,13 @@ DNS: Final = (
     ),
     Fault(name="look-up fails", symptom=NO_HOST, serve=named(raising(socket.gaierror(socket.EAI_FAIL, BODY)))),
     Fault(name="no name of a host", symptom=NO_HOST, serve=named(raising(UnicodeError(BODY)))),
-    Fault(name="host without an address", symptom=NO_HOST, serve=named(looked_up())),
-    Fault(name="look-up hangs", symptom=SILENT, serve=named(looked_up(), hangs=True)),
-    Fault(name="no address listens", symptom=NO_HOST, serve=named(looked_up("127.0.0.2", "127.0.0.3"))),
+    Fault(name="look-up hangs", symptom=SILENT, serve=hanging),
+    Fault(
+        name="no address listens",
+        symptom=NO_HOST,
+        serve=named(DEAD, unheard("127.0.0.2"), DEAD),
+        says="no connection to chat.internal",
+    ),
     Fault(name="one address listens", symptom=HARMLESS, serve=named(looked_up("127.0.0.2", "127.0.0.1"))),
     Fault(name="address cannot be reached", symptom=NO_HOST, serve=named(raising(OSError(errno.ENETUNREACH, "")))),
     Fault(name="no thread for a look-up", symptom=NO_ROOM, serve=without_threads, says="no thread is left"),

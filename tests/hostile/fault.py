@@ -3,7 +3,7 @@
 import asyncio
 import json
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -86,7 +86,7 @@ class Fault:
 
     `says` is part of the detail or of the remedy. `shows` has values of the workspace's metrics meanwhile: a number,
     `None` for none, or the word for `state`, `step` and `outcome`. `up` is that of the metric, if it is not 1 exactly
-    when nothing fails. `logs` is part of a line in the log. `body` is what a server sends that could take much memory.
+    when nothing fails. `logs` is part of a line in the log.
     """
 
     name: str
@@ -102,16 +102,14 @@ def connecting(misbehave: Converse, *, scheme: str = "http", well: Converse | No
     """A server that handles connections like this until the fault is over."""
 
     @asynccontextmanager
-    async def serve(site: Site):  # type: ignore[no-untyped-def]
+    async def serve(site: Site) -> AsyncIterator[Options]:
         async with listening(lambda *streams: handle(site, misbehave, well or converse, *streams)) as port:
             yield {"url": f"{scheme}://127.0.0.1:{port}"}
 
     return serve
 
 
-async def handle(
-    site: Site, misbehave: Converse, well: Converse, reader: StreamReader, writer: StreamWriter
-) -> None:
+async def handle(site: Site, misbehave: Converse, well: Converse, reader: StreamReader, writer: StreamWriter) -> None:
     """Handles a connection as it is now, and closes it."""
     with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         await (well if site.over else misbehave)(site, reader, writer)
