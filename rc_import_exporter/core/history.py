@@ -122,7 +122,7 @@ def _follow(
         track = first_sight(sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
     elif before.operation == operation:
-        return _still(history, before, look)
+        return _still(history, before, sighting, look)
     elif _is_step_back(before, operation):
         return history
     else:
@@ -137,11 +137,12 @@ def _is_new(history: History, operation: Operation, known: tuple[str, ...] | Non
     return known is not None and len(known) < FULL_LIST and operation.id not in known
 
 
-def _still(history: History, track: Track, look: Look) -> History:
+def _still(history: History, track: Track, sighting: Sighting, look: Look) -> History:
     """An operation that is as it was: while it is alive, the time at which it was is kept."""
-    if track.outcome not in UNFINISHED:
+    alive = track.outcome in UNFINISHED
+    if not alive and sighting.state is track.state:
         return history
-    kept = replace(track, alive_at=look.began - CLOCK_PRECISION)
+    kept = replace(track, state=sighting.state, alive_at=look.began - CLOCK_PRECISION if alive else track.alive_at)
     return replace(history, tracks=MappingProxyType({**history.tracks, track.operation.id: kept}))
 
 

@@ -85,8 +85,9 @@ class Fault:
     """A row of the table.
 
     `says` is part of the detail or of the remedy. `shows` has values of the workspace's metrics meanwhile: a number,
-    `None` for none, or the word for `state`, `step` and `outcome`. `up` is that of the metric, if it is not 1 exactly
-    when nothing fails. `logs` is part of a line in the log.
+    `None` for none, or the word for `state`, `step` and `outcome`. `importer` is the label of the newest operation.
+    `up` is that of the metric, if it is not 1 exactly when nothing fails. `logs` is part of a line in the log. `polls`
+    is how many polls have the fault. `drops` says that log lines are lost.
     """
 
     name: str
@@ -95,7 +96,10 @@ class Fault:
     says: str = ""
     shows: Mapping[str, float | str | None] = field(default_factory=dict)
     up: bool | None = None
+    importer: str = ""
     logs: str = ""
+    polls: int = 2
+    drops: bool = False
 
 
 def connecting(misbehave: Converse, *, scheme: str = "http", well: Converse | None = None) -> Serve:
