@@ -278,9 +278,7 @@ LISTS: Final = (
     listed("an operation twice", operations({}, {}, old(1), old(1))),
     listed("an operation twice, and different", operations({}, {"count": {"total": 7}}, old(1))),
     listed("the oldest first", operations(*map(old, range(5)), {})),
-    listed(
-        "the list says that it is done", operations({"status": "importer_done", "_updatedAt": "2027-01-15T07:00:00Z"})
-    ),
+    listed("the list is older than the state", operations({"status": "importer_preparing_users", **BEFORE})),
     listed("the list has other operations", operations(*map(old, range(20)))),
     listed("an operation of 1 MB", operations({"fileData": [BODY] * 60_000})),
     Fault(

@@ -7,7 +7,7 @@ import os
 import resource
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -104,13 +104,11 @@ async def without_descriptors(site: Site) -> AsyncIterator[Options]:
     taken: list[int] = []
 
     def begin() -> None:
-        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
-        try:
+        with suppress(OSError):
             while True:
                 taken.append(os.open(os.devnull, os.O_RDONLY))
-        except OSError:
-            pass
 
     async def end() -> None:
         while taken:

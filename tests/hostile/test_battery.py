@@ -75,6 +75,7 @@ async def suffer(exporter: Exporting, fault: Fault, site: Site) -> None:
     """Lets time pass until the workspace has been polled with the fault. Scrapes are answered meanwhile."""
     if site.begins:
         await asyncio.sleep(ENDED)
+        await exporter.page()
     for begin in site.begins:
         begin()
     wanted = exporter.record("ill").polls + (fault.polls if fault.symptom.within <= 60 else 1)
