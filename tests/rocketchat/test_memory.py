@@ -9,45 +9,19 @@ from typing import Final
 
 from rc_import_exporter.core.domain import Reason
 from rc_import_exporter.simulator.faults import MEBIBYTE
+from tests.hostile.bodies import LARGE, large
 from tests.support.peers import ask, http, reason, saying, speaking
 
 MOST: Final = 64
 """MB."""
-NESTED: Final = b"[" + b"[[[[[[[[[[0]]]]]]]]]]," * 380_000 + b"0]"
-ARRAYS: Final = b"[" + b"[0]," * 199_000 + b"0]"
-KEYS: Final = b"{" + b'"a":0,' * 990_000 + b'"b":0}'
-OPERATIONS: Final = b"[" + b'{"_id":"a","ts":0,"valid":0,"status":0},' * 190_000 + b'{"_id":"b"}]'
-HALVES: Final = b'"' + b"\\ud83d" * 1_390_000 + b'"'
-ESCAPES: Final = b'"' + b"\\n" * 4_000_000 + b'"'
-
-Case = tuple[str, bytes, Reason | None]
-CASES: Final[tuple[Case, ...]] = (
-    ("200 OK", b'[{"_id":"a","fileData":' + NESTED + b"}]", Reason.INVALID),
-    ("200 OK", NESTED, Reason.INVALID),
-    ("500 Internal Server Error", NESTED, Reason.PROXY),
-    ("400 Bad Request", b'{"success":false,"error":' + NESTED + b"}", Reason.PROXY),
-    ("200 OK", b'[{"_id":"a","importerKey":' + ARRAYS + b"}]", None),
-    ("200 OK", b'[{"_id":"a","fileData":' + KEYS + b"}]", None),
-    ("200 OK", b'[{"_id":"a","count":' + KEYS + b"}]", None),
-    ("200 OK", KEYS, Reason.INVALID),
-    ("200 OK", OPERATIONS, Reason.INVALID),
-    ("200 OK", b'[{"_id":"a","fileData":' + HALVES + b"}]", Reason.INVALID),
-    ("200 OK", b'[{"_id":' + ESCAPES + b"}]", Reason.INVALID),
-    ("200 OK", b"[" + b" " * 64 * MEBIBYTE, Reason.TOO_LARGE),
-)
 
 
 async def test_no_answer_of_a_server_costs_more_than_64_mb() -> None:
     """A proxy's error page of 20 kB must not take a gigabyte."""
     async with AsyncExitStack() as stack:
-        urls = [
-            await stack.enter_async_context(
-                speaking(saying(http(gzip.compress(body, 1), "Content-Encoding: gzip", status=status)))
-            )
-            for status, body, _ in CASES
-        ]
+        urls = [await stack.enter_async_context(speaking(saying(large(name)))) for name in LARGE]
         told = await in_a_process(urls)
-    assert told["reasons"] == [expected for _, _, expected in CASES]
+    assert told["reasons"] == [symptom.reason for _, _, symptom in LARGE.values()]
     assert float(str(told["grown"])) < MOST
 
 
