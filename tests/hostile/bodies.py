@@ -154,13 +154,13 @@ def changed(**fields: object) -> Serve:
 def counted(name: str, value: object, shown: float | None = None) -> Fault:
     """A row of a total that is this value. The other counts stay."""
     count = {"total": value, "completed": 50, "error": 2}
-    shows: dict[str, float | str | None] = {"operation_records": shown, "operation_records_completed": 50}
+    shows: dict[str, object] = {"operation_records": shown, "operation_records_completed": 50}
     return Fault(name=f"a total: {name}", symptom=ODD_VALUE, serve=changed(count=count), shows=shows)
 
 
 def keyed(name: str, key: object) -> Fault:
     """A row of an importer with this key, which is unknown then."""
-    shows: dict[str, float | str | None] = {"operation_records": 100, "state": "importing"}
+    shows: dict[str, object] = {"operation_records": 100, "state": "importing"}
     return Fault(
         name=f"an importer: {name}", symptom=ODD_VALUE, serve=changed(importerKey=key), shows=shows, importer="unknown"
     )
@@ -168,7 +168,7 @@ def keyed(name: str, key: object) -> Fault:
 
 def created(name: str, value: object, shown: float | None = None) -> Fault:
     """A row of an operation that was created at this date."""
-    shows: dict[str, float | str | None] = {"operation_created_timestamp_seconds": shown, "operation_records": 100}
+    shows: dict[str, object] = {"operation_created_timestamp_seconds": shown, "operation_records": 100}
     return Fault(name=f"a date: {name}", symptom=ODD_VALUE, serve=changed(ts=value, _updatedAt=value), shows=shows)
 
 

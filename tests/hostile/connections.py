@@ -515,9 +515,15 @@ async def without_threads(site: Site) -> AsyncIterator[Options]:
 
 
 DEAD: Final = looked_up("127.0.0.3", "127.0.0.2")
+NO_THREAD: Final = "the host chat.internal cannot be looked up: no thread is left to look it up Raise the limit of"
 UNKNOWN: Final = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 DNS: Final = (
-    Fault(name="no such host", symptom=NO_HOST, serve=named(raising(UNKNOWN)), says="no such host: chat.internal"),
+    Fault(
+        name="no such host",
+        symptom=NO_HOST,
+        serve=named(raising(UNKNOWN)),
+        says="no such host: chat.internal Check the host name in `url`",
+    ),
     Fault(
         name="no name server answers",
         symptom=NO_HOST,
@@ -535,7 +541,7 @@ DNS: Final = (
     ),
     Fault(name="one address listens", symptom=HARMLESS, serve=named(looked_up("127.0.0.2", "127.0.0.1"))),
     Fault(name="address cannot be reached", symptom=NO_HOST, serve=named(raising(OSError(errno.ENETUNREACH, "")))),
-    Fault(name="no thread for a look-up", symptom=NO_ROOM, serve=without_threads, says="no thread is left"),
+    Fault(name="no thread for a look-up", symptom=NO_ROOM, serve=without_threads, says=NO_THREAD),
 )
 
 FAULTS: Final = (*TCP, *TLS, *PROXIES, *DNS)

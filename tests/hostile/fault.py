@@ -3,7 +3,7 @@
 import asyncio
 import json
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -84,22 +84,28 @@ Converse = Callable[[Site, StreamReader, StreamWriter], Awaitable[object]]
 class Fault:
     """A row of the table.
 
-    `says` is part of the detail or of the remedy. `shows` has values of the workspace's metrics meanwhile: a number,
-    `None` for none, or the word for `state`, `step` and `outcome`. `importer` is the label of the newest operation.
-    `up` is that of the metric, if it is not 1 exactly when nothing fails. `logs` is part of a line in the log. `polls`
-    is how many polls have the fault. `drops` says that log lines are lost.
+    `says` is part of the detail or of the remedy, and `logs` of a line in the log. `shows` has values of the
+    workspace's metrics meanwhile: a number, `None` for none, or the word for `state` and `step`. `importer` is the
+    label of the newest operation. `up` is that of the metric, if it is not 1 exactly when nothing fails. `polls` is how
+    many polls have the fault. `wait` replaces the symptom's `within`. `drops` says that log lines are lost.
     """
 
     name: str
     symptom: Symptom
     serve: Serve
     says: str = ""
-    shows: Mapping[str, float | str | None] = field(default_factory=dict)
+    shows: Mapping[str, object] = field(default_factory=dict)
     up: bool | None = None
     importer: str = ""
     logs: str = ""
     polls: int = 2
+    wait: float | None = None
     drops: bool = False
+
+    @property
+    def within(self) -> float:
+        """The longest time in seconds from a poll with the fault to the next one."""
+        return self.symptom.within if self.wait is None else self.wait
 
 
 def connecting(misbehave: Converse, *, scheme: str = "http", well: Converse | None = None) -> Serve:
@@ -134,7 +140,7 @@ def saying(raw: bytes, *apis: Api) -> Serve:
 
 def answering(answer: Callable[[Api, Site], bytes], *apis: Api) -> Serve:
     """A server that answers calls of these endpoints, or of all, like this, and closes the connection."""
-    spoilt: Collection[Api] = apis or Api
+    spoilt = apis or tuple(Api)
 
     async def misbehave(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
         api = endpoint(await reader.readuntil(b"\r\n\r\n"))

@@ -185,7 +185,7 @@ STATUSES: Final = (
         )
         for wait in ("120", "Fri, 31 Dec 1999 23:59:59 GMT", "soon", "-1", "9" * 40)
     ),
-    Fault(name="429 for ten minutes", symptom=LIMITED, serve=answering(reset_in(600))),
+    Fault(name="429 for ten minutes", symptom=LIMITED, serve=answering(reset_in(600)), wait=600),
     Fault(name="429 for a day", symptom=LIMITED, serve=answering(reset_in(86_400))),
     Fault(name="429 until yesterday", symptom=LIMITED, serve=answering(reset_in(-86_400))),
     Fault(name="429 by a clock an hour ahead", symptom=LIMITED, serve=answering(reset_in(42, 3600))),

@@ -66,16 +66,22 @@ def after(seconds: float) -> Serve:
     return connecting(misbehave)
 
 
+def fast(seconds: float, offset: float | None = None) -> Fault:
+    """A row of a clock that is so many seconds fast, and the offset that is published if that is another one."""
+    shown = seconds if offset is None else offset
+    return Fault(
+        name=f"a clock that is {seconds:+,.0f} s wrong",
+        symptom=WRONG_CLOCK,
+        serve=ahead(lambda site: seconds),
+        shows={"state": "importing", "server_clock_offset_seconds": pytest.approx(shown, abs=1)},
+    )
+
+
 TIME: Final = (
-    *(
-        Fault(
-            name=f"a clock that is {seconds:+,.0f} s wrong",
-            symptom=WRONG_CLOCK,
-            serve=ahead(lambda site, seconds=seconds: seconds),
-            shows={"state": "importing", "server_clock_offset_seconds": pytest.approx(shown, abs=1)},
-        )
-        for seconds, shown in ((HOUR, HOUR), (-HOUR, -HOUR), (86_400.0 * 365, 86_400.0 * 365), (1.0, 0.0))
-    ),
+    fast(HOUR),
+    fast(-HOUR),
+    fast(86_400.0 * 365),
+    fast(1.0, offset=0.0),
     Fault(
         name="a clock that jumps",
         symptom=WRONG_CLOCK,

@@ -78,7 +78,7 @@ FORBIDDEN: Final = Symptom(
 LIMITED: Final = Symptom(
     fault="429, with any headers",
     reason=Reason.RATE_LIMITED,
-    within=3600,
+    within=60,
     recovery="when `X-RateLimit-Reset` says, if that is within 1 hour; else after 1 minute",
 )
 BROKEN: Final = Symptom(

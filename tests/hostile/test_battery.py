@@ -78,7 +78,7 @@ async def suffer(exporter: Exporting, fault: Fault, site: Site) -> None:
         await exporter.page()
     for begin in site.begins:
         begin()
-    wanted = exporter.record("ill").polls + (fault.polls if fault.symptom.within <= 60 else 1)
+    wanted = exporter.record("ill").polls + (fault.polls if fault.within <= 60 else 1)
     while (record := exporter.record("ill")).polls < wanted:
         async with exporter.session.get(f"{exporter.url}/metrics") as answer:
             assert answer.status == 200
@@ -115,7 +115,7 @@ async def check_recovery(exporter: Exporting, fault: Fault, site: Site) -> Page:
         await end()
     before = exporter.record("ill")
     assert before.plan is not None
-    assert before.plan.interval <= fault.symptom.within + ENDED
+    assert before.plan.interval <= fault.within + ENDED
     await asyncio.sleep(before.plan.next_poll - site.now() + ENDED)
     page, record = await exporter.page(), exporter.record("ill")
     assert_nothing_leaks(page.text)
@@ -125,7 +125,7 @@ async def check_recovery(exporter: Exporting, fault: Fault, site: Site) -> Page:
     assert page.value("operation_records_completed", workspace="ill") == 50
     assert record.failures == before.failures
     if not all(feed.ok for feed in record.feeds.values()):
-        await asyncio.sleep(fault.symptom.within + SECOND_CALL)
+        await asyncio.sleep(fault.within + SECOND_CALL)
         page = await exporter.page()
     assert all(feed.ok for feed in exporter.record("ill").feeds.values())
     return page
