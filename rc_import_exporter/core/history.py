@@ -121,8 +121,8 @@ def _follow(
         old = expected or not _is_new(history, operation, known)
         track = first_sight(sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
-    elif before.operation == operation:
-        return _still(history, before, sighting, look)
+    elif before.operation == operation and before.state is sighting.state:
+        return _still(history, before, look)
     elif _is_step_back(before, operation):
         return history
     else:
@@ -137,12 +137,11 @@ def _is_new(history: History, operation: Operation, known: tuple[str, ...] | Non
     return known is not None and len(known) < FULL_LIST and operation.id not in known
 
 
-def _still(history: History, track: Track, sighting: Sighting, look: Look) -> History:
+def _still(history: History, track: Track, look: Look) -> History:
     """An operation that is as it was: while it is alive, the time at which it was is kept."""
-    alive = track.outcome in UNFINISHED
-    if not alive and sighting.state is track.state:
+    if track.outcome not in UNFINISHED:
         return history
-    kept = replace(track, state=sighting.state, alive_at=look.began - CLOCK_PRECISION if alive else track.alive_at)
+    kept = replace(track, alive_at=look.began - CLOCK_PRECISION)
     return replace(history, tracks=MappingProxyType({**history.tracks, track.operation.id: kept}))
 
 
