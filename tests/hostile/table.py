@@ -3,11 +3,13 @@
 from typing import Final
 
 from rc_import_exporter.metrics import table
-from tests.hostile import bodies, connections, http_answers, machine
+from tests.hostile import bodies, connections, encryption, http_answers, machine, names
 from tests.hostile.fault import Fault
 
 FAULTS: Final[tuple[Fault, ...]] = (
     *connections.FAULTS,
+    *encryption.FAULTS,
+    *names.FAULTS,
     *http_answers.FAULTS,
     *bodies.FAULTS,
     *machine.FAULTS,
