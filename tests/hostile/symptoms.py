@@ -112,11 +112,11 @@ TOO_LARGE: Final = Symptom(
     recovery=MINUTES,
 )
 ONE_WAY: Final = Symptom(
-    fault="One of `import.status` and the list fails in any of these ways",
+    fault="Only `import.status` or only the list fails, in any of these ways",
     reason=Reason.INVALID,
     within=60,
     recovery="as above",
-    note=" or another reason; `up` stays 1",
+    note=" or another reason; the other endpoint tells the state",
 )
 ODD_VALUE: Final = Symptom(
     fault="A field has the wrong type, a negative or huge number, a text that is too long or not printable",
@@ -151,5 +151,5 @@ SICK_MACHINE: Final = Symptom(
     reason=None,
     within=SECOND_CALL,
     recovery=NEXT,
-    note="the last token stays in use, log lines are dropped and counted",
+    note="the last token stays in use, and lost log lines are counted",
 )

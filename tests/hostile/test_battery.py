@@ -19,7 +19,7 @@ from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.script import Call, Reply
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, LoopClock
 from tests.hostile.fault import BODY, SECOND_CALL, TIMEOUT, Fault, Site
-from tests.hostile.table import FAULTS
+from tests.hostile.table import BY_PYTHON, FAULTS
 from tests.support.peers import SECRETS, overheard
 from tests.support.rig import Exporting, Page, exporting
 
@@ -50,7 +50,10 @@ def test_the_table_has_every_kind_of_fault() -> None:
     assert {name.removeprefix("simulated: ") for name in names if name.startswith("simulated: ")} == set(SIMULATED)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(each, id=each.name, marks=[] if each in BY_PYTHON else [pytest.mark.once]) for each in FAULTS],
+)
 async def test_a_fault_is_reported_and_ends(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a server, a network or the machine does may hide what else is known."""
     site = Site(folder=tmp_path, patch=monkeypatch, now=LoopClock().now)
