@@ -5,23 +5,33 @@ import gzip
 import json
 import sys
 from contextlib import AsyncExitStack
-from typing import Final
+from pathlib import Path
+from typing import Final, cast
+
+import pytest
 
 from rc_import_exporter.core.domain import Reason
 from rc_import_exporter.simulator.faults import MEBIBYTE
-from tests.hostile.bodies import LARGE, large
+from rc_import_exporter.simulator.server import WallClock
+from tests.hostile import bodies, http_answers
+from tests.hostile.bodies import LARGE
+from tests.hostile.fault import Site
+from tests.hostile.symptoms import SILENT
 from tests.support.peers import ask, http, reason, saying, speaking
 
 MOST: Final = 64
 """MB."""
 
 
-async def test_no_answer_of_a_server_costs_more_than_64_mb() -> None:
-    """A proxy's error page of 20 kB must not take a gigabyte."""
+async def test_no_answer_of_a_server_costs_more_than_64_mb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy's error page of 20 kB must not take a gigabyte. One process reads every answer of the table of faults."""
+    site = Site(folder=tmp_path, patch=monkeypatch, now=WallClock().now)
+    faults = [each for each in (*http_answers.FAULTS, *bodies.FAULTS) if each.symptom is not SILENT]
     async with AsyncExitStack() as stack:
-        urls = [await stack.enter_async_context(speaking(saying(large(name)))) for name in LARGE]
+        urls = [(await stack.enter_async_context(fault.serve(site)))["url"] for fault in faults]
         told = await in_a_process(urls)
-    assert told["reasons"] == [symptom.reason for _, _, symptom in LARGE.values()]
+    reasons = dict(zip((fault.name for fault in faults), cast("list[object]", told["reasons"]), strict=True))
+    assert {name: reasons[name] for name in LARGE} == {name: symptom.reason for name, (_, _, symptom) in LARGE.items()}
     assert float(str(told["grown"])) < MOST
 
 
