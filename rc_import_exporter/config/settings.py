@@ -154,9 +154,9 @@ class _Merged(BaseSettings):
 def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | None = None) -> Settings:
     """The settings of these flags (texts by dotted path), of the environment, and of the YAML files that either names.
 
-    If one of `workspaces_files` has a mistake, its workspaces stay as in `last`, the settings in use, or are left out at
-    the start; `refused` says so. Raises `ConfigurationError` with every other mistake: the option, what is wrong with
-    it, and where it was set. It has the files that are named, too: a change of one may correct the mistake.
+    If one of `workspaces_files` has a mistake, its workspaces stay as in `last`, the settings in use, or are left out
+    at the start; `refused` says so. Raises `ConfigurationError` with all other mistakes: option, what is wrong, and
+    where it was set. It has the files that are named, too: a change of one may correct the mistake.
     """
     above = (_flag_layer(flags), environment.read(environ))
     config_file = next((path for one in above if (path := one.values.get(options.CONFIG_FILE.path))), None)

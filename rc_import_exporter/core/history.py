@@ -121,7 +121,7 @@ def _follow(
         old = expected or not _is_new(history, operation, known)
         track = first_sight(sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
-    elif before.operation == operation:
+    elif before.operation == operation and before.state is sighting.state:
         return _still(history, before, look)
     elif _is_step_back(before, operation):
         return history

@@ -35,6 +35,9 @@ from rc_import_exporter.core.verdict import state_of, told_by_progress
 
 RUNS: Final = LOADING_STEPS | IMPORTING_STEPS
 """The steps of an operation that a server which starts would end."""
+MOST_CODES: Final = 20
+"""Status codes of an endpoint that are counted one by one. Each is a series, and a server could send 900."""
+OTHER_CODE: Final = "other"
 
 _Key = TypeVar("_Key")
 
@@ -119,7 +122,7 @@ def fold(record: Record, poll: Poll) -> Record:
         first_poll=poll.ended if record.first_poll is None else record.first_poll,
         last_poll=poll.ended,
         last_success=poll.ended if told else _moved(record, poll.started, poll.ended),
-        requests=_add(record.requests, ((each.api, _code(each)) for each in poll.exchanges)),
+        requests=_count_requests(record.requests, poll.exchanges),
         failures=_add(record.failures, _counted_failures(record, poll, told=told)),
         last_state=state,
         transitions=_add(record.transitions, _transition(record.last_state, state)),
@@ -288,6 +291,17 @@ def _counted_failures(record: Record, poll: Poll, *, told: bool) -> Iterable[tup
 
 def _transition(before: State | None, after: State | None) -> Iterable[State]:
     return [after] if before is not None and after is not None and after is not before else []
+
+
+def _count_requests(
+    counts: Mapping[tuple[Api, str], int], exchanges: Iterable[Exchange]
+) -> Mapping[tuple[Api, str], int]:
+    for exchange in exchanges:
+        key = exchange.api, _code(exchange)
+        if key not in counts and [api for api, _ in counts].count(exchange.api) >= MOST_CODES:
+            key = exchange.api, OTHER_CODE
+        counts = _add(counts, [key])
+    return counts
 
 
 def _code(exchange: Exchange) -> str:

@@ -498,7 +498,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="exporter_requests_total",
         kind=_COUNTER,
-        help="HTTP requests to the workspace, by endpoint and status code. The code is none without an answer.",
+        help="HTTP requests by endpoint and status code. The code is none without an answer, and other after 20 codes.",
         labels=(_API, Label(name="code")),
         read=_requests,
     ),

@@ -77,6 +77,17 @@ def finished(history: History) -> dict[Outcome, int]:
     return {outcome: count for outcome, count in history.finished.items() if count}
 
 
+@pytest.mark.parametrize("step", [Step.IMPORTING_USERS, Step.DONE])
+def test_a_state_that_was_wrong_is_corrected_by_the_next_answer(step: Step) -> None:
+    """The operation itself stays as it was, so nothing else tells that the state is another one now."""
+    right = look(operation("a", step, created=0))
+    wrong = replace(right, sightings=[replace(each, state=State.UNKNOWN) for each in right.sightings])
+    history = told(wrong, right)
+    assert history.newest is not None
+    assert history.newest.state is state_of(history.newest.operation)
+    assert history == told(right, right)
+
+
 RUN: Final = versions(Step.IMPORTING_USERS, Step.IMPORTING_MESSAGES)
 KILLED: Final = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=20, valid=False, counts=(1000, 150, 0))
 ABORTED: Final = operation("a", Step.DONE, created=0, updated=23, valid=False, counts=(1000, 150, 0))

@@ -1,4 +1,4 @@
-"""Writes the parts of documents that repeat code: options, metrics, JSON fields, alerts and modules.
+"""Writes the parts of documents that repeat code: options, metrics, JSON fields, alerts, faults and modules.
 
 Run as `python -m tests.repository.documents` from the top of the checkout. A document holds each part between two
 comments, `<!-- metrics -->` and `<!-- /metrics -->`. Tests compare what is committed with what `files` returns.
@@ -17,6 +17,7 @@ from rc_import_exporter.config.notation import DOTTED, VARIABLE, flag
 from rc_import_exporter.config.options import ANY, OPTIONS, Group, Option
 from rc_import_exporter.metrics import table
 from rc_import_exporter.web import api
+from tests.hostile import table as faults
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "rc_import_exporter"
@@ -58,7 +59,7 @@ def modules() -> str:
 
 
 PARTS: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
-    ROOT / "README.md": {"critical-alerts": critical_alerts},
+    ROOT / "README.md": {"faults": faults.summary, "critical-alerts": critical_alerts},
     ROOT / "deploy" / "prometheus" / "README.md": {"alerts": rules.table},
     ROOT / "CONTRIBUTING.md": {"modules": modules},
     PACKAGE / "config" / "README.md": {"options": options},

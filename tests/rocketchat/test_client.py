@@ -9,7 +9,6 @@ from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
 
 import pytest
 import structlog
@@ -17,14 +16,13 @@ import structlog
 from rc_import_exporter import __version__
 from rc_import_exporter.core.domain import Api, Failure, InfoAnswer, ListAnswer, Reason, StatusAnswer, Success
 from rc_import_exporter.rocketchat.client import Access, Client, identity, open_session
-from rc_import_exporter.simulator.faults import FAULTS, MEBIBYTE
+from rc_import_exporter.simulator.faults import MEBIBYTE
 from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.server import AUTH_TOKEN, SimulatedServer, WallClock
 from tests.support.peers import (
     CREDENTIALS,
     GOOD,
     LONG,
-    PATIENCE,
     ask,
     http,
     overheard,
@@ -34,66 +32,12 @@ from tests.support.peers import (
     spoilt,
 )
 
-REASONS: Final = {
-    "hang": Reason.TIMEOUT,
-    "slow": Reason.TIMEOUT,
-    "drip": Reason.TIMEOUT,
-    "reset": Reason.CONNECTION,
-    "cut": Reason.CONNECTION,
-    "bad gateway": Reason.PROXY,
-    "unavailable": Reason.PROXY,
-    "gateway timeout": Reason.PROXY,
-    "firewall's 401": Reason.PROXY,
-    "firewall's 403": Reason.PROXY,
-    "start page": Reason.NOT_FOUND,
-    "missing": Reason.NOT_FOUND,
-    "login redirect": Reason.REDIRECTED,
-    "internal server error": Reason.SERVER,
-    "database down": Reason.SERVER,
-    "refused permission": Reason.FORBIDDEN,
-    "old refused list": Reason.FORBIDDEN,
-    "old refused progress": Reason.FORBIDDEN,
-    "rate limited": Reason.RATE_LIMITED,
-    "padded": Reason.TOO_LARGE,
-    "gzip bomb": Reason.TOO_LARGE,
-    "empty": Reason.INVALID,
-    "no JSON": Reason.INVALID,
-    "no UTF-8": Reason.INVALID,
-    "a number": Reason.INVALID,
-    "null": Reason.INVALID,
-    "text": Reason.INVALID,
-    "unsuccessful": Reason.INVALID,
-    "numbers for objects": Reason.INVALID,
-    "list of numbers": Reason.INVALID,
-    "not a number": Reason.INVALID,
-    "nested": Reason.INVALID,
-    "no content": Reason.INVALID,
-}
-
 
 def test_what_libraries_log_is_overheard() -> None:
     """Without this, the other tests would not notice a secret in a log."""
     with overheard() as log:
         logging.getLogger("aiohttp.client").debug("asks with %s", AUTH_TOKEN)
     assert AUTH_TOKEN in log.getvalue()
-
-
-def test_every_fault_of_the_simulator_has_a_reason() -> None:
-    """A new fault must get an expected reason."""
-    assert set(REASONS) == set(FAULTS)
-
-
-@pytest.mark.parametrize("name", FAULTS)
-async def test_a_fault_has_its_reason(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A failure must not raise, show a secret, or fill the log."""
-    async with SimulatedServer(spoilt(name)) as server:
-        patience = PATIENCE if REASONS[name] is Reason.TIMEOUT else LONG
-        result = await ask(server.base_url, Api.LIST, patience=patience)
-    assert reason(result) is REASONS[name]
-    assert isinstance(result, Failure)
-    assert "\n" not in result.detail
-    assert not [record for record in caplog.records if record.levelno >= logging.INFO]
-    assert AUTH_TOKEN not in caplog.text
 
 
 async def test_each_endpoint_is_asked_by_its_path_and_with_the_credentials_alone() -> None:
@@ -209,30 +153,6 @@ async def test_a_compressed_body_is_read(encoding: str, compress: Callable[[byte
     assert result.exchange.size == len(GOOD)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "raw"),
-    [
-        ("gzip", GOOD),
-        ("gzip", gzip.compress(GOOD)[:-9]),
-        ("gzip", gzip.compress(GOOD) + b"trailing"),
-        ("br", GOOD),
-        ("gzip, gzip", gzip.compress(gzip.compress(GOOD))),
-    ],
-    ids=["not gzip", "cut", "trailing", "brotli", "twice"],
-)
-async def test_a_body_that_cannot_be_decompressed_is_invalid(encoding: str, raw: bytes) -> None:
-    """A broken body must not be read as an empty or shorter list."""
-    async with speaking(saying(http(raw, f"Content-Encoding: {encoding}"))) as url:
-        assert reason(await ask(url)) is Reason.INVALID
-
-
-async def test_what_follows_a_compressed_body_is_not_hoarded() -> None:
-    """Zlib would keep in memory whatever follows the end of the stream."""
-    raw = gzip.compress(GOOD) + bytes(8 * MEBIBYTE)
-    async with speaking(saying(http(raw, "Content-Encoding: gzip"))) as url:
-        assert reason(await ask(url)) in (Reason.INVALID, Reason.TOO_LARGE)
-
-
 @pytest.mark.parametrize(("size", "expected"), [(1024, None), (1025, Reason.TOO_LARGE)])
 @pytest.mark.parametrize("compressed", [False, True])
 async def test_a_body_may_be_as_large_as_allowed(size: int, expected: Reason | None, *, compressed: bool) -> None:
@@ -253,28 +173,6 @@ async def test_an_endless_body_ends_at_the_limit() -> None:
 
     async with speaking(speak) as url:
         assert reason(await ask(url, max_bytes=65536)) is Reason.TOO_LARGE
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", Reason.INVALID),
-        (b"\x15\x03\x01\x00\x02\x02\x46", Reason.TLS),
-        (bytes(4096), Reason.INVALID),
-        (b"HTTP/1.1 two hundred\r\n\r\n", Reason.INVALID),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", Reason.INVALID),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000 + b"\r\n", Reason.INVALID),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", Reason.INVALID),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Reason.INVALID),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Reason.CONNECTION),
-        (b"", Reason.CONNECTION),
-    ],
-    ids=["ssh", "tls alert", "zeros", "words", "long header", "many headers", "negative", "chunks", "cut", "nothing"],
-)
-async def test_what_is_no_http_is_a_failure(raw: bytes, expected: Reason) -> None:
-    """Garbage and a closed connection need different repairs."""
-    async with speaking(saying(raw)) as url:
-        assert reason(await ask(url)) is expected
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.001], ids=["a flood", "a brook"])
@@ -336,13 +234,6 @@ async def test_a_queue_of_ours_is_no_slowness_of_the_server_s() -> None:
         results = await asyncio.gather(*(client.ask(Api.STATUS, CREDENTIALS) for client in clients))
     assert [reason(result) for result in results] == [Reason.TIMEOUT, Reason.TIMEOUT, None]
     assert [result.exchange.seconds < 11 for result in results] == [True] * 3
-
-
-async def test_odd_cookies_leave_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """A cookie can be someone's session."""
-    async with speaking(saying(http(GOOD, "Set-Cookie: a b=proxy-password; Path=/", "Set-Cookie: \x01=1"))) as url:
-        await ask(url)
-    assert "proxy-password" not in caplog.text
 
 
 async def test_a_port_where_nothing_listens_is_a_connection_refused() -> None:

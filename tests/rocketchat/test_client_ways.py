@@ -86,33 +86,6 @@ async def test_a_client_s_certificate_is_shown_where_it_is_asked_for(authority: 
     assert reason(await asked_over_tls(certified(authority, "127.0.0.1", asks=True), shows)) is None
 
 
-NGINX = b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
-APACHE = b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"
-GO = b"Client sent an HTTP request to an HTTPS server.\n"
-ALERT = b"\x15\x03\x01\x00\x02\x02\x46"
-"""What OpenSSL sends to a client that does not begin with TLS."""
-
-
-@pytest.mark.parametrize("answer", [ALERT, *(http(body, status="400 Bad Request") for body in (NGINX, APACHE, GO))])
-async def test_plain_http_on_a_port_with_tls_is_told_with_what_to_try(answer: bytes) -> None:
-    """Each kind of server says it in its own way, and none of them has a problem with its database."""
-    async with speaking(saying(answer)) as url:
-        result = await ask(url)
-    assert isinstance(result, Failure)
-    assert result.reason is Reason.TLS
-    assert "try https://" in result.detail
-    assert result.remedy == "Write `https://` instead of `http://` in `url`."
-
-
-async def test_https_on_a_port_without_tls_is_told_with_what_to_try() -> None:
-    async with SimulatedServer(spoilt("missing")) as server:
-        result = await ask(server.base_url.replace("http:", "https:"))
-    assert isinstance(result, Failure)
-    assert result.reason is Reason.TLS
-    assert "try http://" in result.detail
-    assert result.remedy.startswith("Write `http://` instead of `https://` in `url`")
-
-
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("shown", [None, "of a stranger"])
 @pytest.mark.parametrize("late", [False, True])
@@ -168,13 +141,6 @@ def refuse(listener: socket.socket, context: ssl.SSLContext) -> None:
             with suppress(OSError):
                 while speaking_tls.recv(4096):
                     pass
-
-
-async def test_a_server_without_tls_is_a_failure_of_tls(authority: trustme.CA) -> None:
-    """A URL with `https` for a server without TLS is a common mistake."""
-    async with SimulatedServer(spoilt("empty")) as server:
-        url = server.base_url.replace("http:", "https:")
-        assert reason(await ask(url, tls=trusting(authority))) is Reason.TLS
 
 
 async def test_connections_of_other_names_are_not_shared(authority: trustme.CA) -> None:
@@ -243,14 +209,6 @@ async def test_a_forward_proxy_is_gone_through(authority: trustme.CA) -> None:
     assert [head.split(b" ")[0] for head in heads] == [b"GET", b"CONNECT"]
     assert all(b64encode(b"gate:proxy-password") in head for head in heads)
     assert AUTH_TOKEN.encode() not in heads[1]
-
-
-async def test_a_forward_proxy_that_refuses_is_the_proxy_s_failure(authority: trustme.CA) -> None:
-    """The reader should check the proxy and not Rocket.Chat's permissions."""
-    refusal = http(b"<html></html>", "Content-Type: text/html", status="403 Forbidden")
-    async with forwarding(refusal) as (proxy_url, _):
-        assert reason(await ask("http://127.0.0.1:9", proxy_url=proxy_url)) is Reason.PROXY
-        assert reason(await ask("https://127.0.0.1:9", proxy_url=proxy_url)) is Reason.PROXY
 
 
 async def test_a_forward_proxy_that_is_gone_is_a_lost_connection() -> None:

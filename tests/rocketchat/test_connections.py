@@ -1,7 +1,6 @@
 """Connections that are kept from one call to the next, and those that are not."""
 
 import asyncio
-import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -9,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from rc_import_exporter.core.domain import Api, Failure, Reason
+from rc_import_exporter.core.domain import Api
 from rc_import_exporter.rocketchat.client import Access, Client, open_session
 from rc_import_exporter.simulator.faults import MEBIBYTE
 from rc_import_exporter.simulator.server import WallClock
@@ -66,24 +65,3 @@ async def test_a_flood_of_answers_that_were_not_asked_for_ends_the_connection() 
         await asyncio.sleep(1)
         assert connections[0].transport.is_closing()
         assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
-
-
-async def test_a_server_that_closes_in_the_handshake_is_told_as_that() -> None:
-    """The reader learns that TCP works, so that the certificate and the port come to mind."""
-
-    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        await reader.read(1)
-        writer.close()
-
-    async def slam(reader: StreamReader, writer: StreamWriter) -> None:
-        plain = writer.get_extra_info("socket")
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        writer.transport.abort()
-
-    for serving in (serve, slam):
-        async with listening(serving) as port, open_session() as session:
-            access = Access(url=f"https://127.0.0.1:{port}", timeout=LONG, max_bytes=MEBIBYTE)
-            result = await Client(session, access, WallClock().now).ask(Api.STATUS, CREDENTIALS)
-        assert isinstance(result, Failure)
-        assert result.reason is Reason.CONNECTION
-        assert result.detail.endswith(("closed the connection during the TLS handshake", "connection reset by peer"))

@@ -8,10 +8,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from rc_import_exporter.core.domain import Failure, Reason
 from rc_import_exporter.rocketchat import host_names
 from rc_import_exporter.rocketchat.host_names import MOST_THREADS, NoLookUpError, Resolver
-from tests.support.peers import ask
 
 
 @pytest.fixture
@@ -107,17 +105,3 @@ async def test_names_that_hang_take_a_few_threads_and_others_are_found(
     assert sum(isinstance(each.exception(), NoLookUpError) for each in more if each.done()) == 40
     server.over.set()
     await asyncio.gather(*again, *more, return_exceptions=True)
-
-
-async def test_a_limit_of_threads_is_no_bug(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process limit must not make a good workspace look like a bug in the exporter."""
-
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    result = await ask("http://chat.example.org")
-    assert isinstance(result, Failure)
-    assert result.reason is Reason.CONNECTION
-    assert result.detail == "the host chat.example.org cannot be looked up: no thread is left to look it up"
-    assert "limit" in result.remedy

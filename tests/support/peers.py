@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -69,7 +70,10 @@ def reason(result: Result) -> Reason | None:
 
 @asynccontextmanager
 async def listening(
-    serve: Callable[[StreamReader, StreamWriter], Awaitable[None]], *, tls: ssl.SSLContext | None = None
+    serve: Callable[[StreamReader, StreamWriter], Awaitable[None]],
+    *,
+    tls: ssl.SSLContext | None = None,
+    bound: socket.socket | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server whose connections `serve` handles. All of them are closed at the end of the block."""
     writers: list[StreamWriter] = []
@@ -78,7 +82,12 @@ async def listening(
         writers.append(writer)
         await serve(reader, writer)
 
-    async with await asyncio.start_server(kept, "127.0.0.1", 0, ssl=tls) as server:
+    starting = (
+        asyncio.start_server(kept, "127.0.0.1", 0, ssl=tls)
+        if bound is None
+        else asyncio.start_server(kept, sock=bound, ssl=tls)
+    )
+    async with await starting as server:
         yield server.sockets[0].getsockname()[1]
     for writer in writers:
         writer.transport.abort()
