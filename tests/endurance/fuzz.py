@@ -89,8 +89,9 @@ class Published:
     def show(self) -> None:
         """Parses the metrics as Prometheus does in both formats, and makes the pages for people."""
         pages = [self._exposition.page(self._snapshot, self._now, form).decode() for form in Format]
-        first, second = ([*parse(page)] for parse, page in zip((parse_text, parse_openmetrics), pages, strict=True))
-        assert sum(len(each.samples) for each in first) == sum(len(each.samples) for each in second) > 0
+        text = sum(len(family.samples) for family in parse_text(pages[0]))
+        openmetrics = parse_openmetrics(pages[1])  # type: ignore[no-untyped-call]
+        assert text == sum(len(family.samples) for family in openmetrics) > 0
         (record,) = self._snapshot.records.values()
         json_api.workspace_json(details(record, self._now))
         shown = self._pages._details(record, "", self._snapshot)  # noqa: SLF001 - without a server
@@ -208,7 +209,8 @@ def main() -> int:
     for finding in tally.findings[:MOST_PRINTED]:
         print(f"\nlife {finding.life}: {finding.error}", *(repr(body[:2000]) for body in finding.bodies), sep="\n")
     reasons = Counter(key.split(": ")[1] for key in tally.results.elements())
-    print(f"{tally.executions:,} executions in {time.monotonic() - begun:.0f} s, seed {options.seed}.")
+    took = f"{time.monotonic() - begun:.0f} s, {time.process_time():.0f} s of processor time"
+    print(f"{tally.executions:,} executions in {took}, seed {options.seed}.")
     print(f"{len(tally.results)} different results: {', '.join(f'{n:,} {what}' for what, n in reasons.most_common())}.")
     print(f"Memory after each tenth: {', '.join(f'{each:.1f}' for each in memory)} MB.")
     print(f"{len(tally.findings)} findings.")

@@ -235,7 +235,7 @@ def _changed_json(dice: Random, value: object) -> object:
     return value
 
 
-Place = tuple[list[object], int] | tuple[dict[str, object], str]
+Place = tuple[object, object]
 """An array or an object, and an index or a key of it."""
 
 
@@ -274,6 +274,8 @@ def _change(dice: Random, place: Place, whole: object) -> None:
                 members[key], members[other] = members[other], members[key]
             else:
                 members[key] = _other(dice, members[key], whole)
+        case _:
+            raise TypeError(place)
 
 
 def _copied(value: object) -> object:
