@@ -168,6 +168,7 @@ def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Po
         ended=after.server_time(poll.ended),
         gone_since=after.server_time(min(gone)) if gone else None,
         interval=before.interval,
+        offset=after.clock_offset or 0.0,
         version=after.version,
     )
 
