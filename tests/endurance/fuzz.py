@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -112,8 +112,12 @@ class Life:
     def poll(self) -> Sequence[Result]:
         """Takes the answers of one poll. Raises `AssertionError` if something is published that must not be."""
         apis = self._dice.sample(tuple(Api), self._dice.choice((1, 2, 2, 3)))
-        self.last = [mutated(self._dice, api) for api in apis]
-        results = tuple(self._read(api, response) for api, response in zip(apis, self.last, strict=True))
+        return self.take({api: mutated(self._dice, api) for api in apis})
+
+    def take(self, answers: Mapping[Api, Response]) -> Sequence[Result]:
+        """Takes these answers as one poll."""
+        self.last = tuple(answers.values())
+        results = tuple(self._read(api, response) for api, response in answers.items())
         exchanges = tuple(each.exchange for each in results)
         before, ended = self._record, self._now + self._dice.choice((0.05, 3.0))
         schedule.due(before, self._now)
