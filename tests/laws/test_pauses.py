@@ -126,6 +126,7 @@ def first_page(port: int) -> Page:
     raise TimeoutError
 
 
+@pytest.mark.once
 def test_a_process_that_is_stopped_or_killed_shows_nothing_old(tmp_path: Path) -> None:
     """With real signals. After its death another one starts, and counts nothing that it did not see."""
     port = free_port()

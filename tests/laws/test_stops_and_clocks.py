@@ -16,6 +16,8 @@ from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.stories import HOUR, MINUTE, Telling
 from tests.laws.watched_story import INTERVAL, START, Pause, Scrape, SetClock, World, ended_by, ends_of, moved_at, watch
 
+pytestmark = [pytest.mark.once]
+
 TRIES: Final = 2
 WAITING: Final = MINUTE
 RUNNING: Final = 12 * MINUTE
