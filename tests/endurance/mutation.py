@@ -26,6 +26,7 @@ LARGEST_SEED: Final = 16 * 1024
 """Bytes. Larger bodies have no more kinds of structure, and take longer."""
 LARGE: Final = ("padded", "gzip bomb")
 """Faults whose bodies are too large, and take long to make."""
+MOST_PLACES: Final = 2000
 PLAYED: Final = 25
 """Seconds of a story from one answer to the next."""
 
@@ -229,6 +230,9 @@ def _changed_json(dice: Random, value: object) -> object:
     """The value with some of its parts changed."""
     for _ in range(dice.choice((0, 1, 1, 1, 2, 3, 8))):
         places = list(_places(value))
+        # Copies of copies would soon fill the memory.
+        if len(places) > MOST_PLACES:
+            return value
         if not places or dice.random() < 0.02:
             return dice.choice((_nested, _wrapped))(dice, value)
         _change(dice, dice.choice(places), value)
