@@ -303,7 +303,7 @@ def _other(dice: Random, old: object, whole: object) -> object:
     if isinstance(old, str) and old and kind < 6:
         at = dice.randrange(len(old))
         return old[:at] + dice.choice(("", "0", "9", "é", "\ud83d", "\0", MARK)) + old[at + dice.randrange(2) :]
-    return dice.choice(VALUES)
+    return _copied(dice.choice(VALUES))
 
 
 def _nested(dice: Random, value: object) -> object:
