@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tests other-pythons format generate worlds bench image lock clean environment runtime node_modules tools \
+.PHONY: help demo test check tests other-pythons format generate worlds fuzz soak bench image lock clean environment runtime node_modules tools \
 	release-check release-wheel release-sbom release-chart
 
 SUPPORTED := 3.11 3.12 3.13
@@ -70,6 +70,12 @@ generate: environment tools ## Write all generated files: dashboards, alerts, ma
 
 worlds: environment ## Play random servers beside the truth, and print what was told wrongly (number=100000 first=0)
 	$(python) -m tests.laws.worlds $(or $(number),100000) $(or $(first),0)
+
+fuzz: environment ## Feed a million mutated answers to the exporter, and print what went wrong (executions=1000000 seed=0)
+	$(python) -m tests.endurance.fuzz --executions $(or $(executions),1000000) --seed $(or $(seed),0)
+
+soak: environment ## Run for 30 days of virtual time, then in real time, and print what grew (days=30 workspaces=20 minutes=5)
+	$(python) -m tests.endurance.soak --days $(or $(days),30) --workspaces $(or $(workspaces),20) --minutes $(or $(minutes),5)
 
 bench: environment ## Measure speed and size, and print a table
 	$(python) -m tests.bench

@@ -11,7 +11,7 @@ from enum import StrEnum, unique
 from typing import Final
 
 from rc_import_exporter.core.domain import FEEDS, Api, Counts, Expectation, Outcome, Reason, State, Step, known_importer
-from rc_import_exporter.core.progress import failed_ratio
+from rc_import_exporter.core.progress import failed_ratio, progressed
 from rc_import_exporter.core.snapshot import Observation, Record, Track
 from rc_import_exporter.core.thresholds import (
     ATTEMPT,
@@ -185,7 +185,8 @@ def failed_ratio_limit(expect: Expectation, importer: str) -> float | None:
 def _progress(record: Record, track: Track, there: float) -> Iterator[Raised]:
     """What takes too long."""
     limit = LOADING_STALLED_AFTER if track.outcome is Outcome.LOADING else STALLED_AFTER
-    still = 0.0 if track.progressed is None else there - track.progressed
+    moved = progressed(record, track)
+    still = 0.0 if moved is None else there - moved
     if track.outcome in (Outcome.LOADING, Outcome.RUNNING) and still > limit:
         yield Raised(alert=Alert.STALLED, value=still)
     if track.outcome is Outcome.RUNNING:

@@ -262,7 +262,9 @@ class Exchange:
     """One request and what came back.
 
     `code` is the HTTP status, `None` without an answer. `size` is the number of bytes in the body after decompression.
-    `skew` is how many seconds the server's clock is ahead of ours, by the header `Date`.
+    `skew` is how many seconds the server's clock is ahead of ours, by the header `Date`. `answered` is when the answer
+    came, by our clock. If that clock was set meanwhile or the machine slept, `skew` is `None`, and `answered` is when
+    the request was sent: the answer can be that old.
     """
 
     api: Api
@@ -271,6 +273,7 @@ class Exchange:
     size: int = 0
     budget: Budget | None = None
     skew: float | None = None
+    answered: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,24 @@ from math import floor
 from typing import Final
 
 from rc_import_exporter.core.domain import LOADING_STEPS, Counts, Kind, Operation, Outcome, Step
-from rc_import_exporter.core.snapshot import Track
+from rc_import_exporter.core.snapshot import Record, Track
+from rc_import_exporter.core.thresholds import CLOCKS_DISAGREE
 
 STILL_AFTER: Final = 60.0
 """Seconds without movement after which an import has no rate."""
 GAPS_UNTIL_STILL: Final = 3.0
 """The same, as a number of the gaps between the movements before. The longer of the two counts."""
+
+
+def progressed(record: Record, track: Track) -> float | None:
+    """When it last made progress, by the server's clock as it is now; `None` if that was not seen.
+
+    If that clock was set ahead since then, the date in the document alone would look like a stall.
+    """
+    if track.progressed is None or track.moved is None:
+        return track.progressed
+    moved = record.server_time(track.moved)
+    return moved if moved > track.progressed + CLOCKS_DISAGREE else track.progressed
 
 
 def ratio(operation: Operation) -> float | None:

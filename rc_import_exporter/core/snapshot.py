@@ -89,9 +89,10 @@ class Track:
     instants at which the processed records moved, with their number, oldest first.
 
     `alive_at` is the latest instant at which it was seen valid and unfinished. `step_started` and `progressed` are
-    `None` if they were not seen. `run_start` and `end` are bounds, `None` if it has not started or ended. `dated` is
-    the cautious date of a finished one: if it was finished when first seen, this is never later than its end.
-    `gone_at` is when its server was found gone before its end.
+    `None` if they were not seen. `moved` is `progressed` by our own clock, as both clocks were then. `run_start` and
+    `end` are bounds, `None` if it has not started or ended. `dated` is the cautious date of a finished one: if it was
+    finished when first seen, this is never later than its end. `gone_at` is when its server was found gone before its
+    end.
     """
 
     operation: Operation
@@ -105,6 +106,7 @@ class Track:
     alive_at: float | None = None
     step_started: float | None = None
     progressed: float | None = None
+    moved: float | None = None
     run_start: Moment | None = None
     end: Moment | None = None
     dated: float | None = None

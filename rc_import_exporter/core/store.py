@@ -121,12 +121,20 @@ def fold(record: Record, poll: Poll) -> Record:
         polls=record.polls + 1,
         first_poll=poll.ended if record.first_poll is None else record.first_poll,
         last_poll=poll.ended,
-        last_success=poll.ended if told else _moved(record, poll.started, poll.ended),
+        last_success=_answered(poll, observation.source)
+        if observation is not None
+        else _moved(record, poll.started, poll.ended),
         requests=_count_requests(record.requests, poll.exchanges),
         failures=_add(record.failures, _counted_failures(record, poll, told=told)),
         last_state=state,
         transitions=_add(record.transitions, _transition(record.last_state, state)),
     )
+
+
+def _answered(poll: Poll, source: Api) -> float:
+    """When the answer came that tells the state: before the end of the poll if the exporter stood still in between."""
+    came = (each.exchange.answered for each in poll.results if each.exchange.api is source)
+    return min(at for at in (poll.ended, *came) if at is not None)
 
 
 def _moved(record: Record, started: float, ended: float) -> float | None:
@@ -171,6 +179,7 @@ def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Po
         ended=after.server_time(poll.ended),
         gone_since=after.server_time(min(gone)) if gone else None,
         interval=before.interval,
+        offset=after.clock_offset or 0.0,
         version=after.version,
     )
 
@@ -240,9 +249,9 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         skew=exchange.skew,
         size=exchange.size,
     )
-    if isinstance(result, Success):
-        return feed
     held = None if before is None else before.skew
+    if isinstance(result, Success):
+        return replace(feed, skew=held if exchange.skew is None else exchange.skew)
     return replace(
         feed,
         size=0,

@@ -51,7 +51,8 @@ class Look:
 
     `listed` holds the list's ids, `None` where the list did not answer. `began` and `ended` are the poll's, by the
     server's clock; `gone_since` is when the server was first found gone since the last success. `interval` is the time
-    from one poll to the next, seconds. `version` is the server's.
+    from one poll to the next, seconds. `offset` is how many seconds that clock is ahead of ours. `version` is the
+    server's.
     """
 
     sightings: Sequence[Sighting]
@@ -59,6 +60,7 @@ class Look:
     began: float
     ended: float
     interval: float
+    offset: float = 0.0
     gone_since: float | None = None
     version: str | None = None
 
@@ -130,6 +132,7 @@ def first_sight(sighting: Sighting, look: Look, starts: Sequence[float], *, expe
         alive_at=look.began - CLOCK_PRECISION if outcome in UNFINISHED else None,
         step_started=_step_there(operation, written),
         progressed=operation.updated if operation.valid else None,
+        moved=operation.updated - look.offset if operation.valid and operation.updated is not None else None,
         run_start=_run_there(operation, written, look) if runs else None,
         end=look.moment(earliest, written) if finished else None,
         dated=(operation.created if stamped else _date(operation, written, starts)) if finished else None,
@@ -176,6 +179,7 @@ def next_sight(track: Track, sighting: Sighting, look: Look, starts: Sequence[fl
         alive_at=look.began - CLOCK_PRECISION if outcome in UNFINISHED else track.alive_at,
         step_started=entered if stepped else track.step_started,
         progressed=at if moved else track.progressed,
+        moved=at - look.offset if moved else track.moved,
         run_start=track.run_start or _run_start(track, operation, end, at, look),
         end=end,
         dated=_date(operation, at, starts) if ended else track.dated,

@@ -23,7 +23,7 @@ from rc_import_exporter.core.domain import (
     State,
     Step,
 )
-from rc_import_exporter.core.progress import failed_ratio
+from rc_import_exporter.core.progress import failed_ratio, progressed
 from rc_import_exporter.core.snapshot import DURATION_BUCKETS, Feed, Histogram, Observation, Record, Snapshot, Track
 
 PREFIX: Final = "rocketchat_import_"
@@ -169,6 +169,11 @@ def _age(record: Record, now: float) -> Samples:
     observation = record.held(now)
     if observation is not None and observation.operation is not None and observation.operation.created is not None:
         yield (), max(0.0, round(record.server_time(now) - observation.operation.created, 3))
+
+
+def _progressed(record: Record, now: float) -> Samples:
+    observation = record.held(now)
+    return () if observation is None or observation.track is None else _one(progressed(record, observation.track))
 
 
 def _last_finished(record: Record, now: float) -> Samples:
@@ -371,7 +376,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="operation_progress_timestamp_seconds",
         help="Unix time of the newest operation's last progress: all changes but its validity. Absent if not seen.",
-        read=_track(lambda track: track.progressed),
+        read=_progressed,
     ),
     WorkspaceMetric(
         name="operation_finished_timestamp_seconds",

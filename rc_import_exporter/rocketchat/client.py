@@ -29,6 +29,7 @@ from rc_import_exporter import __version__, logs
 from rc_import_exporter.config import address
 from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.core.domain import Api, Exchange, Failure, Operation, Reason, Result
+from rc_import_exporter.core.thresholds import CLOCKS_AGREE
 from rc_import_exporter.rocketchat import diagnosis
 from rc_import_exporter.rocketchat.diagnosis import Response
 from rc_import_exporter.rocketchat.host_names import NoLookUpError
@@ -116,7 +117,7 @@ class Client:
             return await self._timed(api, credentials)
 
     async def _timed(self, api: Api, credentials: Credentials) -> Result:
-        begun = asyncio.get_running_loop().time()
+        begun, asked = asyncio.get_running_loop().time(), self._now()
         try:
             async with asyncio.timeout(self._access.timeout):
                 response = await self._get(api, credentials)
@@ -124,8 +125,10 @@ class Client:
             reason, detail, remedy = _explain(error, self._access.timeout)
             if reason is Reason.INTERNAL:
                 self._log_bug(error)
-            return Failure(exchange=self._exchange(api, None, begun), reason=reason, detail=detail, remedy=remedy)
-        return await _diagnosed(self._exchange(api, response, begun), response, self._listed)
+            return Failure(
+                exchange=self._exchange(api, None, begun, asked), reason=reason, detail=detail, remedy=remedy
+            )
+        return await _diagnosed(self._exchange(api, response, begun, asked), response, self._listed)
 
     def _log_bug(self, error: Exception) -> None:
         """Logs where each kind of bug happened, once. Its message can hold a secret, so it is left out."""
@@ -152,18 +155,21 @@ class Client:
         ) as response:
             return await _read(response, self._access.max_bytes)
 
-    def _exchange(self, api: Api, response: Response | None, begun: float) -> Exchange:
-        seconds = asyncio.get_running_loop().time() - begun
+    def _exchange(self, api: Api, response: Response | None, begun: float, asked: float) -> Exchange:
+        seconds, now = asyncio.get_running_loop().time() - begun, self._now()
         if response is None:
             return Exchange(api=api, code=None, seconds=seconds)
         date = diagnosis.date_of(response)
+        # Both clocks went on alike, unless the machine slept or its clock was set.
+        steady = abs(now - asked - seconds) <= CLOCKS_AGREE
         return Exchange(
             api=api,
             code=response.status,
             seconds=seconds,
             size=len(response.body),
             budget=diagnosis.budget_of(response),
-            skew=None if date is None else date - self._now(),
+            skew=date - now if steady and date is not None else None,
+            answered=now if steady else asked,
         )
 
 

@@ -200,7 +200,7 @@ def _operation(record: Record, seen: Observation, there: float) -> OperationView
         created=operation.created,
         updated=operation.updated,
         run_started=None if track is None else track.run_started,
-        progressed=None if track is None else track.progressed,
+        progressed=None if track is None else progress.progressed(record, track),
         finished=None if track is None else track.finished,
         ended_after=None if track is None or track.end is None else track.end.earliest,
         ended_before=None if track is None or track.end is None else track.end.latest,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rc_import_exporter.core import progress
 from rc_import_exporter.core.domain import Api, Counts, Kind, Operation, Outcome, Step
 from rc_import_exporter.core.snapshot import Feed, Track
-from rc_import_exporter.core.thresholds import CLOCKS_AGREE
+from rc_import_exporter.core.thresholds import CLOCKS_AGREE, CLOCKS_DISAGREE
 from tests.support.pictures import NOW, running
 
 STEP: Final = Step.IMPORTING_MESSAGES
@@ -122,3 +122,25 @@ def test_dates_are_compared_with_the_server_s_clock(ahead: float | None, there: 
     """Within two seconds the `Date` header cannot tell a difference."""
     feeds = {Api.STATUS: Feed(api=Api.STATUS, at=NOW, answered=NOW, skew=ahead)}
     assert replace(running("acme"), feeds=feeds).server_time(NOW) == pytest.approx(there)
+
+
+@pytest.mark.parametrize(
+    ("date", "moved", "ahead", "shown"),
+    [
+        (100.0, 100.0, 0.0, 100.0),
+        (100.0, 90.0, 10.0, 100.0),
+        (100.0, 100.0, 3600.0, 3700.0),
+        (100.0, 100.0, -3600.0, 100.0),
+        (100.0, 100.0, CLOCKS_DISAGREE, 100.0),
+        (100.0, None, 3600.0, 100.0),
+        (None, None, 3600.0, None),
+    ],
+    ids=["right", "ahead before", "set ahead", "set back", "a little", "unknown", "not seen"],
+)
+def test_a_server_s_clock_that_is_set_ahead_is_no_stall(
+    date: float | None, moved: float | None, ahead: float, shown: float | None
+) -> None:
+    """The import still runs. Its next write, with a date by the new clock, may take minutes."""
+    seen = replace(track(), progressed=date, moved=moved)
+    feeds = {Api.STATUS: Feed(api=Api.STATUS, at=NOW, answered=NOW, skew=ahead)}
+    assert progress.progressed(replace(running("acme"), feeds=feeds), seen) == shown

@@ -259,6 +259,22 @@ def test_the_clock_offset_is_that_of_the_date_header(skew: float | None, offset:
     assert record.server_time(START) == START + (offset or 0.0)
 
 
+def test_an_answer_is_as_old_as_it_is_and_not_as_its_poll() -> None:
+    """The exporter may have stood still for ten minutes between the answer and the end of the poll."""
+    answer = status(operation())
+    slept = replace(answer, exchange=replace(answer.exchange, answered=START + 0.2))
+    record = fold(NEW, replace(poll(slept), ended=START + 600))
+    assert record.last_success == START + 0.2
+    assert record.held(START + 600) is None
+    late = fold(NEW, poll(replace(answer, exchange=replace(answer.exchange, answered=START + 3600))))
+    assert late.last_success == poll(answer).ended
+
+
+def test_the_clock_offset_stays_where_an_answer_does_not_tell_it() -> None:
+    """It came while a clock was set. Without an offset, all dates would be off for a poll."""
+    assert after([dated(Api.STATUS, 3600.0)], [dated(Api.STATUS, None)]).clock_offset == 3600.0
+
+
 def test_the_clock_offset_stays_while_the_server_is_gone() -> None:
     """A proxy that answers in its place has a clock of its own."""
     proxy = failed(Api.STATUS, Reason.PROXY, ours=False)

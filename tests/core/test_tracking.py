@@ -309,3 +309,14 @@ def test_the_horizon_of_the_first_poll_stays_when_older_operations_are_forgotten
     assert "o03" not in history.tracks
     assert fold(history, look(*new[-19:], operation("x", Step.DONE, created=1050))).started == history.started
     assert finished(history) == {Outcome.SUCCEEDED: 50}
+
+
+def test_a_movement_is_dated_by_our_own_clock_as_well() -> None:
+    """The server's clock may be set before the next one."""
+    first, later = IMPORTS, with_counts(IMPORTS, 900)
+    ahead = replace(look(first), offset=3600.0)
+    assert told(ahead).tracks["a"].moved == START + 10 - 3600
+    still = replace(look(first, at=40), offset=0.0)
+    assert told(ahead, still).tracks["a"].moved == START + 10 - 3600
+    assert told(ahead, replace(look(later, at=75), offset=60.0)).tracks["a"].moved == START + 70 - 60
+    assert told(replace(look(STAMPED), offset=60.0)).tracks["a"].moved is None

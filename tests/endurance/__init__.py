@@ -1,0 +1,1 @@
+"""Long runs: millions of random answers, and weeks of virtual time. A short part of each is a test."""
