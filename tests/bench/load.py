@@ -58,7 +58,7 @@ class Program:
             with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 body: bytes = response.read()
                 return body
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             return b""
 
     def wait_for(self, text: str, times: int, patience: float = PATIENCE) -> float:
