@@ -1,5 +1,6 @@
 """The collector does not search what the exporter keeps, and still frees cycles."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
@@ -50,3 +51,16 @@ def test_young_cycles_are_freed() -> None:
         one = pair()
         gc.collect(1)
         assert one() is None
+
+
+@pytest.mark.looptime
+async def test_new_objects_are_searched_before_they_are_many() -> None:
+    """Where each new object takes the place of an old one, Python itself would not search them."""
+    with garbage.searched_while_young():
+        searching = asyncio.create_task(garbage.search())
+        kept = [[number] for number in range(garbage.MOST_NEW + garbage.MOST_SEARCHED_ONCE)]
+        await asyncio.sleep(3 * garbage.PAUSE)
+        kept += [[number] for number in range(2 * garbage.MOST_NEW)]
+        await asyncio.sleep(3 * garbage.PAUSE)
+        searching.cancel()
+        assert gc.get_freeze_count() >= len(kept)

@@ -21,7 +21,10 @@ LATER: Final = 300.0
 INFO_INTERVAL: Final = 3600.0
 """Seconds between two readings of the server's version."""
 SPREAD: Final = 0.1
-"""A wait is up to this share shorter, by the workspace's name, so that a thousand of them do not return at once."""
+"""A wait is up to this share shorter, by the workspace's name, so that a thousand of them do not return at once.
+
+The first poll and each wait come later for the same names, so that workspaces only move apart.
+"""
 FIRST_POLL_SPACING: Final = 0.015
 """Seconds from the first poll of one workspace to that of the next."""
 EARLY: Final = 0.01
@@ -127,7 +130,7 @@ def _backoff(record: Record, feed: Feed, longest: float) -> float:
         return interval
     # 2**16 intervals are longer than any limit; without a bound a float overflows after a thousand failures.
     doubled = interval * 2.0 ** min(feed.failures - 1, 16)
-    return max(interval, min(doubled, longest) * (1 - SPREAD * _share(record.target.name)))
+    return max(interval, min(doubled, longest) * (1 - SPREAD + SPREAD * _share(record.target.name)))
 
 
 def _share(name: str) -> float:

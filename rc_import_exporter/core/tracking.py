@@ -6,7 +6,7 @@ Instants are Unix seconds by the server's clock.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from rc_import_exporter.core.domain import (
     FINISHED,
@@ -37,8 +37,7 @@ CLOCK_PRECISION: Final = 2.0
 """Seconds by which our idea of the server's clock may be off: its `Date` has whole ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Sighting(NamedTuple):
     """One operation as one answer showed it, and the server's word for its state."""
 
     operation: Operation

@@ -6,7 +6,6 @@ bug, that is logged and counted, and the next poll runs, so that a bug in one wo
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NoReturn
 
@@ -43,21 +42,25 @@ class Poller:
         self._store = store
         self._now = now
         self._log = logs.logger(workspace=name)
-        self._pause: asyncio.Timeout | None = None
+        self._due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, delay: float) -> NoReturn:
         """Polls until it is cancelled, for the first time after `delay` seconds."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay) as self._pause:
-                    await asyncio.get_running_loop().create_future()
-            self._pause = None
+            self._due.clear()
+            self._set_timer(delay)
+            await self._due.wait()
             delay = await self.attempt()
 
     def wake(self, delay: float) -> None:
         """Polls in `delay` seconds instead of at the planned time. Does nothing while a poll runs."""
-        if self._pause is not None and not self._pause.expired():
-            self._pause.reschedule(asyncio.get_running_loop().time() + delay)
+        if self._timer is not None and not self._due.is_set():
+            self._timer.cancel()
+            self._set_timer(delay)
+
+    def _set_timer(self, delay: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay, self._due.set)
 
     async def attempt(self) -> float:
         """Polls once and survives any bug. Returns the seconds until the next poll."""

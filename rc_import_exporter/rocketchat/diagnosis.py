@@ -156,19 +156,22 @@ _ROWS: Final = (
 
 def read(exchange: Exchange, response: Response, known: dict[bytes, Operation] | None = None) -> Result:
     """The endpoint's data, or the first reason in the table that applies. For `known`, see `parser.parse_list`."""
-    # The body of a 200 is parsed once, below, as the endpoint's own JSON.
-    error_type = None if response.status == HTTPStatus.OK else parser.error_of(response.body)
-    if (exchange.api, response.status, error_type) == (Api.PROGRESS, HTTPStatus.BAD_REQUEST, NOTHING_IMPORTED):
-        return Success(exchange=exchange, answer=ProgressAnswer(operation=None))
-    refusal = _Refusal(response=response, error_type=error_type)
-    for row in _ROWS:
-        if row.applies(refusal):
-            return replace(_failure(exchange, row.reason, row.detail, error_type), remedy=row.remedy)
+    if response.status != HTTPStatus.OK or response.too_large or response.is_html:
+        return _refused(exchange, response)
     try:
         return Success(exchange=exchange, answer=parser.parse(exchange.api, response.body, known))
     except BodyError as error:
         detail = f"the body is not this endpoint's JSON: {error}"
         return _failure(exchange, Reason.INVALID, detail, parser.error_of(response.body))
+
+
+def _refused(exchange: Exchange, response: Response) -> Result:
+    error_type = None if response.status == HTTPStatus.OK else parser.error_of(response.body)
+    if (exchange.api, response.status, error_type) == (Api.PROGRESS, HTTPStatus.BAD_REQUEST, NOTHING_IMPORTED):
+        return Success(exchange=exchange, answer=ProgressAnswer(operation=None))
+    refusal = _Refusal(response=response, error_type=error_type)
+    row = next(row for row in _ROWS if row.applies(refusal))
+    return replace(_failure(exchange, row.reason, row.detail, error_type), remedy=row.remedy)
 
 
 def _failure(exchange: Exchange, reason: Reason, detail: str, error_type: str | None) -> Failure:

@@ -10,6 +10,11 @@ from typing import Final, TypeVar, cast
 
 TURN: Final = 0.002
 """Seconds after which a turn ends with the step that it is at."""
+LONGEST_TURN: Final = 0.008
+"""A turn of a scrape may take as long as all other work since its last one, but never more seconds than this.
+
+Else, in passes full of polls, a page of thousands of workspaces would take a minute.
+"""
 PASSES_OF_SCRAPES: Final = 8
 """Passes of the event loop from one turn of a page to its next one while scrapes are made."""
 
@@ -27,11 +32,14 @@ class Turns:
     async def scrape(self, steps: Generator[None, None, _Made]) -> _Made:
         """The result of the steps of a scrape. It has its first turn at once."""
         self._scrapes += 1
+        clock, seconds = asyncio.get_running_loop().time, TURN
         try:
             while True:
-                _take_turn(steps)
+                _take_turn(steps, seconds)
+                ended = clock()
                 async with self._scrape_turn:
                     await asyncio.sleep(0)
+                seconds = min(max(TURN, clock() - ended), LONGEST_TURN)
         except StopIteration as ended:
             return cast(_Made, ended.value)
         finally:
@@ -44,15 +52,15 @@ class Turns:
                 async with self._page_turn:
                     for _ in range(PASSES_OF_SCRAPES if self._scrapes else 1):
                         await asyncio.sleep(0)
-                _take_turn(steps)
+                _take_turn(steps, TURN)
         except StopIteration as ended:
             return cast(_Made, ended.value)
 
 
-def _take_turn(steps: Generator[None, None, object]) -> None:
+def _take_turn(steps: Generator[None, None, object], seconds: float) -> None:
     """Raises `StopIteration` with the result after the last step."""
     clock = asyncio.get_running_loop().time
-    until = clock() + TURN
+    until = clock() + seconds
     next(steps)
     while clock() < until:
         next(steps)

@@ -58,13 +58,13 @@ class Program:
             with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 body: bytes = response.read()
                 return body
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             return b""
 
-    def wait_for(self, text: str, times: int) -> float:
+    def wait_for(self, text: str, times: int, patience: float = PATIENCE) -> float:
         """Seconds from the start until the page holds a text this many times."""
         while self.page().count(text.encode()) < times:
-            if time.monotonic() - self.begun > PATIENCE or self._process.poll() is not None:
+            if time.monotonic() - self.begun > patience or self._process.poll() is not None:
                 raise TimeoutError(f"no {text!r} on port {self.port}")
             time.sleep(0.01)
         return time.monotonic() - self.begun
@@ -76,9 +76,9 @@ class Program:
         return int(line.split()[1]) * 1024 / 1e6
 
     def processor(self) -> float:
-        """Seconds of processor time that it has used so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of processor time that its threads have used so far."""
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
 
     def stop(self) -> float:
         """Seconds from SIGTERM to the end."""

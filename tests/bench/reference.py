@@ -49,15 +49,12 @@ def registry_of(page: str) -> CollectorRegistry:
 def fill(registry: CollectorRegistry, family: Metric) -> None:
     """One gauge or counter for the family, with the label names of all its samples."""
     names = sorted({name for sample in family.samples for name in sample.labels})
-    if family.type == "counter":
-        counter = Counter(family.name, family.documentation, names, registry=registry)
-        for sample in family.samples:
-            counter.labels(*(sample.labels.get(name, "") for name in names)).inc(sample.value)
-        return
-    gauge = Gauge(family.name, family.documentation, names, registry=registry)
+    kind = Counter if family.type == "counter" else Gauge
+    metric = kind(family.name, family.documentation, names, registry=registry)
     for sample in family.samples:
-        labels = [sample.labels.get(name, "") for name in names]
-        (gauge.labels(*labels) if labels else gauge).set(sample.value)
+        labelled = metric.labels(*(sample.labels.get(name, "") for name in names)) if names else metric
+        # A new counter is 0, so this sets both kinds.
+        labelled.inc(sample.value)
 
 
 async def serve(page: str, port: int) -> None:

@@ -1,5 +1,6 @@
 """Tests of `schedule`: which endpoints are asked when. Each test plays answers through it and looks at the calls."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -143,6 +144,23 @@ def test_a_server_that_is_down_is_tried_at_least_every_minute(reason: Reason) ->
     assert waits[0] == 15
     assert 27 <= waits[1] <= 30
     assert all(54 <= wait <= 60 for wait in waits[2:])
+
+
+def test_a_thousand_that_lose_the_network_at_once_stay_spread_over_time() -> None:
+    """In no second do more than twice the usual number of polls come, while the servers are away and after that."""
+    down, names = range(20, 150), [f"tenant-{number:04}" for number in range(1000)]
+    polls: Counter[int] = Counter()
+    for name in names:
+        begun = schedule.first_poll(name, len(names), 15.0)
+
+        def answering(api: Api, at: float, begun: float = begun) -> Result:
+            return bad(api, Reason.CONNECTION) if int(begun + at) in down else good(api, operation())
+
+        target = Target(name=name, url="u", apis=frozenset({Api.STATUS}))
+        calls = [begun + at for at, _ in asked(answering, 212 - begun, target)]
+        assert [at for at in calls if down.stop <= at <= down.stop + schedule.SOON]
+        polls.update(map(int, calls))
+    assert max(polls.values()) <= 2 * len(names) / 15
 
 
 @pytest.mark.parametrize("reason", [Reason.UNAUTHORIZED, Reason.REDIRECTED, Reason.TOO_LARGE])

@@ -240,7 +240,7 @@ async def test_a_poller_that_hangs_is_seen_by_the_clock() -> None:
 async def test_the_log_tells_transitions_and_not_repetitions() -> None:
     """A long outage must not fill the log."""
     with structlog.testing.capture_logs() as caught:
-        async with exporting({"acme": Story(stories.crash(waiting=30, running=600, killed_after=200, away=200))}):
+        async with exporting({"acme": Story(stories.crash(waiting=30, running=600, killed_after=200, away=175))}):
             await asyncio.sleep(900)
     assert len(events(caught, "poll failed")) == 1
     assert len(events(caught, "poll succeeds again")) == 1
