@@ -81,7 +81,7 @@ def finished(history: History) -> dict[Outcome, int]:
 def test_a_state_that_was_wrong_is_corrected_by_the_next_answer(step: Step) -> None:
     """The operation itself stays as it was, so nothing else tells that the state is another one now."""
     right = look(operation("a", step, created=0))
-    wrong = replace(right, sightings=[replace(each, state=State.UNKNOWN) for each in right.sightings])
+    wrong = replace(right, sightings=[each._replace(state=State.UNKNOWN) for each in right.sightings])
     history = told(wrong, right)
     assert history.newest is not None
     assert history.newest.state is state_of(history.newest.operation)
