@@ -97,7 +97,6 @@ class App:
             announce(await self.start())
             self._manager.tell("READY=1")
             self._begin(self._manager.feed_watchdog())
-            self._begin(garbage.search())
             await ended.wait()
             self._manager.tell("STOPPING=1")
             signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -5,14 +5,11 @@ are in no cycle, so their memory is freed without a search. A cycle that lives l
 count what stays over many polls and reloads.
 """
 
-import asyncio
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import Final
 
-PAUSE: Final = 0.05
-"""Seconds from one look at the number of objects to the next."""
 MOST_NEW: Final = 1_000
 MOST_SEARCHED_ONCE: Final = 5_000
 """Objects that may wait for a search. To search all of them takes a few milliseconds."""
@@ -29,16 +26,14 @@ def searched_while_young() -> Iterator[None]:
         gc.unfreeze()
 
 
-async def search() -> NoReturn:
-    """Searches when enough objects are new, until it is cancelled.
+def search() -> None:
+    """Searches if enough objects are new, while the collector is to search them young.
 
     Python counts how many more objects there are than before. But each poll frees as many old objects as it makes new
     ones, so that 100,000 new ones could wait for one long search.
     """
-    while True:
-        await asyncio.sleep(PAUSE)
-        if len(gc.get_objects(0)) > MOST_NEW:
-            gc.collect(1 if len(gc.get_objects(1)) > MOST_SEARCHED_ONCE else 0)
+    if _leave_out in gc.callbacks and len(gc.get_objects(0)) > MOST_NEW:
+        gc.collect(1 if len(gc.get_objects(1)) > MOST_SEARCHED_ONCE else 0)
 
 
 def _leave_out(phase: str, info: Mapping[str, int]) -> None:

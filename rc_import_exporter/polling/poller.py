@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NoReturn
 
-from rc_import_exporter import logs
+from rc_import_exporter import garbage, logs
 from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.config.tls import Trust
 from rc_import_exporter.core import journal, schedule
@@ -52,6 +52,7 @@ class Poller:
             self._set_timer(delay)
             await self._due.wait()
             delay = await self.attempt()
+            garbage.search()
 
     def wake(self, delay: float) -> None:
         """Polls in `delay` seconds instead of at the planned time. Does nothing while a poll runs."""
