@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-MOST_NEW: Final = 1_000
-MOST_SEARCHED_ONCE: Final = 5_000
+MOST_NEW: Final = 3_000
+MOST_SEARCHED_ONCE: Final = 6_000
 """Objects that may wait for a search. To search all of them takes a few milliseconds."""
 
 
