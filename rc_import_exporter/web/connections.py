@@ -135,6 +135,8 @@ class Connection(web.RequestHandler):
     def begin(self, socket: asyncio.BaseTransport) -> None:
         """Note that the connection is open, perhaps before its TLS handshake."""
         self._socket = cast(asyncio.Transport, socket)
+        # What the system does not take at once must be gone before the next slice is written.
+        self._socket.set_write_buffer_limits(high=0)
         self._set_deadline(HEAD_TIMEOUT)
         self._connections.add(self)
 
@@ -145,12 +147,13 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        # What the system does not take at once must be gone before the next slice is written.
-        cast(asyncio.Transport, transport).set_write_buffer_limits(high=0)
         if self._socket is None:
             self.begin(transport)
-        elif not _is_allowed(transport.get_extra_info("peercert"), self.protection.allowed_sans):
-            self.cut()
+        else:
+            # TLS has a buffer of its own, and with a limit of 0 asyncio would take an empty one for a full one.
+            cast(asyncio.Transport, transport).set_write_buffer_limits(high=1)
+            if not _is_allowed(transport.get_extra_info("peercert"), self.protection.allowed_sans):
+                self.cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.end()

@@ -1,6 +1,7 @@
 """Real clients get in with the right certificates only, and certificates change without a failed request."""
 
 import asyncio
+import gc
 import re
 import ssl
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
@@ -16,7 +17,10 @@ import trustme
 import yaml
 
 from rc_import_exporter import descriptors
+from rc_import_exporter.web.answers import SLICE
+from rc_import_exporter.web.connections import TlsConnection
 from tests.support.guarded import HASH, PASSWORD, Folder, Guarded, guarded
+from tests.support.pictures import picture, running
 from tests.support.prometheus import eventually, query, scraping
 
 README: Final = (Path(__file__).parents[2] / "README.md").read_text()
@@ -52,6 +56,45 @@ async def agrees(exporter: Guarded, version: str) -> bool:
     told = (await process.communicate())[0].decode()
     assert "Cipher is " in told
     return "Cipher is (NONE)" not in told
+
+
+async def talk(exporter: Guarded, folder: Folder, request: bytes) -> bytes:
+    """Everything that the server answers until it closes the connection."""
+    reader, writer = await asyncio.open_connection("localhost", exporter.port, ssl=folder.trusting())
+    writer.write(request)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_a_page_of_many_slices_comes_whole(folder: Folder) -> None:
+    """And the connection ends with it if the client asks for that, or for nothing else."""
+    folder.encrypt()
+    async with guarded(folder) as exporter:
+        exporter.store.snapshot = picture(running(f"workspace-{index:04}") for index in range(100))
+        head = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
+        whole = await talk(exporter, folder, head + b"Connection: close\r\n\r\n")
+        pipelined = await talk(exporter, folder, 2 * (head + b"\r\n") + head + b"Connection: close\r\n\r\n")
+    body = whole.partition(b"\r\n\r\n")[2]
+    assert len(body) > 5 * SLICE
+    assert f"Content-Length: {len(body)}".encode() in whole
+    assert pipelined.count(body) == 3
+
+
+async def test_a_client_that_does_not_read_costs_no_memory(folder: Folder) -> None:
+    """TLS has a buffer of its own above that of the socket."""
+    folder.encrypt()
+    async with guarded(folder) as exporter:
+        exporter.store.snapshot = picture(running(f"workspace-{index:04}") for index in range(1_000))
+        reader, writer = await asyncio.open_connection("localhost", exporter.port, ssl=folder.trusting(), limit=1)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readexactly(1)
+        await asyncio.sleep(0.5)
+        servers = [each for each in gc.get_objects() if isinstance(each, TlsConnection)]
+        waiting = [each._outgoing.pending + each._get_write_buffer_size() for each in servers]  # type: ignore[attr-defined] # noqa: SLF001
+        writer.transport.abort()
+    assert 0 < max(waiting) <= 2 * SLICE
 
 
 @pytest.mark.program("curl")
