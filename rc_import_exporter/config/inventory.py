@@ -60,6 +60,17 @@ class Inventory:
             origins={path: origin for read in sound for path, origin in read.origins.items()},
         )
 
+    def adopt(self, texts: Mapping[Path, object]) -> None:
+        """Counts workspaces of which only a variable or a flag tells as those of a file that cannot be read.
+
+        They have no URL among `texts`, the options of all layers: it is probably in that file.
+        """
+        unread = next((path for path, read in self._layers.items() if read.mistakes), "")
+        names = {path[1] for path in texts if path[0] == WORKSPACES and len(path) > 2}
+        for name in names.difference(_names(self._configured)):
+            if (WORKSPACES, name, *options.URL.path) not in texts:
+                self._owners.setdefault(name, unread)
+
     def owner(self, name: str) -> str:
         """The file that the workspace belongs to, empty if it is none of these."""
         return self._owners.get(name, "")

@@ -12,16 +12,7 @@ from typing import Final, cast
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
-from rc_import_exporter.config import (
-    address,
-    credentials,
-    environment,
-    layer,
-    notation,
-    options,
-    web_file,
-    yaml_file,
-)
+from rc_import_exporter.config import address, credentials, environment, layer, notation, options, web_file, yaml_file
 from rc_import_exporter.config.address import Listen
 from rc_import_exporter.config.inventory import Inventory, fill_in
 from rc_import_exporter.config.layer import HEADERS, SECRETS, Chosen, Layer, Presence, origin_of
@@ -167,6 +158,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
     texts = _Merged(layers=layers).options  # type: ignore[call-arg]  # which the sources take
     origins = {path: origin for one in reversed(layers) for path, origin in one.origins.items()}
     fill_in(texts, origins)
+    inventory.adopt(texts)
     for line in (line for one in layers for line in one.mistakes):
         inventory.note((), line)
     for path, origin in file.origins.items():
@@ -199,7 +191,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
         refused = ConfigurationError(list(lines), layer.files_in(texts), in_part="" not in inventory.mistakes)
         if last is not None:
             workspaces |= {name: last.workspaces[name] for path in inventory.mistakes for name in in_use[path]}
-        if not (refused.in_part and workspaces):
+        if not refused.in_part or (last is None and not workspaces):
             raise refused
     process = Chosen(shared)
     return Settings(

@@ -263,8 +263,8 @@ class Exchange:
 
     `code` is the HTTP status, `None` without an answer. `size` is the number of bytes in the body after decompression.
     `skew` is how many seconds the server's clock is ahead of ours, by the header `Date`. `answered` is when the answer
-    came, by our clock. If that clock was set meanwhile or the machine slept, `skew` is `None`, and `answered` is when
-    the request was sent: the answer can be that old.
+    came, by our clock. If that clock was set meanwhile, the machine slept, or the answer took more than a few seconds,
+    `skew` is `None`, and `answered` is when the request was sent: the answer can be that old.
     """
 
     api: Api

@@ -244,11 +244,10 @@ def duration(track: Track) -> str:
 def _between(start: Moment, end: Moment) -> str:
     """The duration between two moments, with the bound that it is."""
     least, most = max(0.0, end.earliest - start.latest), max(0.0, end.latest - start.earliest)
-    if start.seen and end.seen:
-        return spell(max(0.0, end.latest - start.latest))
+    seen = start.seen and end.seen
     if most <= least * NEARLY_THE_SAME:
-        return f"about {spell((least + most) / 2)}"
-    return f"at most {spell(most)}"
+        return spell(end.latest - start.latest) if seen else f"about {spell((least + most) / 2)}"
+    return f"at least {spell(least)}" if seen and least >= 1 else f"at most {spell(most)}"
 
 
 def spell(seconds: float) -> str:

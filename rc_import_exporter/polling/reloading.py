@@ -24,6 +24,7 @@ LOOKED_AT_ONCE: Final = 500
 """Files, a few milliseconds. Scrapes and polls can go on in between."""
 _REFUSED: Final = "configuration not reloaded, the last one stays in use"
 _REFUSED_IN_PART: Final = "file with workspaces not taken over, its workspaces stay as they were"
+_LEFT_OUT: Final = "file with workspaces left out, nothing in it is watched until it is correct"
 _NEVER_SEEN: Final = (0, 0, 0)
 """Differs from the mark of each file, and from that of a missing one."""
 
@@ -52,7 +53,7 @@ class Reloader:
         self._also: Sequence[str] = ()
         self._seen: Mapping[str, Mark | None] = {path: files.mark(path) for path in self._watched()}
         if settings.refused is not None:
-            self._refused(settings.refused, self._seen)
+            self._refused(settings.refused, self._seen, _LEFT_OUT)
 
     async def reload(self) -> Sequence[str]:
         """Reloads, and returns what else to know. Raises `ConfigurationError` if something stays as it was."""
@@ -94,12 +95,14 @@ class Reloader:
         self._follow((), look)
         return remarks
 
-    def _refused(self, error: ExporterError, look: Mapping[str, Mark | None]) -> ConfigurationError:
+    def _refused(
+        self, error: ExporterError, look: Mapping[str, Mark | None], in_part: str = _REFUSED_IN_PART
+    ) -> ConfigurationError:
         """Notes the failure, and logs its mistakes unless they are the same as before."""
         refusal = error if isinstance(error, ConfigurationError) else ConfigurationError([str(error)])
         self._fleet.store.refuse_configuration()
         if refusal.mistakes != self._mistakes:
-            told = _REFUSED_IN_PART if refusal.in_part else _REFUSED
+            told = in_part if refusal.in_part else _REFUSED
             for mistake in refusal.mistakes:
                 logs.logger().error(told, detail=mistake)
         self._mistakes = refusal.mistakes

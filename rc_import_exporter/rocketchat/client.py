@@ -46,6 +46,8 @@ LARGE: Final = 1024 * 1024
 """Bytes of a body that is parsed in a thread. That takes tens of milliseconds, and the event loop goes on meanwhile."""
 OLDEST_CONNECTION: Final = 60.0
 """Seconds. Only a new connection looks up the host's address, which can change."""
+PROMPT: Final = 5.0
+"""Seconds. An answer that takes longer may have come while the exporter was stopped."""
 BUG: Final = "a bug in the exporter"
 CLOSED: Final = "the connection was closed before the answer was complete"
 SLAMMED: Final = "the server closed the connection during the TLS handshake"
@@ -160,8 +162,8 @@ class Client:
         if response is None:
             return Exchange(api=api, code=None, seconds=seconds)
         date = diagnosis.date_of(response)
-        # Both clocks went on alike, unless the machine slept or its clock was set.
-        steady = abs(now - asked - seconds) <= CLOCKS_AGREE
+        # Both clocks went on alike, unless the machine slept or its clock was set. Neither tells of a stopped process.
+        steady = abs(now - asked - seconds) <= CLOCKS_AGREE and seconds <= PROMPT
         return Exchange(
             api=api,
             code=response.status,

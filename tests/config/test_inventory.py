@@ -182,6 +182,26 @@ def test_the_start_leaves_out_a_file_with_a_mistake(folder: Path) -> None:
         load(folder)
 
 
+def test_a_variable_for_a_workspace_of_a_broken_file_does_not_stop_the_others(folder: Path) -> None:
+    """It sets one option, and all others are in the file that cannot be read."""
+    write(folder, "a.yml", "acme: [")
+    write(folder, "b.yml", having("beta"))
+    environ = {"WORKSPACES__ACME__POLL_INTERVAL": "5s"}
+    assert set(load(folder, environ=environ).workspaces) == {"beta"}
+    write(folder, "a.yml", having("acme"))
+    assert set(load(folder, environ=environ).workspaces) == {"acme", "beta"}
+
+
+def test_a_reload_may_leave_no_workspace(folder: Path) -> None:
+    """What is removed is removed, also beside a new file with a mistake."""
+    removed = write(folder, "a.yml", having("acme"))
+    first = load(folder)
+    removed.unlink()
+    write(folder, "b.yml", "beta: [")
+    loaded = load(folder, first)
+    assert (set(loaded.workspaces), loaded.refused is None) == (set(), False)
+
+
 def test_a_mistake_in_the_main_file_is_a_mistake_in_all(folder: Path) -> None:
     """It says what all workspaces have in common."""
     write(folder, "a.yml", having("acme"))

@@ -322,6 +322,11 @@ def at(instant: float) -> Moment:
     return Moment(earliest=instant, latest=instant, seen=True)
 
 
+def soon(earliest: float, latest: float) -> Moment:
+    """Between two polls."""
+    return Moment(earliest=earliest, latest=latest, seen=True)
+
+
 def between(earliest: float, latest: float) -> Moment:
     return Moment(earliest=earliest, latest=latest, seen=False)
 
@@ -334,6 +339,10 @@ def between(earliest: float, latest: float) -> Moment:
         (at(1100), between(1200, 1225), ", ran about 1 min"),
         (at(1100), between(1200, 1230), ", ran at most 2 min"),
         (at(1100), between(1160, 5900), ", ran at most 1 h 20 min"),
+        (soon(1086, 1100), at(1280), ", ran 3 min"),
+        (soon(1086, 1100), at(1108), ", ran at least 8 s"),
+        (soon(1086, 1100), at(1101), ", ran at least 1 s"),
+        (soon(1086, 1100), at(1100), ", ran at most 14 s"),
         (between(1000, 11_800), at(11_820), ", ran at least 20 s"),
         (between(1000, 11_800), at(11_801), ", ran at least 1 s"),
         (between(1000, 6400), at(6400), ", 1 h 30 min after it was created"),

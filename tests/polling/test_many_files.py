@@ -93,7 +93,7 @@ async def test_a_file_that_is_broken_at_the_start_is_taken_over_once_it_is_corre
             page = await exporter.page()
             assert (page.value("up", workspace="beta"), page.value(FLAG)) == (1, 1)
     (told,) = [each for each in caught if each["log_level"] == "error"]
-    assert told["event"] == "file with workspaces not taken over, its workspaces stay as they were"
+    assert told["event"] == "file with workspaces left out, nothing in it is watched until it is correct"
     assert str(broken) in told["detail"]
 
 

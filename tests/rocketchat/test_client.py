@@ -15,10 +15,10 @@ import structlog
 
 from rc_import_exporter import __version__
 from rc_import_exporter.core.domain import Api, Failure, InfoAnswer, ListAnswer, Reason, StatusAnswer, Success
-from rc_import_exporter.rocketchat.client import Access, Client, identity, open_session
-from rc_import_exporter.simulator.faults import MEBIBYTE
+from rc_import_exporter.rocketchat.client import PROMPT, Access, Client, identity, open_session
+from rc_import_exporter.simulator.faults import MEBIBYTE, slow
 from rc_import_exporter.simulator.scenario import Stage, Story
-from rc_import_exporter.simulator.server import AUTH_TOKEN, SimulatedServer, WallClock
+from rc_import_exporter.simulator.server import AUTH_TOKEN, LoopClock, SimulatedServer, WallClock
 from tests.support.peers import (
     CREDENTIALS,
     GOOD,
@@ -254,6 +254,25 @@ async def test_an_unknown_host_is_told_as_that() -> None:
     assert isinstance(result, Failure)
     assert (result.reason, result.detail) == (Reason.CONNECTION, "no such host: chat.invalid")
     assert result.remedy.startswith("Check the host name in `url`")
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seconds", [PROMPT - 1, PROMPT + 1])
+async def test_an_answer_that_took_long_may_be_as_old_as_its_request(seconds: float) -> None:
+    """The exporter may have been stopped between the answer and now: no clock tells that."""
+
+    def tell(stage: Stage) -> None:
+        stage.fault(slow(seconds))
+        stage.wait(3600)
+
+    clock = LoopClock()
+    async with SimulatedServer(Story(tell), clock=clock) as server, open_session() as session:
+        begun = clock.now()
+        access = Access(url=server.base_url, timeout=LONG, max_bytes=MEBIBYTE)
+        exchange = (await Client(session, access, clock.now).ask(Api.LIST, CREDENTIALS)).exchange
+    assert exchange.answered is not None
+    prompt = seconds < PROMPT
+    assert (exchange.answered - begun > 1, exchange.skew is not None) == (prompt, prompt)
 
 
 async def test_the_exchange_tells_size_budget_and_skew() -> None:
