@@ -75,6 +75,8 @@ def _welcome(configured: Settings, port: int) -> str:
         f"Open\n"
         f"  {page}\n"
         f"  {page}metrics\n"
+        f"Each has a page with its URL. Other commands can ask the servers, too, in another terminal:\n"
+        f"  rc-import-exporter check --url=URL --user-id={USER_ID} --auth-token={AUTH_TOKEN}\n"
         f"The log is off; --log.level=info shows it. Press Ctrl-C to stop."
     )
 

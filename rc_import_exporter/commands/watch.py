@@ -285,8 +285,8 @@ COMMAND: Final = Command(
     summary="Follow an import until it ends, or check whether the server can be restarted.",
     details="Exit code: 0 succeeded, 1 unknown, 2 the configuration is wrong, 3 done with errors, 4 failed, cut off, "
     "canceled or discarded, 5 nothing started, 6 timed out, 7 not idle (--require); 130 and 143 after Ctrl-C and "
-    "SIGTERM, which do not stop the import. For several workspaces it is the worst of theirs: 7, 4, 1, 6, 5, 3, 0 in "
-    "this order.",
+    "SIGTERM, which do not stop the import. For several workspaces it is the worst of theirs, in the order "
+    "2, 7, 4, 1, 6, 5, 3, 0.",
     flags=(OPERATION_ID, START_WITHIN, TIMEOUT, REQUIRE, FORMAT),
     operands="[WORKSPACE...]",
     examples=(

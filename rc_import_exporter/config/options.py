@@ -109,7 +109,7 @@ AUTO_RELOAD: Final = _option(
     "config.auto_reload",
     _PROCESS,
     values.BOOLEAN,
-    "Whether to reload the configuration when one of its files changes. They are looked at every 5 seconds.",
+    "Whether to reload the configuration when one of its files changes, 5 to 10 seconds after the change.",
     "false",
     flag=True,
 )

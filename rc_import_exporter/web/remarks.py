@@ -20,6 +20,10 @@ from rc_import_exporter.web.writing import capital
 TOO_FEW: Final = "Too few records"
 """The title if an import is done and imported nothing, or fewer records than expected."""
 
+GONE: Final = "A newer import has deleted the errors of its records. Rocket.Chat's log may still have some."
+"""Instead of steps that read these errors."""
+LET_IT_END: Final = "First let the import end that goes on now. Do not start another one."
+
 
 def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], there: float) -> Iterator[Remark]:
     """All remarks on a workspace. `held` is the observation that is not too old, `there` now by the server's clock."""
@@ -174,12 +178,13 @@ _OF_RESULTS: Final = frozenset({Alert.COMPLETED_WITH_ERRORS, Alert.NOTHING_IMPOR
 
 
 def unresolved(record: Record, alerts: Iterable[Raised]) -> Iterator[Unresolved]:
-    """The bad ends of earlier imports that these alerts are about."""
+    """The bad ends of earlier imports that these alerts are about. A newer import has deleted the errors of records."""
     for each in alerts:
         track = _ended(record, each) if is_earlier(record, each) else None
         if track is not None:
             words = advice.OUTCOMES[track.outcome]
-            found = (*advice.ALERTS.get(each.alert, ()), *words.advice)
+            found = advice.fitting((*advice.ALERTS.get(each.alert, ()), *words.advice), track.operation.importer)
+            steps = (GONE if step in advice.COMMANDS else step for step in found)
             yield Unresolved(
                 importer=each.importer,
                 outcome=track.outcome,
@@ -188,8 +193,13 @@ def unresolved(record: Record, alerts: Iterable[Raised]) -> Iterator[Unresolved]
                 at=track.dated,
                 level=Level.CRITICAL if each.alert in (Alert.FAILED, Alert.CUT_OFF) else Level.WARNING,
                 title=TOO_FEW if each.alert is Alert.NOTHING_IMPORTED else words.title,
-                advice=tuple(dict.fromkeys(advice.fitting(found, track.operation.importer))),
+                advice=tuple(dict.fromkeys([LET_IT_END, *steps] if _goes_on(record) else steps)),
             )
+
+
+def _goes_on(record: Record) -> bool:
+    seen = record.observation
+    return seen is not None and seen.outcome in (Outcome.LOADING, Outcome.RUNNING)
 
 
 def _ended(record: Record, each: Raised) -> Track | None:

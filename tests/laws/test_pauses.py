@@ -83,6 +83,27 @@ async def test_answers_from_before_a_pause_are_not_fresh_after_it(late: tuple[Ap
         assert len(servers.workspaces["acme"].requests) - asked <= MOST_CALLS
 
 
+@pytest.mark.looptime
+async def test_a_clock_that_is_set_back_during_a_call_delays_no_poll() -> None:
+    """The next poll was planned by the old clock, and is an hour away by the new one."""
+
+    def tell(stage: Stage) -> None:
+        stage.create("csv")
+        stage.fault(slow(3), Api.STATUS, Api.LIST)
+        stage.wait(HOUR)
+
+    clock = MachineClock()
+    async with SimulatedServers({"acme": Story(tell)}, clock=clock) as servers:
+        app = App(configure({"acme": servers.url("acme")}), now=clock.now)
+        await app.start()
+        await asyncio.sleep(POLLED)
+        asked = len(servers.workspaces["acme"].requests)
+        clock.slept = -HOUR
+        await asyncio.sleep(60)
+        assert len(servers.workspaces["acme"].requests) > asked
+        await app.stop()
+
+
 def failed_before(stage: Stage) -> None:
     """An import failed an hour ago. The next one waits for its start."""
     stage.remember("csv", age=HOUR, step="import_failed", valid=True, total=50, completed=10, error=2)

@@ -193,7 +193,7 @@ async def test_pages_and_metrics_say_which_shard_this_is() -> None:
     snapshot = shard()
     assert snapshot.shard is not None
     index, held = snapshot.shard.index, len(snapshot.records)
-    told = f"This is shard {index} of the shards 0 to 2. It has {held} of 41 workspaces"
+    told = f"This is shard {index}; the 3 shards count from 0. It has {held} of 41 workspaces"
     async with serving(snapshot) as client:
         for path in ("/", "/workspaces/acme", "/runbook", "/workspaces/nobody"):
             assert told in (await get(client, path))[1].decode(), path

@@ -18,6 +18,7 @@ from rc_import_exporter.core.snapshot import Feed, Record
 from rc_import_exporter.core.store import note_fault
 from rc_import_exporter.web import api, view
 from rc_import_exporter.web.fields import Danger, Level, WorkspaceView
+from rc_import_exporter.web.remarks import GONE, LET_IT_END
 from tests.support.gallery import (
     LATER,
     blinking,
@@ -254,11 +255,21 @@ def test_a_bad_end_of_another_importer_stays_visible() -> None:
     seen = shown(told(failed("acme"), 0.0, avatars, importing(500, 20.0, step=Step.IMPORT_FAILED)))
     (earlier,) = seen.unresolved
     assert (earlier.importer, earlier.level, earlier.title) == ("slack", Level.CRITICAL, "Failed")
-    assert earlier.advice == advice.fitting(advice.OUTCOMES[Outcome.FAILED].advice, "slack")
+    log, save, again = advice.fitting(advice.OUTCOMES[Outcome.FAILED].advice, "slack")
+    assert save in advice.COMMANDS
+    assert earlier.advice == (log, GONE, again)
     assert (seen.level, seen.title) == (Level.CRITICAL, "Failed before")
     assert seen.advice == ()
     assert "level" in (listed := json.loads(api.workspace_json(seen))["unresolved"][0])
     assert listed["advice"] == list(earlier.advice)
+
+
+def test_an_earlier_bad_end_is_no_reason_to_disturb_the_import_that_runs() -> None:
+    """A page must not say "start the import again" beside one that runs."""
+    avatars = replace(importing(5, 10.0, id="z"), importer="pending-avatars", created=NOW - 60)
+    seen = shown(told(failed("acme"), 0.0, avatars, importing(500, 20.0, step=Step.IMPORT_FAILED)))
+    assert seen.outcome is Outcome.RUNNING
+    assert seen.unresolved[0].advice[0] == LET_IT_END
 
 
 @pytest.mark.parametrize(("importer", "first"), [("slack", True), ("pending-avatars", False)])
