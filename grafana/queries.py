@@ -18,7 +18,7 @@ from rc_import_exporter.core.domain import (
     Outcome,
     Step,
 )
-from rc_import_exporter.metrics.catalogue import PREFIX
+from rc_import_exporter.metrics.metric import PREFIX
 
 EXPORTER_LABELS: Final = "cluster, namespace, job, instance"
 """The labels of one exporter."""

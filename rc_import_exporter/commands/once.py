@@ -24,8 +24,9 @@ from rc_import_exporter.config import files, values
 from rc_import_exporter.config.options import LogLevel
 from rc_import_exporter.config.settings import Settings
 from rc_import_exporter.core.snapshot import Snapshot
-from rc_import_exporter.metrics.catalogue import METRICS, Metric, MetricKind
+from rc_import_exporter.metrics.catalogue import METRICS
 from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.metric import Metric, MetricKind
 from rc_import_exporter.polling.fleet import Fleet
 
 OF_THE_EXPORTER: Final = "exporter_"

@@ -20,8 +20,8 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from rc_import_exporter.core.snapshot import Histogram, Record, Snapshot
-from rc_import_exporter.metrics.catalogue import (
-    METRICS,
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import (
     WORKSPACE,
     HistogramMetric,
     Labels,

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from rc_import_exporter.metrics.catalogue import METRICS, WORKSPACE, Label, Metric, WorkspaceMetric
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import WORKSPACE, Label, Metric, WorkspaceMetric
 
 _LONGEST_LIST: Final = 12
 """A label with more values than this is shown without them."""

@@ -16,8 +16,9 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.registry import Collector
 
 from rc_import_exporter.core.snapshot import Snapshot
-from rc_import_exporter.metrics.catalogue import METRICS, HistogramMetric, ProcessMetric, WorkspaceMetric
+from rc_import_exporter.metrics.catalogue import METRICS
 from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.metric import HistogramMetric, ProcessMetric, WorkspaceMetric
 from tests.support.pictures import NOW, four_workspaces
 
 PAGES = 50

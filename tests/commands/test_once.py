@@ -20,7 +20,8 @@ from rc_import_exporter.commands import once
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.core.domain import Api
 from rc_import_exporter.core.snapshot import Snapshot
-from rc_import_exporter.metrics.catalogue import METRICS, MetricKind
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import MetricKind
 from rc_import_exporter.simulator import faults
 from rc_import_exporter.simulator.scenario import Stage, Story
 from rc_import_exporter.simulator.server import LoopClock, SimulatedServers

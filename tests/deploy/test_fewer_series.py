@@ -9,8 +9,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from rc_import_exporter.metrics.catalogue import WORKSPACE
 from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.metric import WORKSPACE
 from tests.support.pictures import NOW, picture, running
 
 EXAMPLE: Final = Path(__file__).parents[2] / "deploy" / "prometheus" / "prometheus-fewer-series.yml"

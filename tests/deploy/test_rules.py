@@ -14,7 +14,8 @@ from deploy.prometheus import generate
 from deploy.prometheus.generate import PREFIX, RECORD_PREFIX, RULES, Alert
 from rc_import_exporter.core import alerts, thresholds
 from rc_import_exporter.core.domain import FINISHED, KNOWN_IMPORTERS, OTHER_IMPORTER, Reason
-from rc_import_exporter.metrics.catalogue import METRICS, WORKSPACE, WORKSPACE_METRICS, Metric
+from rc_import_exporter.metrics.catalogue import METRICS, WORKSPACE_METRICS
+from rc_import_exporter.metrics.metric import WORKSPACE, Metric
 
 CASES: Final = sorted((Path(__file__).parents[1] / "alerts").glob("*.yml"))
 GROUPS: Final = [

@@ -13,7 +13,8 @@ import yaml
 
 from grafana import generate, words
 from rc_import_exporter.core.domain import Outcome, Reason, State, Step
-from rc_import_exporter.metrics.catalogue import METRICS, PREFIX, HistogramMetric, Metric, MetricKind, WorkspaceMetric
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import PREFIX, HistogramMetric, Metric, MetricKind, WorkspaceMetric
 from tests.support.grafana import NEWEST, NPM, OLDEST, Tree, annotations, children, load, panels, targets, variables
 
 ROOT: Final = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rc_import_exporter import logs
 from rc_import_exporter.core import store
 from rc_import_exporter.core.domain import Api
-from rc_import_exporter.metrics.catalogue import PREFIX
+from rc_import_exporter.metrics.metric import PREFIX
 from rc_import_exporter.simulator.server import LoopClock
 from tests.hostile.fault import OPERATION, Options, Site, answering, content
 from tests.support.peers import http

@@ -8,7 +8,8 @@ from typing import Final
 from rc_import_exporter.core.domain import Outcome
 from rc_import_exporter.core.snapshot import Cause, Moment, Record, Track
 from rc_import_exporter.core.verdict import sentence
-from rc_import_exporter.metrics.catalogue import METRICS, WorkspaceMetric
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import WorkspaceMetric
 from tests.laws.server_truth import Blame
 
 

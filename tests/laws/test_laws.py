@@ -40,8 +40,9 @@ from rc_import_exporter.core.snapshot import History, Record, Snapshot, Track
 from rc_import_exporter.core.store import fold, note_fault
 from rc_import_exporter.core.tracking import Look, Sighting
 from rc_import_exporter.core.verdict import state_of
-from rc_import_exporter.metrics.catalogue import METRICS, PREFIX, MetricKind
+from rc_import_exporter.metrics.catalogue import METRICS
 from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.metric import PREFIX, MetricKind
 from rc_import_exporter.metrics.negotiation import Format
 from tests.support.pictures import BUILD
 

@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-from rc_import_exporter.metrics.catalogue import METRICS, PREFIX, WORKSPACE, Metric, MetricKind, WorkspaceMetric
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import PREFIX, WORKSPACE, Metric, MetricKind, WorkspaceMetric
 
 ATTACHED: Final = {"job", "instance", "endpoint", "namespace", "pod", "container", "service", "node"}
 """Labels that scrape configurations add."""

@@ -33,9 +33,9 @@ from rc_import_exporter.core.domain import (
 )
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.metrics import exposition as exposition_module
-from rc_import_exporter.metrics.catalogue import (
-    METRICS,
-    WORKSPACE_METRICS,
+from rc_import_exporter.metrics.catalogue import METRICS, WORKSPACE_METRICS
+from rc_import_exporter.metrics.exposition import Exposition, all_taken
+from rc_import_exporter.metrics.metric import (
     HistogramMetric,
     Metric,
     MetricKind,
@@ -43,7 +43,6 @@ from rc_import_exporter.metrics.catalogue import (
     Samples,
     WorkspaceMetric,
 )
-from rc_import_exporter.metrics.exposition import Exposition, all_taken
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 from tests.support.pictures import (
     GOLDEN,

@@ -4,7 +4,8 @@ import pytest
 
 from rc_import_exporter import cli
 from rc_import_exporter.metrics import table
-from rc_import_exporter.metrics.catalogue import METRICS, PREFIX
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import PREFIX
 
 
 def test_every_metric_has_one_row_in_the_order_of_the_catalogue() -> None:

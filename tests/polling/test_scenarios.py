@@ -13,7 +13,8 @@ import pytest
 from rc_import_exporter.app import App
 from rc_import_exporter.commands import demo
 from rc_import_exporter.core.domain import Api, Outcome, Reason
-from rc_import_exporter.metrics.catalogue import METRICS, MetricKind
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import MetricKind
 from rc_import_exporter.simulator import stories
 from rc_import_exporter.simulator.answers import Fault, unauthorized
 from rc_import_exporter.simulator.faults import FAULTS, padded, with_body

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rc_import_exporter.metrics.catalogue import METRICS, PREFIX, HistogramMetric, Metric
+from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.metric import PREFIX, HistogramMetric, Metric
 
 ROOT = Path(__file__).parents[2]
 SHOWN_IN = [

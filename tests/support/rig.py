@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rc_import_exporter.app import App
 from rc_import_exporter.config import settings
 from rc_import_exporter.core.snapshot import Record
-from rc_import_exporter.metrics.catalogue import PREFIX
+from rc_import_exporter.metrics.metric import PREFIX
 from rc_import_exporter.simulator.script import Script
 from rc_import_exporter.simulator.server import AUTH_TOKEN, USER_ID, LoopClock, SimulatedServers
 

@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from rc_import_exporter.config import settings, web_file
-from rc_import_exporter.metrics.catalogue import PREFIX
+from rc_import_exporter.metrics.metric import PREFIX
 from rc_import_exporter.web.auth import Guard, Login
 from tests.polling.test_reloading import spoilt
 from tests.support.guarded import HASH, LONG_AGO, PASSWORD, Folder, Guarded, basic, guarded

@@ -12,8 +12,8 @@ import pytest
 
 from rc_import_exporter.core.shard import Shard
 from rc_import_exporter.core.snapshot import Record, Snapshot
-from rc_import_exporter.metrics.catalogue import PREFIX
 from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.metrics.metric import PREFIX
 from rc_import_exporter.metrics.negotiation import Format
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.publisher import Publisher
