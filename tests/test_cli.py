@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from rc_import_exporter import __version__
+from rc_import_exporter.simulator.server import AUTH_TOKEN
 
 pytestmark = [pytest.mark.timeout(60)]
 
@@ -408,9 +409,11 @@ async def test_the_demo_prints_its_address_and_ends_at_once() -> None:
                 page = await answer.text()
             async with session.get(url.removesuffix("metrics")) as answer:
                 people = await answer.text()
+        variables = (await printed(process, AUTH_TOKEN)).removeprefix("export ").split()
+        checked, *_ = await ran("check", environ=dict(each.split("=", 1) for each in variables))
         code, log = await ended(process, signal.SIGINT)
     assert "This is a demo" in people
     assert 'workspace="slack-migration"' in page
     assert 'workspace="rolling-deploy"' in page
-    assert code == 0
+    assert (code, checked) == (0, 0)
     assert "Traceback" not in log

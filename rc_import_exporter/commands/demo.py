@@ -12,6 +12,8 @@ from rc_import_exporter import logs
 from rc_import_exporter.app import App
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.flags import Command, Invocation
+from rc_import_exporter.config import options
+from rc_import_exporter.config.notation import VARIABLE
 from rc_import_exporter.config.options import LOG_LEVEL
 from rc_import_exporter.config.settings import Settings, load
 from rc_import_exporter.simulator import stories
@@ -67,6 +69,13 @@ def settings(
     return load({**intervals, **flags, **workspaces}, kept)
 
 
+def _variables(configured: Settings) -> str:
+    """What other commands need to ask one of the servers."""
+    url = configured.workspaces["slack-migration"].target.url
+    given = {options.URL.path: url, options.USER_ID.path: USER_ID, options.AUTH_TOKEN.path: AUTH_TOKEN}
+    return " ".join(f"{VARIABLE.write(path)}={value}" for path, value in given.items())
+
+
 def _welcome(configured: Settings, port: int) -> str:
     page = configured.web.page(port)
     return (
@@ -75,8 +84,8 @@ def _welcome(configured: Settings, port: int) -> str:
         f"Open\n"
         f"  {page}\n"
         f"  {page}metrics\n"
-        f"Each has a page with its URL. Other commands can ask the servers, too, in another terminal:\n"
-        f"  rc-import-exporter check --url=URL --user-id={USER_ID} --auth-token={AUTH_TOKEN}\n"
+        f"To try `check` or `watch` on one of them in another terminal, first type there\n"
+        f"  export {_variables(configured)}\n"
         f"The log is off; --log.level=info shows it. Press Ctrl-C to stop."
     )
 
