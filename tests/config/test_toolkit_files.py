@@ -12,7 +12,6 @@ import trustme
 
 from rc_import_exporter.config import web_file
 from rc_import_exporter.config.web_file import Protection
-from rc_import_exporter.errors import ConfigurationError
 from tests.support.guarded import HASH, Folder
 
 PAIR = "cert_file: server.crt, key_file: server.key"
@@ -41,16 +40,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return folder
 
 
-def told(folder: Folder, text: str) -> str:
-    """Why the file cannot be used; empty if it can."""
-    folder.write("web.yml", text)
-    try:
-        web_file.load(folder.file)
-    except ConfigurationError as error:
-        return str(error)
-    return ""
-
-
 def tls(*keys: str) -> str:
     """A file with these keys for TLS."""
     return f"tls_server_config: {{{', '.join(keys)}}}"
@@ -76,7 +65,7 @@ def tls(*keys: str) -> str:
     ],
 )
 def test_a_good_file_is_used(folder: Folder, text: str) -> None:
-    assert told(folder, text) == ""
+    assert folder.mistakes(text) == ""
 
 
 @pytest.mark.parametrize("last", ["client_auth_type: VerifyClientCertIfGiven", "client_auth_type: NoClientCert"])
@@ -87,7 +76,7 @@ def test_a_good_file_with_everything_in_it_is_used(folder: Folder, last: str) ->
         for key, name in {"cert": "server.crt", "key": "server.key", "client_ca": "ca.crt"}.items()
         if key != "client_ca" or "IfGiven" in last
     ]
-    assert told(folder, f"tls_server_config:\n{''.join(texts)}  {last}") == ""
+    assert folder.mistakes(f"tls_server_config:\n{''.join(texts)}  {last}") == ""
 
 
 @pytest.mark.parametrize(
@@ -110,7 +99,7 @@ def test_a_good_file_with_everything_in_it_is_used(folder: Folder, last: str) ->
     ],
 )
 def test_a_good_file_that_cannot_be_honoured_is_refused_by_name(folder: Folder, text: str, named: str) -> None:
-    assert named in told(folder, text)
+    assert named in folder.mistakes(text)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +136,7 @@ def test_a_good_file_that_cannot_be_honoured_is_refused_by_name(folder: Folder, 
     ],
 )
 def test_a_bad_file_is_refused(folder: Folder, text: str, named: str) -> None:
-    assert named in told(folder, text)
+    assert named in folder.mistakes(text)
 
 
 def test_a_file_that_sets_nothing_is_no_tls_and_no_login(folder: Folder) -> None:
@@ -167,5 +156,5 @@ def test_an_optional_certificate_without_an_authority_is_verified_with_the_syste
 def test_a_relative_path_is_in_the_folder_of_the_file(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the exporter was started."""
     monkeypatch.chdir(Path("/"))
-    assert told(folder, tls(PAIR, REQUIRED)) == ""
-    assert "does not exist" in told(folder, tls(PAIR.replace("server", "./sub/server"), REQUIRED))
+    assert folder.mistakes(tls(PAIR, REQUIRED)) == ""
+    assert "does not exist" in folder.mistakes(tls(PAIR.replace("server", "./sub/server"), REQUIRED))

@@ -45,16 +45,6 @@ def loaded(folder: Folder, text: str) -> Protection:
     return web_file.load(folder.file)
 
 
-def mistakes(folder: Folder, text: str) -> str:
-    """Why the file with this text cannot be used."""
-    folder.write("web.yml", text)
-    try:
-        web_file.load(folder.file)
-    except ConfigurationError as error:
-        return str(error)
-    return ""
-
-
 def test_a_file_that_people_already_have_works_unchanged(folder: Folder) -> None:
     """Paths in it are relative to its folder."""
     protection = loaded(folder, SAMPLE)
@@ -152,7 +142,7 @@ def test_headers_are_those_that_the_toolkit_allows(folder: Folder) -> None:
     ],
 )
 def test_a_mistake_is_named_with_its_place(folder: Folder, text: str, told: str) -> None:
-    found = mistakes(folder, text)
+    found = folder.mistakes(text)
     assert told in found
     assert "web.yml" in found
     assert "secret" not in found
@@ -181,7 +171,7 @@ def test_a_mistake_is_named_with_its_place(folder: Folder, text: str, told: str)
 )
 def test_what_python_cannot_do_exactly_is_refused(folder: Folder, tls: str, told: str) -> None:
     """A server that is weaker than its file says is worse than one that does not start."""
-    assert told in mistakes(folder, f"tls_server_config: {{{CERTIFICATE}, {tls}}}")
+    assert told in folder.mistakes(f"tls_server_config: {{{CERTIFICATE}, {tls}}}")
 
 
 def test_all_mistakes_are_named_when_the_exporter_starts(folder: Folder) -> None:

@@ -85,17 +85,21 @@ async def pump(source: StreamReader, sink: StreamWriter) -> None:
 well_encrypted: Final = encrypted("127.0.0.1")
 
 
-def over_tls(misbehave: Converse) -> Serve:
-    """A server that handles connections like this, and over TLS once the fault is over."""
-    plain = connecting(misbehave, scheme="https", well=well_encrypted)
+def trusting(serve: Serve) -> Serve:
+    """The same, and the workspace trusts the authority of these tests."""
 
     @asynccontextmanager
-    async def serve(site: Site) -> AsyncIterator[Options]:
+    async def trusted(site: Site) -> AsyncIterator[Options]:
         authority().cert_pem.write_to_path(str(site.folder / "ca.pem"))
-        async with plain(site) as options:
+        async with serve(site) as options:
             yield {**options, "tls.ca_file": str(site.folder / "ca.pem")}
 
-    return serve
+    return trusted
+
+
+def over_tls(misbehave: Converse) -> Serve:
+    """A server that handles connections like this, and over TLS once the fault is over."""
+    return trusting(connecting(misbehave, scheme="https", well=well_encrypted))
 
 
 def refusing(*, latest: ssl.TLSVersion) -> Converse:
@@ -245,15 +249,7 @@ async def tunnelled_to_no_tls(site: Site, reader: StreamReader, writer: StreamWr
 
 def tunnelling(misbehave: Converse) -> Serve:
     """A proxy of a workspace with https that handles a CONNECT like this until the fault is over."""
-    proxy = through(connecting(misbehave, well=tunnel), "https://chat.internal")
-
-    @asynccontextmanager
-    async def serve(site: Site) -> AsyncIterator[Options]:
-        authority().cert_pem.write_to_path(str(site.folder / "ca.pem"))
-        async with proxy(site) as options:
-            yield {**options, "tls.ca_file": str(site.folder / "ca.pem")}
-
-    return serve
+    return trusting(through(connecting(misbehave, well=tunnel), "https://chat.internal"))
 
 
 NEEDS_LOGIN: Final = http(HTML, "Proxy-Authenticate: Basic", status="407 Proxy Authentication Required")

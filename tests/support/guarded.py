@@ -16,6 +16,7 @@ from aiohttp import web
 
 from rc_import_exporter.config import web_file
 from rc_import_exporter.core.store import Store
+from rc_import_exporter.errors import ConfigurationError
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.pages import Pages
@@ -58,6 +59,15 @@ class Folder:
     def configure(self, **sections: object) -> None:
         """Writes the web configuration file."""
         self.write("web.yml", yaml.safe_dump(sections))
+
+    def mistakes(self, text: str) -> str:
+        """Why a web configuration file with this text cannot be used; empty if it can."""
+        self.write("web.yml", text)
+        try:
+            web_file.load(self.file)
+        except ConfigurationError as error:
+            return str(error)
+        return ""
 
     def certify(self, name: str = "server", issued: trustme.LeafCert | None = None) -> None:
         """Writes a certificate and its key, as `server.crt` and `server.key`."""
