@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import Final
 
 MOST_NEW: Final = 3_000
+"""Objects that no search has seen yet. To search them takes a few milliseconds."""
 MOST_SEARCHED_ONCE: Final = 6_000
-"""Objects that may wait for a search. To search all of them takes a few milliseconds."""
+"""Objects that survived one search and wait for the second. The same."""
 
 
 @contextmanager
