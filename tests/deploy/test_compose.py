@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ import pytest
 import yaml
 
 from rc_import_exporter import __version__
+from rc_import_exporter.cli import COMMANDS
+from rc_import_exporter.commands import flags, watch
+from rc_import_exporter.commands.exits import SIGNALLED, Exit
 from rc_import_exporter.config import settings
 from rc_import_exporter.core.domain import Links
 from rc_import_exporter.simulator import stories
@@ -205,10 +209,10 @@ async def test_with_its_three_values_tonight_shows_a_real_server() -> None:
 
 
 def commands() -> Iterator[str]:
-    """Every compose command in the README and the compose files."""
-    for path in (ROOT / "README.md", *FILES):
+    """Every compose command in the documents and the compose files."""
+    for path in (ROOT / "README.md", FOLDER / "README.md", *FILES):
         joined = re.sub(r"\\\n(?:#\s+)?", " ", path.read_text())
-        yield from re.findall(r"^(?:#\s+)?(docker compose .*)$", joined, flags=re.MULTILINE)
+        yield from re.findall(r"^(?:#\s+|nohup sh \S+ )?(docker compose [^&\n]*)", joined, flags=re.MULTILINE)
 
 
 @composes
@@ -228,11 +232,55 @@ def test_what_people_are_told_to_type_is_understood(command: str, tmp_path: Path
 
 def test_tonight_notifies_as_the_readme_does() -> None:
     """The exporter's page wakes nobody, and people copy the command before they go to bed."""
-    (command,) = [each for each in commands() if " exec " in each]
+    (command,) = {each.strip() for each in commands() if "notify-send" in each}
     _, _, told = command.partition(" exec -T exporter ")
-    assert f"\n{told}\n" in (ROOT / "README.md").read_text()
-    assert command.startswith("docker compose -f deploy/compose/tonight.yaml ")
+    assert f"\n{told}\n" in (FOLDER / "README.md").read_text()
+    assert all(
+        each.startswith("docker compose -f deploy/compose/tonight.yaml ") for each in commands() if " exec " in each
+    )
     assert "exporter" in services(TONIGHT)
+
+
+TOLD: Final = {
+    Exit.DONE: "The import succeeded",
+    Exit.FAILED: "The import is not known: look at it",
+    Exit.MISCONFIGURED: "The import is NOT watched: the configuration is wrong",
+    Exit.WITH_ERRORS: "The import is done with errors",
+    Exit.BROKEN_OFF: "The import failed, or was cut off, canceled or discarded",
+    Exit.NOTHING_STARTED: "The import did not start in time",
+    Exit.TIMED_OUT: "The import is not known: look at it",
+    Exit.BUSY: "The import is not known: look at it",
+    SIGNALLED + signal.SIGINT: None,
+    SIGNALLED + signal.SIGTERM: None,
+}
+
+
+@pytest.mark.parametrize(("code", "told"), TOLD.items())
+def test_the_script_for_one_night_says_how_the_import_ended(code: int, told: str | None, tmp_path: Path) -> None:
+    """It is the only message of the night. A command that someone stopped is no end of the import."""
+    for program in ("mail", "curl"):
+        (tmp_path / program).write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{program}.txt\n')
+        (tmp_path / program).chmod(0o755)
+    watched = f"echo 'acme: -> slack: loading'; echo 'acme: slack: the last line'; exit {code}"
+    ended = subprocess.run(
+        ["/bin/sh", str(FOLDER / "tonight.sh"), "/bin/sh", "-c", watched],
+        check=False,
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "MAIL_TO": "you@example.org", "WEBHOOK_URL": "http://127.0.0.1:1/"},
+    )
+    assert ended.returncode == code
+    sent = {program: tmp_path / f"{program}.txt" for program in ("mail", "curl")}
+    if told is None:
+        assert not any(path.exists() for path in sent.values())
+    else:
+        assert sent["mail"].read_text().splitlines() == ["-s", told, "you@example.org"]
+        assert f"text={told}. acme: slack: the last line" in sent["curl"].read_text().splitlines()
+
+
+def test_the_script_for_one_night_follows_an_import_by_itself() -> None:
+    """Its own command must be one that the command line understands."""
+    (command,) = re.findall(r"set -- rc-import-exporter (.*)$", (FOLDER / "tonight.sh").read_text(), re.MULTILINE)
+    assert flags.parse(command.split(), COMMANDS).command is watch.COMMAND
 
 
 @composes

@@ -22,6 +22,7 @@ from tests.hostile import table as faults
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "rc_import_exporter"
 _WIDTH: Final = 120
+_PROSE: Final = 128
 
 
 def options() -> str:
@@ -30,9 +31,9 @@ def options() -> str:
 
 
 def critical_alerts() -> str:
-    """The alerts that should wake someone."""
-    head, line, *rows = rules.table().splitlines()
-    return "\n".join([head, line, *(row for row in rows if "| critical |" in row), ""])
+    """The names of the alerts that should wake someone."""
+    rows = [row.split("|")[1].strip() for row in rules.table().splitlines() if "| critical |" in row]
+    return textwrap.fill(", ".join(rows), _PROSE) + ".\n"
 
 
 def fields() -> str:
@@ -59,11 +60,12 @@ def modules() -> str:
 
 
 PARTS: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
-    ROOT / "README.md": {"faults": faults.summary, "critical-alerts": critical_alerts},
+    ROOT / "README.md": {"reasons": faults.reasons, "critical-alerts": critical_alerts},
     ROOT / "deploy" / "prometheus" / "README.md": {"alerts": rules.table},
     ROOT / "CONTRIBUTING.md": {"modules": modules},
     PACKAGE / "config" / "README.md": {"options": options},
     PACKAGE / "metrics" / "README.md": {"metrics": table.markdown},
+    PACKAGE / "rocketchat" / "README.md": {"faults": faults.summary},
     PACKAGE / "web" / "README.md": {"json": fields},
 }
 

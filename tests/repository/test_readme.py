@@ -19,6 +19,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 ALL = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
 FENCED = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 BLOCKS = FENCED.findall(README)
+ORDER = [
+    "Try it",
+    "Get credentials",
+    "Run it",
+    "Configure",
+    "Alerts and dashboards",
+    "Before a restart",
+    "Troubleshooting",
+    "Limits",
+    "Operations",
+    "References",
+]
 INLINE = re.findall(r"`([^`\n]+)`", FENCED.sub("", ALL))
 TYPED = sorted(
     {
@@ -36,6 +48,12 @@ def test_a_command_line_is_understood(typed: str) -> None:
     """A flag that does not exist wastes the reader's time. `…` stands for a path."""
     words = shlex.split(typed.removeprefix("rc-import-exporter ").replace("…", "config.yml"))
     assert flags.parse(words, COMMANDS).command in (None, *COMMANDS)
+
+
+def test_the_readme_is_short_and_in_the_order_of_use() -> None:
+    """What is a reference stands in the README beside what it describes."""
+    assert len(README.splitlines()) <= 320
+    assert re.findall("^## (.*)", FENCED.sub("", README), re.MULTILINE) == ORDER
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -67,6 +85,15 @@ def test_every_link_and_path_exists(document: Path) -> None:
     """Links are relative to the document, paths in backticks to the top of the checkout."""
     text = document.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)#\"]+)", text) if "://" not in link]
+    places = re.findall(r"\]\(((?:(?!://)[^)#])*)#([\w-]+)\)", text)
     paths = re.findall(r"`((?:deploy|grafana|tests|rc_import_exporter)/[\w./-]+)`", text)
     assert [link for link in links if not (document.parent / link).exists()] == []
     assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert [(path, place) for path, place in places if place not in anchors(document.parent / path, document)] == []
+
+
+def anchors(linked: Path, document: Path) -> set[str]:
+    """The headings of the linked document, or of this one, as GitHub writes them in links."""
+    text = (document if linked.is_dir() else linked).read_text(encoding="utf-8")
+    headings = re.findall("^#+ (.*)", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
