@@ -1,7 +1,8 @@
 """Which of the shipped alerts a workspace raises, from the same facts and by the same limits as the rules.
 
-The rules are the same conditions in PromQL (`deploy/prometheus`), and a test compares the two at every scrape. Left out
-is what one exporter cannot know: a target that is gone, a replica that sees more, an outage that comes and goes.
+The rules are the same conditions in PromQL (`deploy/prometheus`), and a test compares the two at every scrape. It
+leaves out what one exporter cannot know: a target that is gone, a replica that sees more, an outage that comes and
+goes.
 """
 
 import re
@@ -103,13 +104,13 @@ def raised(record: Record, now: float) -> Iterator[Raised]:
 
 
 def _ends(record: Record, there: float) -> Iterator[Raised]:
-    """What ended badly within the last 20 hours, of each importer, until the same importer succeeds."""
+    """The bad end of each importer within the last 20 hours, if the same importer has not succeeded since."""
     dates = record.history.last_finished
     for alert, outcomes in _END_ALERTS.items():
         for importer in sorted({importer for importer, outcome in dates if outcome in outcomes}):
             ended = max(at for (of, outcome), at in dates.items() if of == importer and outcome in outcomes)
             success = _last_success(dates, importer)
-            # A bad end that is known says more than one that may have been.
+            # An end that is known to be bad says more than one that may be bad.
             bad = (at for (of, outcome), at in dates.items() if of == importer and outcome in BAD_ENDS)
             known = alert is Alert.UNCONFIRMED and max(bad, default=ended - 1) >= ended
             if ended > there - TOLD_FOR and (success is None or success < ended) and not known:
@@ -130,7 +131,9 @@ def _last_success(dates: Mapping[tuple[str, Outcome], float], importer: str) -> 
 
 
 def _results(record: Record, there: float) -> Iterator[Raised]:
-    """What the last finished operation of each importer rejected or left out, if it is done and news."""
+    """The records that the last finished operation of each importer rejected or left out, if it is done and ended
+    recently.
+    """
     dates = record.history.last_finished
     for importer, track in record.history.last_results.items():
         done = _last_success(dates, importer)
@@ -150,7 +153,7 @@ def _last_end(dates: Mapping[tuple[str, Outcome], float], importer: str) -> floa
 
 
 _ENDS: Final = (*SUCCESSES, *BAD_ENDS, Outcome.UNCONFIRMED, Outcome.CANCELED)
-"""What an operation that ran can end as."""
+"""The outcomes that an operation can have after it ran."""
 
 
 def _nothing_imported(record: Record, importer: str, track: Track, limit: float | None) -> bool:
@@ -173,9 +176,10 @@ def concerns(expect: Expectation, importer: str) -> bool:
 
 
 def failed_ratio_limit(expect: Expectation, importer: str) -> float | None:
-    """The share of rejected records that is still in order; `None` where no number is too high.
+    """The share of rejected records that is still acceptable; `None` if no number is too high.
 
-    An API import counts everyone who exists already as rejected. Only a configured limit says how many are too many.
+    An API import counts each user who already exists as rejected, so only a configured limit can say how many are too
+    many.
     """
     if expect.failed_ratio is not None and concerns(expect, importer):
         return expect.failed_ratio
@@ -202,7 +206,7 @@ def _progress(record: Record, track: Track, there: float) -> Iterator[Raised]:
 
 
 def _rejects(record: Record, held: Observation) -> Iterator[Raised]:
-    """What a running import rejects on the way."""
+    """Whether a running import rejects too many records."""
     if held.outcome is Outcome.RUNNING and held.operation is not None:
         ratio = failed_ratio(held.operation.counts)
         most = failed_ratio_limit(record.target.expect, held.operation.importer)
@@ -216,7 +220,7 @@ def _unknown(held: Observation) -> Iterator[Raised]:
 
 
 def _sight(record: Record, now: float) -> Iterator[Raised]:
-    """Why nothing is known of the workspace: the reason to solve first. An import that ran is out of sight then."""
+    """Why the state is not known: the reason to solve first. If an import ran, its state is no longer known either."""
     late = record.plan is not None and now - record.plan.next_poll > LATE_POLL
     if record.up(now):
         if late:
@@ -250,10 +254,10 @@ def _blind(record: Record, *, late: bool) -> Alert:
 
 
 def _overdue(record: Record, now: float, there: float) -> Iterator[Raised]:
-    """No success since one was expected.
+    """No import has succeeded in the expected time.
 
-    The first interval begins when the expectation is first known. An import that runs, a bad end that was told within
-    the last interval, and a workspace that cannot be seen are told by other alerts.
+    The first interval begins when the exporter first knows the expectation. Other alerts are about an import that runs,
+    a bad end within the last interval, and a workspace whose state is not known.
     """
     expect, seen = record.target.expect, record.observation
     if expect.success_every is None or record.first_poll is None or not record.up(now):
@@ -285,7 +289,9 @@ def _complete(record: Record, importer: str) -> float | None:
 
 
 def _may_be_later(record: Record, importer: str, there: float) -> bool:
-    """Whether the newest operation is a success that is dated by its start, and can have ended within the interval."""
+    """Whether the newest operation is a success that is dated by its start, so that it may have ended within the
+    interval.
+    """
     track = None if record.observation is None else record.observation.track
     every = record.target.expect.success_every
     if (

@@ -1,7 +1,8 @@
-"""Follows a workspace's operations through what the feeds show, judges and counts them.
+"""Follows the operations of a workspace from poll to poll, judges them, and counts them.
 
-The server's list shows every operation that came and went between two polls. Each is counted once, by its id. The order
-of answers does not matter: an older version of an operation changes nothing. Instants are by the server's clock.
+The server's list also shows an operation that came and went between two polls. Each operation is counted once, by its
+id. The order of answers does not matter: an older version of an operation changes nothing. Instants are by the server's
+clock.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,15 +33,18 @@ from rc_import_exporter.core.tracking import (
 )
 
 MOST_TRACKS: Final = 64
-"""Operations remembered: three of the server's lists. A forgotten one raises the horizon: it is not counted again."""
+"""Operations to remember: three times as many as the server lists.
+
+An operation that is forgotten raises the horizon, so it is not counted again.
+"""
 FROZEN: Final = 30.0
-"""Seconds without a last step after which an invalid operation no longer has a server that could write one."""
+"""Seconds. If an invalid operation writes no last step for so long, no server runs it any more."""
 FULL_LIST: Final = 20
-"""Operations in a list that may lack others; a shorter one is complete."""
+"""Operations in a full list. The server may have more. A shorter list is complete."""
 
 
 def fold(history: History, look: Look) -> History:
-    """The history with what this poll showed: each operation followed, judged, and counted once."""
+    """The history after this poll. Each operation that the poll showed is followed, judged, and counted once."""
     versions = _latest_versions(look.sightings)
     if history.horizon is None:
         history = replace(history, horizon=max((age_key(each.operation) for each in versions), default=NEVER))
@@ -59,7 +63,7 @@ def fold(history: History, look: Look) -> History:
 
 
 def _without_gone(history: History, versions: Sequence[Sighting], look: Look) -> History:
-    """Marks the operations that the server no longer holds: its database may have been restored or emptied.
+    """Marks the operations that the server no longer has: its database may have been restored or emptied.
 
     A list of fewer than 20 has all operations. An operation that is missing there is gone, unless `import.status` names
     it. It may come back later.
@@ -76,7 +80,7 @@ def _without_gone(history: History, versions: Sequence[Sighting], look: Look) ->
 
 
 def _starts(history: History, versions: Sequence[Sighting]) -> Sequence[float]:
-    """When each operation known was created, in order."""
+    """The creation times of all known operations, in order."""
     operations = {id: track.operation for id, track in history.tracks.items()}
     operations |= {each.operation.id: each.operation for each in versions}
     return sorted(operation.created for operation in operations.values() if operation.created is not None)
@@ -92,7 +96,11 @@ def _latest_versions(sightings: Iterable[Sighting]) -> list[Sighting]:
 
 
 def _is_later(operation: Operation, other: Operation) -> bool:
-    """By what they show where that tells, else by date: the servers of a cluster have clocks of their own."""
+    """Whether the first is the later version.
+
+    Their step, validity and counts decide, and the date only if these are no help, because each server of a cluster has
+    its own clock.
+    """
     if goes_on(other, operation, processed(other)):
         return True
     if goes_on(operation, other, processed(operation)):
@@ -131,14 +139,14 @@ def _follow(
 
 
 def _is_new(history: History, operation: Operation, known: tuple[str, ...] | None) -> bool:
-    """Whether it was created since the first poll: its date says so, or that a complete list did not have it before."""
+    """Whether it was created since the first poll, by its date, or because it is missing in a complete earlier list."""
     if age_key(operation) > (NEVER if history.horizon is None else history.horizon):
         return True
     return known is not None and len(known) < FULL_LIST and operation.id not in known
 
 
 def _still(history: History, track: Track, look: Look) -> History:
-    """An operation that is as it was: while it is alive, the time at which it was is kept."""
+    """The history if an operation has not changed. While the operation is alive, notes when it was last seen so."""
     if track.outcome not in UNFINISHED:
         return history
     kept = replace(track, alive_at=look.began - CLOCK_PRECISION)
@@ -154,9 +162,10 @@ def _is_step_back(track: Track, seen: Operation) -> bool:
 
 
 def _explain(history: History, look: Look) -> History:
-    """Names the cause of a cut by what followed: if the import's server still runs, it notices and writes `done`.
+    """Finds why an import was cut off.
 
-    If it writes nothing, its server stopped. Then the import ended before that server stopped to answer.
+    If its server still runs, that server notices the cut and writes `done`. If nothing is written, the server has
+    stopped. Then the import ended before that server stopped answering.
     """
     frozen = {
         id: replace(track, cause=Cause.RESTARTED, end=_end_of_frozen(track, look))
@@ -216,7 +225,7 @@ def _date(history: History, before: Track | None, track: Track) -> History:
 def _take_back(
     dates: dict[tuple[str, Outcome], float], importer: str, before: Track, tracks: Mapping[str, Track]
 ) -> None:
-    """Dates the interruption that has become something else back to the one before it, if there was one."""
+    """Removes the date of an interruption that has ended differently, or goes back to the one before it."""
     key = importer, Outcome.INTERRUPTED
     if dates.get(key) != before.dated:
         return
@@ -234,7 +243,7 @@ def _duration(track: Track) -> float | None:
 
 
 def _forget(history: History) -> History:
-    """Drops the oldest operations beyond `MOST_TRACKS` that neither the list nor the state is about."""
+    """Drops the oldest operations beyond `MOST_TRACKS`, except the newest operation and those in the latest list."""
     needed = {history.current, *(history.listed or ())}
     spare = sorted(
         (track for id, track in history.tracks.items() if id not in needed),

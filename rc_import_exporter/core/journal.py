@@ -35,7 +35,10 @@ _LEVELS: Final = {
 }
 
 MOST_ENDS: Final = 100
-"""Ends of imports that one poll logs one by one. A server lists 20 operations, so more are from something else."""
+"""Ends of imports that one poll logs one by one.
+
+A server lists 20 operations, so an answer with more is not from Rocket.Chat.
+"""
 _CUTS: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE})
 
 
@@ -88,9 +91,9 @@ def _finishes(before: Record, after: Record) -> Iterator[LogEntry]:
 def _is_news(before: Record, track: Track) -> bool:
     """Whether this operation has ended since the record before."""
     held = before.history.tracks.get(track.operation.id)
-    # What had already finished at the exporter's first look is history and no news.
+    # An import that had finished before the first poll is not news.
     known = held is None and track.expected
-    # An import that was cut off is told once, and not again when the server writes its last step.
+    # A cut is logged once, and not again when the server writes the last step.
     told = held is not None and (held.outcome is track.outcome or {held.outcome, track.outcome} <= _CUTS)
     return track.outcome in FINISHED and not known and not told
 
@@ -105,7 +108,7 @@ def _state(before: Record, after: Record) -> Iterator[LogEntry]:
 
 
 def _is_an_end(before: Record, track: Track) -> bool:
-    """Whether the state is new because this operation ended: the line about its end has told it."""
+    """Whether the state is new because this operation ended. Then the line about its end says so."""
     held = before.history.tracks.get(track.operation.id)
     return track.outcome in FINISHED and (not track.expected if held is None else held.state is not track.state)
 

@@ -27,7 +27,7 @@ def progressed(record: Record, track: Track) -> float | None:
 def ratio(operation: Operation) -> float | None:
     """The share of records that are done or rejected, 0 to 1; `None` before the total is known.
 
-    The total grows while the import loads, so that a share would fall.
+    It is also `None` while the import loads, because the total still grows.
     """
     counts = operation.counts
     if counts is None or not counts.total or operation.step in {Step.NEW, *LOADING_STEPS}:
@@ -78,15 +78,15 @@ def accounted(operation: Operation, *, doubles: bool) -> int:
 
 
 def people(counts: Counts) -> int:
-    """The people among the records, as far as they were counted."""
+    """The users and contacts among the records, if they were counted."""
     return counts.staged.get(Kind.USERS, 0) + counts.staged.get(Kind.CONTACTS, 0)
 
 
 def failed_ratio(counts: Counts | None) -> float | None:
-    """The share that was rejected, 0 to 1: of the people if they were counted, for Rocket.Chat rejects nothing else.
+    """The share that was rejected, 0 to 1; `None` before anything is counted.
 
-    Records that were deselected are in the total and never processed, so it is a share of what was processed. `None`
-    before anything is counted.
+    It is a share of the people if they were counted, because Rocket.Chat rejects nothing else. It is a share of the
+    processed records, because deselected records are in the total but never processed.
     """
     if counts is None:
         return None

@@ -1,8 +1,8 @@
 """Decides when a workspace is polled next, which of its endpoints are called, and which one is the fallback.
 
 Polls come at the workspace's interval, or less often if the rate limit allows fewer calls. An endpoint that failed, or
-whose rate limit is used up, rests for some time while the others go on. If all of them rest, the next poll waits for
-the first to be ready.
+whose rate limit is used up, rests for some time while the others go on. If all of them rest, the next poll comes when
+the first of them is ready.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def first_poll(name: str, workspaces: int, interval: float) -> float:
 def due(record: Record, now: float) -> frozenset[Api]:
     """The endpoints to call now. Empty if every endpoint that could tell the state rests."""
     ways = frozenset(api for api in _ways(record) if _is_due(record, api, now))
-    # The version is never worth a poll of its own.
+    # No poll is made for the version alone.
     if ways and Api.INFO in record.target.apis and _is_due(record, Api.INFO, now):
         return ways | {Api.INFO}
     return ways

@@ -32,7 +32,7 @@ from rc_import_exporter.core.shard import Shard
 from rc_import_exporter.core.thresholds import CLOCKS_AGREE
 
 LARGE_LIST: Final = 256 * 1024
-"""Bytes from which on the list is asked for rarely: it then carries old `fileData`, megabytes at worst."""
+"""Bytes. A list larger than this is requested rarely: it contains old `fileData`, which can be megabytes."""
 LARGE_LIST_INTERVAL: Final = 300.0
 LEAST_STALE_AFTER: Final = 90.0
 INTERVALS_UNTIL_STALE: Final = 3
@@ -40,7 +40,7 @@ INTERVALS_UNTIL_STALE: Final = 3
 
 @unique
 class Cause(StrEnum):
-    """Why an operation ended before its work was done, as far as the evidence goes."""
+    """Why an operation ended early, as far as it is known."""
 
     UNCERTAIN = "uncertain"
     RESTARTED = "restarted"
@@ -53,7 +53,7 @@ class Cause(StrEnum):
 class Moment:
     """An instant that lies between two bounds, Unix seconds by the server's clock.
 
-    `seen` is true where the bounds are no further apart than two polls are: `latest` is then good enough to state.
+    `seen` is true if the bounds are about one poll apart. Then `latest` is exact enough to be shown.
     """
 
     earliest: float
@@ -63,11 +63,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was seen of an operation, beside its latest version, that its verdict rests on.
+    """What was seen of an operation besides its latest version, for its verdict.
 
     `alive`: it was seen valid and unfinished. `cut`: it was seen invalid while it still loaded or imported. `sealed`:
     it was seen done or finishing while valid, so it was never cut off. `next_at_end`: another operation was created at
-    the very instant of its last write, which invalidated it when it was done already. `next_before_end`: it was last
+    the instant of its last write. So that write made it invalid, and it was done before. `next_before_end`: it was last
     written shortly after another one was created, so it still ran then. `doubles`: users may count twice.
     """
 
@@ -81,18 +81,18 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One operation as it has been followed. Instants are Unix seconds by the server's clock.
+    """One operation and what was seen of it so far. Instants are Unix seconds by the server's clock.
 
-    `state` is the server's word for the version held. `expected` is true for an operation that was there at the first
-    poll or is older: its start, and whatever it had finished by then, are not counted. `counted` holds the finished
-    outcomes already counted. `high_completed` and `high_failed` are the greatest counts seen. `pace` holds the latest
-    instants at which the processed records moved, with their number, oldest first.
+    `state` is the server's word for it. `expected` is true if it existed at the first poll or is older: its start and
+    the records that it had processed until then are not counted. `counted` holds the finished outcomes already counted.
+    `high_completed` and `high_failed` are the greatest counts seen. `pace` holds the latest instants at which the
+    number of processed records changed, with that number, oldest first.
 
     `alive_at` is the latest instant at which it was seen valid and unfinished. `step_started` and `progressed` are
     `None` if they were not seen. `moved` is `progressed` by our own clock, as both clocks were then. `run_start` and
-    `end` are bounds, `None` if it has not started or ended. `dated` is the cautious date of a finished one: if it was
-    finished when first seen, this is never later than its end. `gone_at` is when its server was found gone before its
-    end.
+    `end` are bounds, `None` if it has not started or ended. `dated` is the date of a finished operation for alerts: if
+    it was already finished when first seen, `dated` is never later than its end. `gone_at` is when its server was found
+    gone before its end.
     """
 
     operation: Operation
@@ -116,23 +116,23 @@ class Track:
 
     @property
     def run_started(self) -> float | None:
-        """When it began to import; `None` where that was not seen."""
+        """When it began to import; `None` if that was not seen."""
         return self.run_start.latest if self.run_start is not None and self.run_start.seen else None
 
     @property
     def finished(self) -> float | None:
-        """When it ended; `None` where that was not seen."""
+        """When it ended; `None` if that was not seen."""
         return self.end.latest if self.end is not None and self.end.seen else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The operations of a workspace, and what was counted over them.
+    """The operations of a workspace, and the counts over all of them.
 
-    `horizon` is the greatest `ts` known at the first poll, or forgotten since: a later operation is new. It is `None`
-    until the first successful poll of either feed. `listed` holds the ids of the latest list, `None` before any, and
-    `listed_for` the operation that was the newest then. `gone` holds operations that the server no longer holds:
-    one that comes back is not new.
+    `horizon` is the greatest `ts` of the first poll and of the operations forgotten since; an operation with a later
+    `ts` is new. It is `None` until one of the feeds has answered. `listed` holds the ids of the latest list, `None`
+    before any, and `listed_for` the operation that was the newest then. `gone` holds operations that the server no
+    longer has: if one comes back, it is not new.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
@@ -150,17 +150,17 @@ class History:
 
     @property
     def newest(self) -> Track | None:
-        """The operation that the workspace's state is about, by its greatest `ts`."""
+        """The operation with the greatest `ts`. The state of the workspace is its state."""
         return self.tracks.get(self.current) if self.current is not None else None
 
     @property
     def emptied(self) -> bool:
-        """Whether the server held operations before and holds none now."""
+        """Whether the server had operations before and has none now."""
         return bool(self.gone) and not self.tracks
 
     @property
     def last_results(self) -> Mapping[str, Track]:
-        """The newest finished operation of each importer; one that was discarded before it ran is no result."""
+        """The newest finished operation of each importer, without those that were discarded before they ran."""
         results: dict[str, Track] = {}
         for track in sorted(self.tracks.values(), key=lambda each: each.operation.created or 0.0):
             if track.outcome in FINISHED and track.outcome is not Outcome.DISCARDED:
@@ -173,11 +173,11 @@ class Feed:
     """One endpoint of one workspace, as of its last call.
 
     `at` is the start of that poll, `answered` its end. `failures` counts the calls that failed since the last success,
-    `since` is when the first of them ended. `alone` says that nothing else of that server answered as Rocket.Chat in
-    the same poll. `size` is the last good body's, bytes. `budget` is the latest that was told, and `blocked_until` the
-    instant until which the last answer asked for patience. `gone_since` is when a connection first failed since
-    the last success: the server was not there then. `retry` says that the call is due again, whatever its rest: the
-    configuration was reloaded.
+    `since` is when the first of them ended. `alone` says that no other endpoint of that server answered as Rocket.Chat
+    in the same poll. `size` is the number of bytes in the last good body. `budget` is the latest known rate limit, and
+    `blocked_until` is the instant before which the last answer wants no further call. `gone_since` is when a connection
+    first failed since the last success. `retry` says that the endpoint may be called at once, because the configuration
+    was reloaded.
     """
 
     api: Api
@@ -203,24 +203,24 @@ class Feed:
 
     @property
     def spacing(self) -> float:
-        """Seconds from call to call that spread what is left of the rate limit over the rest of its window."""
+        """Seconds between calls that spread the remaining calls of the rate limit over the rest of its window."""
         if self.budget is None or self.budget.remaining is None:
             return 0.0
         return self.budget.wait / max(1, self.budget.remaining)
 
     @property
     def refused(self) -> bool:
-        """Whether the server would not, or could not, answer this endpoint at the last call."""
+        """Whether the server refused this endpoint, or did not have it, at the last call."""
         return self.reason in REFUSALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What the last poll that could tell the state told.
+    """The result of the last poll that read the state.
 
-    `operation` is `None` where the server holds none; `track` is `None` there, and where only `getImportProgress`
-    answered, which names no operation. `others_run` says that another operation of the latest list loads or runs: the
-    servers of a cluster have clocks of their own, so the one with the greatest `ts` may not be the one that runs.
+    `operation` is `None` if the server has none. `track` is `None` then, and also if only `getImportProgress` answered,
+    which has no id. `others_run` says that another operation of the latest list loads or runs: each server of a cluster
+    has its own clock, so the operation with the greatest `ts` may not be the one that runs.
     """
 
     source: Api
@@ -237,21 +237,21 @@ class Observation:
 
     @property
     def active(self) -> bool:
-        """Whether an operation waits, loads or runs, as far as can be told; one in an unknown step may.
+        """Whether an operation waits, loads or runs. One in an unknown step may do so.
 
-        Read from the operation and not from its outcome, which stays even where a finished operation goes on.
+        This comes from the operation and not from its outcome, which stays even if a finished operation goes on.
         """
         return self.operation is not None and self.operation.valid is not False and self.step not in LAST_STEPS
 
     @property
     def fragile(self) -> bool:
-        """Whether an operation loads or runs, so that a server that starts now would kill it."""
+        """Whether an operation loads or runs. A server that starts now would end it."""
         return self.others_run or (self.active and self.step in LOADING_STEPS | IMPORTING_STEPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """When a workspace is polled next, and how long after the start of the last poll that is."""
+    """When a workspace is polled next, and the seconds from the start of the last poll to that."""
 
     next_poll: float
     interval: float
@@ -259,9 +259,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One workspace: everything known of it.
+    """All that is known of one workspace.
 
-    `told` says whether the last poll could tell the state; `last_state` is the latest that either feed told.
+    `told` says whether the last poll read the state. `last_state` is the latest state from one of the feeds.
     """
 
     target: Target
@@ -299,9 +299,10 @@ class Record:
 
     @property
     def interval(self) -> float:
-        """Seconds from one poll to the next as long as nothing fails: the interval in force.
+        """Seconds from one poll to the next as long as nothing fails.
 
-        A workspace is idle once it is known to be. Where only a large list answers, it is asked for every 5 minutes.
+        Before the first success, a workspace counts as busy. If only a large list answers, it is requested every 5
+        minutes.
         """
         if self.observation is None or self.observation.active or self.observation.fragile:
             interval = self.target.poll_interval
@@ -319,7 +320,7 @@ class Record:
 
     @property
     def stale_after(self) -> float:
-        """Seconds after the last success from which on nothing of the observation is published."""
+        """Seconds after the last success after which the observation is no longer published."""
         if self.target.stale_after is not None:
             return self.target.stale_after
         telling = [feed.spacing for api, feed in self.feeds.items() if feed.ok and api is not Api.INFO]
@@ -332,7 +333,7 @@ class Record:
 
     @property
     def fresh_from(self) -> float | None:
-        """The instant before which the observation is stale as well: the clock was set back, so its age is unknown."""
+        """The observation is also stale before this instant: the clock was set back, so its age is unknown."""
         return None if self.last_success is None else self.last_success - CLOCKS_AGREE
 
     def held(self, now: float) -> Observation | None:
@@ -342,13 +343,13 @@ class Record:
         return self.observation if known else None
 
     def up(self, now: float) -> bool:
-        """Whether the last poll could tell the state and that is not stale."""
+        """Whether the last poll read the state and that is not stale."""
         return self.told and self.held(now) is not None
 
     def restart_safe(self, now: float) -> bool | None:
-        """Whether a server of Rocket.Chat may start now without ending an import; `None` where that cannot be told.
+        """Whether a server of Rocket.Chat may start now without ending an import; `None` if that is not known.
 
-        What loaded or ran when it was last seen may do so still, however long ago that was.
+        An import that loaded or ran when it was last seen may still do so, even if that was long ago.
         """
         if self.observation is not None and self.observation.fragile:
             return False
@@ -357,7 +358,7 @@ class Record:
 
     @property
     def refused_everywhere(self) -> bool:
-        """Whether both feeds were refused, are missing, or may not be asked: only `getImportProgress` is left."""
+        """Whether only `getImportProgress` is left: both feeds are refused, missing, or not allowed by `apis`."""
         return all(
             api not in self.target.apis or ((feed := self.feeds.get(api)) is not None and feed.refused) for api in FEEDS
         )
@@ -365,7 +366,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Request durations of one endpoint over all workspaces: `counts` per bucket, not cumulated, the last one +Inf."""
+    """Request durations of one endpoint over all workspaces.
+
+    `counts` has a number for each bucket, not cumulative, the last one for +Inf.
+    """
 
     counts: tuple[int, ...]
     total: float = 0.0
@@ -377,7 +381,7 @@ DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What is running."""
+    """The version that runs."""
 
     version: str
     revision: str
@@ -386,7 +390,10 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All workspaces by name, and what is not of any one of them. `elsewhere` has the names that other shards poll."""
+    """All workspaces by name, and facts about the exporter as a whole.
+
+    `elsewhere` has the names that other shards poll.
+    """
 
     build: Build
     records: Mapping[str, Record]

@@ -36,7 +36,7 @@ from rc_import_exporter.core.verdict import state_of, told_by_progress
 RUNS: Final = LOADING_STEPS | IMPORTING_STEPS
 """The steps of an operation that a server which starts would end."""
 MOST_CODES: Final = 20
-"""Status codes of an endpoint that are counted one by one. Each is a series, and a server could send 900."""
+"""Status codes of an endpoint that have a series of their own. A server could send 900 different ones."""
 OTHER_CODE: Final = "other"
 
 _Key = TypeVar("_Key")
@@ -68,7 +68,7 @@ class Store:
         )
 
     def reconfigure(self, fresh: Snapshot) -> None:
-        """Takes over the workspaces of a new configuration, and all that does not come from polls.
+        """Takes over the workspaces of a new configuration, and everything that does not come from polls.
 
         A workspace whose URL is the same keeps what is known of it.
         """
@@ -100,7 +100,7 @@ def _renewed(known: Record | None, fresh: Record) -> Record:
 
 
 def fold(record: Record, poll: Poll) -> Record:
-    """The record with what one poll came to."""
+    """The record after this poll."""
     answers = {result.exchange.api: result.answer for result in poll.results if isinstance(result, Success)}
     info = answers.get(Api.INFO)
     asked = replace(
@@ -132,15 +132,15 @@ def fold(record: Record, poll: Poll) -> Record:
 
 
 def _answered(poll: Poll, source: Api) -> float:
-    """When the answer came that tells the state: before the end of the poll if the exporter stood still in between."""
+    """When the answer with the state came. If the exporter was stopped after that, the poll ended much later."""
     came = (each.exchange.answered for each in poll.results if each.exchange.api is source)
     return min(at for at in (poll.ended, *came) if at is not None)
 
 
 def _moved(record: Record, started: float, ended: float) -> float | None:
-    """The last success by the clock of now. If the clock was set back since the last poll, its age stays.
+    """The time of the last success. If the clock was set back since the last poll, it moves back too, so its age stays.
 
-    Else an answer from before would be fresh once more when the clock is back at that time.
+    Otherwise an old answer would count as fresh when the clock shows that time again.
     """
     if record.last_success is None or record.last_poll is None or ended >= record.last_poll - CLOCKS_AGREE:
         return record.last_success
@@ -149,7 +149,7 @@ def _moved(record: Record, started: float, ended: float) -> float | None:
 
 
 def note_fault(record: Record, now: float) -> Record:
-    """The record after a poll that died of a fault of ours: counted as `internal`, and nothing is told."""
+    """The record after a poll that a bug of ours ended. It counts as `internal`, and the state was not read."""
     api = next(api for api in Api if api in record.target.apis)
     return replace(
         record,
@@ -162,7 +162,7 @@ def note_fault(record: Record, now: float) -> Record:
 
 
 def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Poll) -> Look | None:
-    """What the poll showed of operations, dated by the server's clock; `None` where neither feed answered."""
+    """The operations that the poll showed, with times by the server's clock; `None` if neither feed answered."""
     status, listing = answers.get(Api.STATUS), answers.get(Api.LIST)
     sightings: list[Sighting] = []
     if isinstance(status, StatusAnswer) and status.operation is not None:
@@ -191,7 +191,7 @@ def _listed(listing: object) -> tuple[str, ...] | None:
 
 
 def _observe(answers: Mapping[Api, object], history: History) -> Observation | None:
-    """What the poll tells: by `import.status` where it answered, else by the list, else by `getImportProgress`."""
+    """The state by this poll: from `import.status`, else from the list, else from `getImportProgress`."""
     source = next((api for api in FEEDS if api in answers), None)
     if source is not None:
         track = history.newest
@@ -262,7 +262,7 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         failures=1 if before is None else before.failures + 1,
         since=poll.ended if before is None or before.since is None else before.since,
         gone_since=_gone_since(before, result, poll),
-        # A proxy that answers in the server's place has a clock of its own.
+        # If a proxy answers instead of the server, the date is by the proxy's clock.
         skew=exchange.skew if result.by_rocketchat and exchange.skew is not None else held,
         alone=not any(_is_rocketchats(other) for other in poll.results if other is not result),
     )
@@ -289,7 +289,7 @@ def _is_rocketchats(result: Result) -> bool:
 
 
 def _counted_failures(record: Record, poll: Poll, *, told: bool) -> Iterable[tuple[Api, Reason]]:
-    """The failures to count: a refusal where the state could be told by another way is a known limit, counted once."""
+    """The failures to count. If another endpoint tells the state, a refusal is a known limit and counts only once."""
     for result in poll.results:
         if isinstance(result, Failure):
             before = record.feeds.get(result.exchange.api)

@@ -13,16 +13,21 @@ LONGEST_WAIT: Final = 14_400.0
 FAILED_RATIO: Final = 0.05
 """The share of rejected records above which an import needs a look: the alert HighErrorRatio."""
 TOLD_FOR: Final = 72_000.0
-"""Seconds for which a bad end raises its alert. Less than a day: a nightly import that fails again is told again."""
+"""Seconds for which a bad end raises its alert.
+
+Less than a day, so that a nightly import that fails again raises it again.
+"""
 ATTEMPT: Final = 93_600.0
-"""Seconds after a bad end, or the expected interval if that is shorter, in which Overdue says nothing more."""
+"""Seconds after a bad end in which Overdue does not fire. If the expected interval is shorter, that counts."""
 LOST_SIGHT: Final = 43_200.0
-"""Seconds for which losing sight of an import is told."""
+"""Seconds for which the alert LostSight may fire after the state of an import was last known."""
 LATE_POLL: Final = 300.0
 """Seconds by which a poll is too late: more than every timeout that can be configured."""
 SLACK: Final = 500
-"""Records by which a finished operation's counts may be short of what it did: the last write of a message import, and
-of every import before 6.3, can be missing, and those write every 500."""
+"""Records by which the counts of a finished operation may be too low.
+
+The last write can be missing. Message imports, and all imports before 6.3, write every 500 records.
+"""
 SLACK_OF_USERS: Final = 50
 """The same for an import without messages since 6.3, which writes every 50."""
 RATE_LIMIT_WINDOW: Final = 60.0

@@ -1,4 +1,4 @@
-"""Follows one operation from sighting to sighting: what is known of its start, its end, and the cause of its end.
+"""Follows one operation from poll to poll: what is known of its start, its end, and the cause of its end.
 
 Instants are Unix seconds by the server's clock.
 """
@@ -24,21 +24,21 @@ from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
 from rc_import_exporter.core.verdict import counts_twice, judge
 
 MOST_PACE: Final = 16
-"""Movements remembered of an operation, for its rate: eight minutes of them at 30 s each."""
+"""Movements of an operation to remember for its rate. With one every 30 s, these are eight minutes."""
 NEVER: Final = float("-inf")
 FOREVER: Final = float("inf")
 SAME_INSTANT: Final = 0.02
-"""Seconds: the API writes milliseconds, and one that is created stamps the others with its own `ts`."""
+"""Seconds. Two dates this close are the same: a new operation writes its own `ts` into all others, in milliseconds."""
 ABORT: Final = 60.0
 """Seconds within which a running operation notices that another one replaced it, and writes its last step."""
 ONE_POLL_MORE: Final = 2.5
-"""Seconds that two polls may be further apart than their interval: the answer took that long."""
+"""Seconds for which an answer may take longer, so that two polls are further apart than their interval."""
 CLOCK_PRECISION: Final = 2.0
-"""Seconds by which our idea of the server's clock may be off: its `Date` has whole ones."""
+"""Seconds by which the measured time of the server may be wrong, because `Date` has whole seconds."""
 
 
 class Sighting(NamedTuple):
-    """One operation as one answer showed it, and the server's word for its state."""
+    """One operation in one answer, and the server's word for its state."""
 
     operation: Operation
     state: State
@@ -46,12 +46,12 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one poll showed of a workspace's operations.
+    """The operations that one poll showed.
 
-    `listed` holds the list's ids, `None` where the list did not answer. `began` and `ended` are the poll's, by the
-    server's clock; `gone_since` is when the server was first found gone since the last success. `interval` is the time
-    from one poll to the next, seconds. `offset` is how many seconds that clock is ahead of ours. `version` is the
-    server's.
+    `listed` has the ids in the list, and is `None` if the list did not answer. `began` and `ended` are the start and
+    the end of the poll by the server's clock. `gone_since` is when a connection first failed since the last success.
+    `interval` is the seconds from one poll to the next. `offset` is how many seconds the server's clock is ahead of
+    ours. `version` is the server's version.
     """
 
     sightings: Sequence[Sighting]
@@ -64,18 +64,18 @@ class Look:
     version: str | None = None
 
     def moment(self, earliest: float | None, latest: float) -> Moment:
-        """The instant between these bounds; seen where they are about one poll apart."""
+        """The instant between these bounds. It counts as seen if they are about one poll apart."""
         least = latest if earliest is None else min(earliest, latest)
         return Moment(earliest=least, latest=latest, seen=latest - least <= self.interval + ONE_POLL_MORE)
 
 
 def age_key(operation: Operation) -> float:
-    """When it was created, for sorting: one without a date is older than every other."""
+    """When it was created, for sorting. An operation without a date is older than all others."""
     return NEVER if operation.created is None else operation.created
 
 
 def goes_on(held: Operation, seen: Operation, most: int) -> bool:
-    """Whether the second can only have come after the first, of which `most` records were seen processed.
+    """Whether `seen` must be a later version than `held`, of which `most` records were seen processed.
 
     The server that writes sets `_updatedAt` by its own clock. The clocks of a cluster differ, and a clock can be set
     back. An operation's phase, validity and counts change in one direction only.
@@ -94,20 +94,20 @@ def processed(operation: Operation) -> int:
 
 
 def _phase(operation: Operation) -> int | None:
-    """The place of the step in a run; `None` for a word that no release read so far has written."""
+    """The place of the step in a run; `None` for an unknown step."""
     return next((phase for phase, steps in enumerate(_PHASES) if operation.step in steps), None)
 
 
 _PHASES: Final = {Step.NEW}, LOADING_STEPS, {Step.USER_SELECTION}, IMPORTING_STEPS, LAST_STEPS
-# One object for all tracks: a set has as many bytes as all else of a track.
+# One object for all tracks: this set is as large as the rest of a track.
 _EVERY_END: Final = frozenset(FINISHED)
 
 
 def first_sight(sighting: Sighting, look: Look, starts: Sequence[float], *, expected: bool) -> Track:
-    """An operation seen for the first time. What it did before is known only as far as its document tells.
+    """A track of an operation that is seen for the first time. Only its document tells what it did before.
 
-    A valid one was last written by its import, so `_updatedAt` is the time of that. An invalid one may have been
-    stamped by a restart long after its end: then only bounds are known, from its creation to that stamp.
+    The import itself wrote a valid operation last, at `_updatedAt`. A restart may have written to an invalid one long
+    after its end. Then only bounds of the end are known: the creation and that write.
     """
     operation = sighting.operation
     evidence = _evidence(Evidence(), operation, look, starts)
@@ -141,14 +141,20 @@ def first_sight(sighting: Sighting, look: Look, starts: Sequence[float], *, expe
 
 
 def _step_there(operation: Operation, written: float) -> float | None:
-    """When it entered its step, where its last write can only have been that: an API import counts while it waits."""
+    """When it entered its step, if its last write must have been that.
+
+    An API import also writes counts while it waits.
+    """
     ready = operation.step is Step.USER_SELECTION and operation.importer != "api"
     sudden = ready or operation.step is Step.NEW or operation.step in LAST_STEPS
     return written if operation.valid and sudden else None
 
 
 def _run_there(operation: Operation, written: float, look: Look) -> Moment:
-    """When a run began that was there already: at this poll or earlier, unless it was created since the one before."""
+    """When a run began that is seen for the first time: at this poll or earlier.
+
+    If the operation was created less than one poll ago, the time counts as seen.
+    """
     seen = look.moment(operation.created or NEVER, written)
     return seen if seen.seen else Moment(earliest=seen.earliest, latest=max(written, look.ended), seen=False)
 
@@ -157,7 +163,7 @@ _UNWANTED: Final = frozenset({Outcome.INTERRUPTED, Outcome.INCOMPLETE, Outcome.D
 
 
 def next_sight(track: Track, sighting: Sighting, look: Look, starts: Sequence[float]) -> Track:
-    """An operation that has changed since it was last seen. What changed lies between the two polls."""
+    """The track of an operation that has changed since it was last seen. The changes happened between the two polls."""
     operation = sighting.operation
     at = look.ended if operation.updated is None else operation.updated
     evidence = _evidence(track.evidence, operation, look, starts)
@@ -189,7 +195,7 @@ def next_sight(track: Track, sighting: Sighting, look: Look, starts: Sequence[fl
 
 
 def _run_start(track: Track, operation: Operation, end: Moment | None, at: float, look: Look) -> Moment | None:
-    """When it began to import: after the last poll that saw it wait or load, and before it wrote that it imports."""
+    """When it began to import: after the last poll that showed it waiting or loading, and before this write."""
     if track.operation.step in LAST_STEPS:
         return None
     ran = operation.step in IMPORTING_STEPS or (operation.step is Step.DONE and processed(operation) > 0)
@@ -199,8 +205,9 @@ def _run_start(track: Track, operation: Operation, end: Moment | None, at: float
 def _end(track: Track, operation: Operation, outcome: Outcome, at: float, look: Look) -> Moment:
     """When it ended.
 
-    What a valid operation wrote last is its end. So is what an invalid one writes after it was seen cut off: the
-    server does not write to invalid operations again. One that was cut off ended between its last write and the stamp.
+    The last write of a valid operation is its end. After an operation was seen cut off, its next write is its end too,
+    because a restart does not write to invalid operations again. An operation that was cut off ended between its last
+    own write and the write that made it invalid.
     """
     if operation.valid or outcome is Outcome.DISCARDED or track.outcome is Outcome.INTERRUPTED:
         return look.moment(at, at)
@@ -210,7 +217,7 @@ def _end(track: Track, operation: Operation, outcome: Outcome, at: float, look: 
 
 
 def _gone_at(track: Track, operation: Operation, look: Look) -> float | None:
-    """When its server was found gone, after it was last seen alive and before it wrote anything more."""
+    """When its server was first found gone. `None` if the operation was seen alive or wrote something after that."""
     held = track.operation
     silent = (operation.step, operation.counts) == (held.step, held.counts)
     later = look.gone_since is not None and look.gone_since > (track.alive_at or NEVER)
@@ -218,12 +225,15 @@ def _gone_at(track: Track, operation: Operation, look: Look) -> float | None:
 
 
 def _date(operation: Operation, at: float, starts: Sequence[float]) -> float:
-    """The date of an end: before the creation of the next operation, for that ends or stamps what is invalid."""
+    """The date of an end.
+
+    An invalid one ended before the next operation was created, because that ends or stamps it.
+    """
     return at if operation.valid else min(at, _next_start(starts, operation) - 0.001)
 
 
 def _judge_again(track: Track, operation: Operation, evidence: Evidence) -> Outcome:
-    """A verdict on a finished operation stays; only an interrupted one may still reach its last step."""
+    """The outcome now. That of a finished operation stays, but an interrupted one may still reach its last step."""
     final = track.outcome in FINISHED
     if final and not (track.outcome is Outcome.INTERRUPTED and operation.step in LAST_STEPS):
         return track.outcome
@@ -235,7 +245,7 @@ def _evidence(held: Evidence, operation: Operation, look: Look, starts: Sequence
     replaced = _created_before(starts, operation)
     return Evidence(
         alive=held.alive or alone in UNFINISHED,
-        # In `finishing` everything is imported already.
+        # In `finishing` all records are imported.
         cut=held.cut or (alone is Outcome.INTERRUPTED and operation.step is not Step.FINISHING),
         sealed=held.sealed or (operation.valid is True and operation.step in (Step.FINISHING, Step.DONE)),
         next_at_end=not replaced and _created_at(starts, operation),
@@ -263,23 +273,23 @@ def _next_start(starts: Sequence[float], operation: Operation) -> float:
 
 
 def _cause(operation: Operation, outcome: Outcome, starts: Sequence[float], held: Cause | None) -> Cause | None:
-    """Why it ended before its work was done, by the marks in its document."""
+    """Why it ended early, by the dates and the step in its document."""
     if outcome not in _UNWANTED:
         return None
     replaced = outcome is Outcome.INCOMPLETE and _created_before(starts, operation)
     if held is Cause.SUPERSEDED or replaced or _created_at(starts, operation):
         return Cause.SUPERSEDED
     if outcome is Outcome.INCOMPLETE:
-        # Its server lived on to write the last step.
+        # Its server still ran, and wrote the last step.
         return Cause.INVALIDATED
     if operation.step is Step.USER_SELECTION:
-        # A restart spares what is ready to start.
+        # A restart does not invalidate an import that is ready to start.
         return Cause.CLEARED
     return Cause.UNCERTAIN
 
 
 def _has_moved(held: Operation, seen: Operation) -> bool:
-    """Whether anything but the validity moved; a write that changed nothing known and not the validity did."""
+    """Whether it made progress: its step or counts changed, or it was written without a change of its validity."""
     if (seen.step, seen.counts) != (held.step, held.counts):
         return True
     return seen.updated != held.updated and seen.valid == held.valid

@@ -1,6 +1,6 @@
 """The outcome of an operation, and the sentence that says why.
 
-`judge` is total: it has an answer for everything a server can send and everything that can have been seen before.
+`judge` has an answer for everything that a server can send and everything that can have been seen before.
 """
 
 import re
@@ -23,15 +23,15 @@ from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
 from rc_import_exporter.core.thresholds import SLACK, SLACK_OF_USERS
 
 DOUBLING_SINCE: Final = 7
-"""The major release from which on file imports count their users twice."""
+"""Since this major release, file imports count their users twice."""
 NEARLY_THE_SAME: Final = 1.25
-"""Two bounds of a duration that differ by less than this factor are one duration, told as "about"."""
+"""If two bounds of a duration differ by less than this factor, the sentence gives one duration with "about"."""
 
 _MAJOR: Final = re.compile(r"\d+")
 
 
 def judge(operation: Operation, evidence: Evidence) -> Outcome:
-    """The outcome by the first row that matches; an absent `valid` is false, an absent count 0."""
+    """The outcome of the first row that matches. A missing `valid` is false, a missing count 0."""
     step = operation.step
     if step is Step.DONE:
         return _judge_done(operation, evidence)
@@ -49,10 +49,10 @@ def judge(operation: Operation, evidence: Evidence) -> Outcome:
 
 
 def _judge_done(operation: Operation, evidence: Evidence) -> Outcome:
-    """Done is the server's word for "stopped": only a valid one says that nothing cut it off.
+    """A server also says "done" of an import that was cut off, unless it is still valid.
 
-    Counts cannot prove that an import ended well (users count twice, attachments are in no total), and too few of them
-    prove a cut only where the import was followed: records that were deselected stay in the total.
+    Counts cannot prove that an import ended well: users count twice, and attachments are in no total. Too low counts
+    prove that it was cut off only if it was followed, because deselected records stay in the total.
     """
     counts = operation.counts or Counts()
     ended = Outcome.COMPLETED_WITH_ERRORS if counts.failed else Outcome.SUCCEEDED
@@ -76,7 +76,7 @@ def is_complete(operation: Operation, *, doubles: bool) -> bool:
 
 
 def counts_twice(operation: Operation, version: str | None) -> bool:
-    """Whether this import may count its users twice: file imports do since 7.0; an unknown version may be one."""
+    """Whether this import may count its users twice: file imports do since 7.0, so with an unknown version they may."""
     if operation.importer == "api" or not operation.dated_as_text:
         return False
     major = _MAJOR.match(version or "")
@@ -84,14 +84,14 @@ def counts_twice(operation: Operation, version: str | None) -> bool:
 
 
 def slack_of(operation: Operation) -> int:
-    """Records by which the counts of this operation may lag behind what it did."""
+    """Records by which the counts of this operation may be too low."""
     counts = operation.counts
     with_messages = counts is not None and counts.staged.get(Kind.MESSAGES, 0) > 0
     return SLACK if with_messages or not operation.dated_as_text else SLACK_OF_USERS
 
 
 def told_by_progress(operation: Operation) -> Outcome:
-    """The outcome where only `getImportProgress` answers: what would hold whether the operation is valid or not."""
+    """The outcome if only `getImportProgress` answers: one that is right whether the operation is valid or not."""
     if operation.step is Step.DONE and operation.counts is None:
         return Outcome.UNKNOWN
     if_valid = judge(replace(operation, valid=True), Evidence())
@@ -100,7 +100,7 @@ def told_by_progress(operation: Operation) -> Outcome:
 
 
 def state_of(operation: Operation) -> State:
-    """The state that `import.status` would give this operation; where `valid` is not known, as if it were true."""
+    """The state that `import.status` would give this operation. An unknown `valid` counts as true."""
     step = operation.step
     if step is Step.DONE:
         return State.DONE
@@ -118,7 +118,7 @@ def state_of(operation: Operation) -> State:
 
 
 def sentence(track: Track) -> str:
-    """The outcome and, where the operation ended badly, the cause, for people: one sentence, no full stop."""
+    """The outcome and, if the operation ended badly, the cause, for people: one sentence without a full stop."""
     match track.outcome:
         case Outcome.NONE:
             return "nothing was ever imported"
@@ -171,7 +171,7 @@ def _doubt(track: Track) -> str:
 def rejected(operation: Operation) -> str:
     """How many were rejected, of the users if they were counted: `41 of 300 users rejected`.
 
-    An API import counts everyone who exists already as rejected.
+    An API import counts each user who already exists as rejected.
     """
     counts = operation.counts or Counts()
     contacts, users = counts.staged.get(Kind.CONTACTS, 0), counts.staged.get(Kind.USERS, 0)
@@ -213,7 +213,7 @@ def _all(track: Track) -> str:
 
 
 def _at_least(track: Track) -> str:
-    """What a cut-off operation had done, without the counts that it had not written yet."""
+    """What an operation had done when it was cut off, by the counts that it had written."""
     counts = track.operation.counts
     if counts is None or counts.total is None or counts.processed >= counts.total:
         return _progress(track)
@@ -221,7 +221,7 @@ def _at_least(track: Track) -> str:
 
 
 def _lasted(track: Track) -> str:
-    """How long it took, from the start of the run if that was seen, else from the creation; or nothing."""
+    """How long it took, from the start of the run if that was seen, else from the creation. Empty if not known."""
     if ran := duration(track):
         return f", ran {ran}"
     created = track.operation.created
@@ -232,7 +232,7 @@ def _lasted(track: Track) -> str:
 
 
 def duration(track: Track) -> str:
-    """How long a finished operation imported, with the bound that it is: `at least 20 s`; empty if not known."""
+    """How long a finished operation imported, such as `at least 20 s`; empty if not known."""
     if track.end is None or track.run_start is None:
         return ""
     if track.run_start.seen:
@@ -242,7 +242,7 @@ def duration(track: Track) -> str:
 
 
 def _between(start: Moment, end: Moment) -> str:
-    """The duration between two moments, with the bound that it is."""
+    """The duration between two moments, with "at least", "at most" or "about" if it is not exact."""
     least, most = max(0.0, end.earliest - start.latest), max(0.0, end.latest - start.earliest)
     seen = start.seen and end.seen
     if most <= least * NEARLY_THE_SAME:

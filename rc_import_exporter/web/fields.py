@@ -74,7 +74,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationView:
-    """An operation: one run of an importer."""
+    """An operation: one import."""
 
     id: str | None
     """The server's id; null if only `getImportProgress` answers, which has no id."""
@@ -109,7 +109,9 @@ class OperationView:
     level: Hidden[Level]
     """How urgent its outcome is."""
     took: Hidden[str]
-    """How long it imported, with the bound that it is; empty while it runs, and if that is not known."""
+    """How long it imported, with "at least" or "at most" if that is not exact; empty while it runs, and if that is not
+    known.
+    """
     expected_end: Hidden[float | None]
     """When it ends at this rate, by the exporter's clock."""
 
@@ -226,7 +228,7 @@ class EarlierOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unresolved:
-    """A bad end of an earlier import that no success of the same importer has followed, for the time of its alert."""
+    """A bad end of an earlier import, for the time of its alert, unless the same importer has succeeded since."""
 
     importer: str
     """The importer's key, or other."""
@@ -359,7 +361,7 @@ class Overview:
     workspaces: tuple[WorkspaceView, ...]
     """The workspaces that match `q` and `level`, the most urgent first."""
     endangered: Hidden[Mapping[Danger, tuple[str, ...]]]
-    """The names of all workspaces with an import that a starting server would or may end."""
+    """The names of all workspaces with an import that would or may end if the server restarts."""
 
     @property
     def worst(self) -> Level:
@@ -368,7 +370,7 @@ class Overview:
 
     @property
     def tab(self) -> str:
-        """The title in the browser's tab: how many need someone, and the most urgent one if it is no longer at rest."""
+        """The title in the browser's tab: how many workspaces need someone, and the most urgent one."""
         bad = self.levels[Level.CRITICAL] + self.levels[Level.WARNING]
         count = f"({bad}) " if bad else ""
         first = self.workspaces[0] if self.workspaces else None

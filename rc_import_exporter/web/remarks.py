@@ -1,7 +1,7 @@
-"""What else there is to know of a workspace: what takes too long, what was rejected, what was expected and is missing,
-and bad ends of earlier imports that still need someone.
+"""Remarks on a workspace: what takes too long, what was rejected, which expectations are not met, and bad ends of
+earlier imports that still need someone.
 
-What is wrong comes from `alerts`, so that a page names an alert only where the rules raise it.
+Problems come from `alerts`, so that a page names an alert only if the rules raise it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,10 @@ LET_IT_END: Final = "First let the import end that goes on now. Do not start ano
 
 
 def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], there: float) -> Iterator[Remark]:
-    """All remarks on a workspace. `held` is the observation that is not too old, `there` now by the server's clock."""
+    """All remarks on a workspace.
+
+    `held` is the observation that is not too old. `there` is the current time by the server's clock.
+    """
     named = {each.alert for each in raised}
     for each in raised:
         if (remark := _of_alert(record, held, each)) is not None:
@@ -78,7 +81,7 @@ def _too_long(record: Record, seconds: float) -> str:
 
 
 def _rejected(record: Record, held: Observation | None, raised: Raised) -> str:
-    """That too many were rejected. Once an import is done, its sentence says how many."""
+    """Says that too many records were rejected. When an import is done, its own sentence says how many."""
     operation = None if held is None else held.operation
     limit = failed_ratio_limit(
         record.target.expect, raised.importer or ("" if operation is None else operation.importer)
@@ -114,7 +117,9 @@ def _successes(record: Record) -> Sequence[float]:
 
 
 def _at_most(record: Record) -> str:
-    """A success that was found when it had ended is dated by its start: it is more recent than that."""
+    """Says that the success is more recent than its date: it had ended when the exporter first saw it, so it is dated
+    by its start.
+    """
     last = max(_successes(record))
     by_start = any(track.dated == last and track.finished is None for track in record.history.tracks.values())
     return "at most " if by_start else ""
@@ -143,7 +148,7 @@ def _of_counts(record: Record, track: Track) -> Iterator[Remark]:
 
 
 def _of_number(record: Record, track: Track) -> Iterator[Remark]:
-    """That there were fewer records than expected, though that is no news any more."""
+    """Says that an import had fewer records than expected, when the alert about that is over."""
     expect, counts = record.target.expect, track.operation.counts
     if expect.min_records is None or counts is None or not concerns(expect, track.operation.importer):
         return
@@ -152,11 +157,11 @@ def _of_number(record: Record, track: Track) -> Iterator[Remark]:
 
 
 def _of_schedule(record: Record, held: Observation | None, there: float) -> Iterator[Remark]:
-    """That a success is missing, where the alert does not say so: it waits for one interval, and for what runs."""
+    """Says that a success is missing while the alert does not: it waits for one interval, and for a running import."""
     every, dates = record.target.expect.success_every, _successes(record)
     if every is None or record.history.horizon is None:
         return
-    # Nothing is wrong yet if the first import runs now or is still to come.
+    # Nothing is wrong if the first import runs now or has not come yet.
     first = not record.history.last_finished or (held is not None and held.active)
     missing = there - max(dates) if dates else 0.0
     if not dates or missing > every:

@@ -1,4 +1,4 @@
-"""What to do about a workspace, step by step: what is wrong comes first, then the outcome, then failing endpoints."""
+"""What to do about a workspace, step by step: alerts come first, then the outcome, then failing endpoints."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -58,7 +58,7 @@ def _steps(
 ) -> Iterator[str]:
     failing = [problem for problem in problems if not problem.known_limit]
     if endangered is Danger.SILENT:
-        # Whether the server may be started is the first question. The failing connection has no other answer.
+        # The first question is whether the server may be started. Nothing else helps against the failing connection.
         yield from advice.SILENT
         failing = [problem for problem in failing if problem.reason is not Reason.CONNECTION]
     elif endangered is Danger.UNREAD:
