@@ -33,7 +33,7 @@ from rc_import_exporter.web import view
 TICK: Final = 1.0
 """Seconds between two looks at the clock while no poll ends."""
 _YEAR: Final = 365 * 86_400.0
-STOPPED: Final = "Stopped watching. An import that runs goes on on the server."
+STOPPED: Final = "Stopped watching. This does not stop the import."
 
 OPERATION_ID: Final = Flag(
     name="--operation-id",

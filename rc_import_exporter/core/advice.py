@@ -83,13 +83,13 @@ _SPECIFIC: Final[Mapping[tuple[str, str], str]] = {
         "second run creates all messages a second time. Users are updated."
     ),
     (_AGAIN, "api"): (
-        f"{_AGAIN_SAFELY}no user is created twice, but each user who exists already is counted as an error."
+        f"{_AGAIN_SAFELY}no user is created twice, but each user who already exists is counted as an error."
     ),
     (_WHO, "api"): _COMPARE,
     (_SAVE, "api"): _COMPARE,
     (_LOG_OF_RECORDS, "api"): "",
     (_MISSING, "api"): (
-        "An API import counts each user who exists already as an error. If that is normal, set `expect.failed_ratio` "
+        "An API import counts each user who already exists as an error. If that is normal, set `expect.failed_ratio` "
         "to the share that you expect."
     ),
 }

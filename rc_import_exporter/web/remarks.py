@@ -22,7 +22,7 @@ TOO_FEW: Final = "Too few records"
 
 GONE: Final = "A newer import has deleted the errors of its records. Rocket.Chat's log may still have some."
 """Instead of steps that read these errors."""
-LET_IT_END: Final = "First let the import end that goes on now. Do not start another one."
+LET_IT_END: Final = "An import goes on now. First let it end, and do not start another one."
 
 
 def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], there: float) -> Iterator[Remark]:
@@ -143,7 +143,7 @@ def _of_counts(record: Record, track: Track) -> Iterator[Remark]:
         text = "Less than the total is normal: it includes deselected records, and the last counts may be missing"
         yield Remark(level=Level.QUIET, text=text, about="done")
     if track.outcome in SUCCESSES and counts.failed and failed_ratio_limit(record.target.expect, importer) is None:
-        text = "An API import counts everyone who exists already as rejected"
+        text = "An API import counts each user who already exists as rejected"
         yield Remark(level=Level.QUIET, text=text, about="rejected")
 
 

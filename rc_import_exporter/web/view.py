@@ -241,7 +241,7 @@ def _level_seen(seen: Observation) -> Level:
         return Level.ACTIVE if seen.fragile else Level.WAITING
     importer = "" if seen.operation is None else seen.operation.importer
     if seen.outcome is Outcome.COMPLETED_WITH_ERRORS and importer == "api":
-        # An API import counts each user who exists already as an error. A remark tells if there are too many.
+        # An API import counts each user who already exists as an error. A remark tells if there are too many.
         return Level.QUIET
     return _LEVELS[seen.outcome]
 

@@ -125,7 +125,7 @@ def test_ctrl_c_ends_the_watch_and_gives_the_terminal_back(tmp_path: Path) -> No
     assert code == 130
     assert "Traceback" not in rest
     assert "\x1b[?25h" in rest
-    assert ESCAPE.sub("", rest).endswith("Stopped watching. An import that runs goes on on the server.\r\n")
+    assert ESCAPE.sub("", rest).endswith("Stopped watching. This does not stop the import.\r\n")
 
 
 def test_the_demo_keeps_its_addresses_in_view() -> None:

@@ -525,7 +525,7 @@ async def test_a_signal_ends_the_watch_as_shells_expect(number: signal.Signals) 
         watch = Watch(configured, Wish(), Lines(stream), clock.now)
         asyncio.get_running_loop().call_later(100, watch.end, number)
         assert await watch.run() == 128 + number
-    assert stream.getvalue().endswith("\nStopped watching. An import that runs goes on on the server.\n")
+    assert stream.getvalue().endswith("\nStopped watching. This does not stop the import.\n")
 
 
 @pytest.mark.parametrize(
