@@ -101,7 +101,7 @@ async def test_lost_log_lines_are_counted(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_the_collector_leaves_out_what_the_exporter_keeps_while_it_runs() -> None:
-    """Else each search stops the event loop, the longer the more workspaces there are."""
+    """Otherwise each search stops the event loop, and longer with more workspaces."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     frozen = []
 

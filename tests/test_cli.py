@@ -242,7 +242,7 @@ async def test_a_key_log_that_cannot_be_written_is_reported_in_one_line(tmp_path
 
 
 async def test_a_hang_up_reloads_the_configuration(tmp_path: Path) -> None:
-    """A mistake is told and outlived. Flags and variables count as they did at the start."""
+    """A mistake is reported, and the exporter goes on. Flags and variables stay as they were at the start."""
     file = tmp_path / "config.yml"
     await asyncio.to_thread(file.write_text, "poll_interval: 1m")
     async with started(f"--config.file={file}", "--web.enable-lifecycle", environ={**SINGLE, **ANYWHERE}) as process:

@@ -1,4 +1,4 @@
-"""Marked secrets go through every failure, and everything that comes out is searched for them."""
+"""Secrets with a known text are used in every kind of failure. Then all output is searched for them."""
 
 import asyncio
 import gc

@@ -299,7 +299,7 @@ def _name(kind: str, value: str) -> str:
 
 
 def answering(handler: _RequestHandler, guard: Guard) -> _RequestHandler:
-    """A handler that does the same for those whom `guard` admits, and asks the others for a password.
+    """A handler that answers the requests that `guard` admits, and asks for a password otherwise.
 
     It answers within the deadline of its `Connection`, with errors of aiohttp's in one line. While it checks a
     password, the connection counts as idle and has the deadline of the request's head, so that wrong passwords do not

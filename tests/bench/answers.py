@@ -1,4 +1,4 @@
-"""What the worst answers of a server cost: `python -m tests.bench.answers`.
+"""Measures the cost of the worst answers of a server: `python -m tests.bench.answers`.
 
 They are the large ones of the table of faults, and a list as large as a real server can send it.
 """

@@ -32,7 +32,7 @@ async def talk(port: int, sent: bytes) -> bytes:
 
 
 async def never_read(port: int, number: int) -> None:
-    """150 requests at once, and no answer is read. 330 of them."""
+    """330 connections, each with 150 requests at once. No answer is read."""
     _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
     writer.write((SCRAPE % (b"identity", b"keep-alive")) * 150)
     await asyncio.sleep(SECONDS)
@@ -40,7 +40,7 @@ async def never_read(port: int, number: int) -> None:
 
 
 async def read_slowly(port: int, number: int) -> None:
-    """One request, of which a little is read each second. Each client has another page."""
+    """Clients that read a little of one answer each second. Each client has another page."""
     await asyncio.sleep(number * 0.02)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
     writer.write(SCRAPE % (b"identity", b"keep-alive"))
@@ -73,7 +73,7 @@ async def stream(port: int, number: int) -> None:
 
 
 async def search(port: int, number: int) -> None:
-    """Pages for people, each with another search that finds all."""
+    """Pages for people, each for another search that finds all workspaces."""
     for turn in range(1_000_000):
         query = b"GET /?q=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         words = b"workspace" + b"+w" * (turn % 40) + b"+o" * number

@@ -1,4 +1,4 @@
-"""What the shipped rules cost a real Prometheus: seconds for one evaluation of all of them.
+"""Measures the seconds that a real Prometheus takes for one evaluation of all shipped rules.
 
 Measured with all workspaces importing, and with an import of each failed at once. Prometheus renders the texts of each
 alert again at every evaluation. That takes about 1 ms for each alert: half of it for five templates, 0.1 ms each even
@@ -37,7 +37,7 @@ _DURATION: Final = re.compile(r"^prometheus_rule_group_last_duration_seconds\{.*
 
 
 def evaluations(records: Sequence[Record], times: int) -> list[float]:
-    """The seconds that each of so many evaluations of all groups took, after the first minute."""
+    """The seconds that each evaluation of all groups took, after the first minute."""
     page = _dated(Exposition(process=False).page(picture(records), NOW).decode(), time.time() - NOW)
     with tempfile.TemporaryDirectory() as folder, _serving(page) as port, _prometheus(Path(folder), port) as own:
         time.sleep(60)
@@ -65,7 +65,7 @@ def print_rules(workspaces: int = 1000, times: int = 6) -> None:
 
 
 def _dated(page: str, later: float) -> bytes:
-    """The page with all dates later by so many seconds. The next poll is never late."""
+    """The page with all dates moved later by this many seconds. The next poll is never late."""
 
     def moved(found: re.Match[str]) -> str:
         never = 86_400.0 if "_next_poll_" in found[1] else 0.0
@@ -85,7 +85,7 @@ def _serving(page: bytes) -> Iterator[int]:
             self.wfile.write(page)
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -113,7 +113,7 @@ def amended(change: Telling) -> Telling:
 
 @virtual
 async def test_a_healthy_workspace_needs_nothing() -> None:
-    """Every line says so, and one note tells which expectations are not set."""
+    """Every line reports success, and one note names the expectations that are not set."""
     found = await checked(healthy)
     assert found.code is Exit.DONE
     assert {finding.level for finding in found.findings} == {Severity.OK, Severity.NOTE}
@@ -173,7 +173,7 @@ async def test_the_last_resort_alone_is_told_as_such() -> None:
 @virtual
 @pytest.mark.parametrize("fault", sorted(faults.FAULTS))
 async def test_every_fault_is_a_problem_with_words_and_advice(fault: str) -> None:
-    """It comes first, and each reason once. Nothing of a body is shown, and nobody is left without a next step."""
+    """The problem comes first, and each reason once. No text of a body is shown. Each problem has a next step."""
     found = await checked(amended(lambda stage: stage.fault(faults.FAULTS[fault])))
     assert found.code is Exit.FAILED
     assert found.problems == found.findings[: len(found.problems)]
@@ -274,7 +274,7 @@ async def test_clocks_that_differ_are_told(ahead: float, level: Severity, words:
 
 @virtual
 async def test_an_endpoint_that_is_not_asked_is_told() -> None:
-    """Someone configured it, so it is not a problem."""
+    """It is configured like this, so it is not a problem."""
     found = await checked(healthy, {"apis": "getLatestImportOperations"})
     assert found.said(Api.STATUS) == (Severity.NOTE, "not called: the option apis excludes it")
 
@@ -391,7 +391,7 @@ def test_which_login_and_exposure_are_in_force_is_told(tmp_path: Path) -> None:
 
 
 def test_tls_and_client_certificates_in_force_are_told(tmp_path: Path) -> None:
-    """From a file that is used as it is."""
+    """The file is used unchanged."""
     Folder(path=tmp_path).encrypt({"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.crt"})
     _, found = server(tmp_path, ":19458", (tmp_path / "web.yml").read_text())
     assert found["TLS"] == ("ok", "TLS 1.2 to TLS 1.3")
@@ -400,7 +400,7 @@ def test_tls_and_client_certificates_in_force_are_told(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_no_file_matches_is_told(tmp_path: Path) -> None:
-    """The folder may have another name, and its workspaces would be watched by nobody."""
+    """The folder may be misspelt, and then no exporter watches its workspaces."""
     config = tmp_path / "config.yml"
     workspace = "{url: http://127.0.0.1:1, user_id: u, auth_token: t}"
     config.write_text(f"workspaces_files: [none.d/*.yml]\nworkspaces: {{acme: {workspace}}}\n")
@@ -415,7 +415,7 @@ def test_a_pattern_that_no_file_matches_is_told(tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_the_web_configuration_is_code_2(tmp_path: Path) -> None:
-    """With the file and the line, and without the password that stands in place of a hash."""
+    """The message has the file and the line, but not the password that someone wrote instead of a hash."""
     (tmp_path / "web.yml").write_text("basic_auth_users:\n  alice: pa55word\n")
     config = config_file(tmp_path, {"acme": "http://127.0.0.1:1"}, web={"config": {"file": "web.yml"}})
     ended = run("check", config, "--config-only")
@@ -465,7 +465,7 @@ async def test_findings_fit_each_width_with_the_fault_first(columns: int) -> Non
 
 
 def test_findings_fit_eighty_columns_without_colour(tmp_path: Path) -> None:
-    """A mail from cron, a log of a pipeline."""
+    """Examples are a mail from cron and the log of a pipeline."""
     with simulated({"acme": Story(healthy), "globex": Story(Stage.revoke_token)}) as urls:
         ended = run("check", config_file(tmp_path, urls), FORCE_COLOR="", COLUMNS="200")
     assert ended.returncode == 1

@@ -59,7 +59,7 @@ def running(seconds: float) -> Telling:
 
 
 busy = running(600)
-"""For as long as a test may take."""
+"""The time limit of a test."""
 
 
 WIDTHS = (40, 80, 110, 200)
@@ -100,7 +100,7 @@ def test_each_width_shows_what_matters(tmp_path: Path) -> None:
 
 
 def test_each_workspace_has_its_bar_and_its_end(tmp_path: Path) -> None:
-    """And the worst of them gives the code. One that cannot be read has no percentage."""
+    """The worst result decides the exit code. A workspace that cannot be read has no percentage."""
     stories = {
         "well": Story(nightly_sync(waiting=0.5, running=3)),
         "ill": Story(phase_throws(waiting=0.5, running=5)),
@@ -117,7 +117,10 @@ def test_each_workspace_has_its_bar_and_its_end(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_watch_and_gives_the_terminal_back(tmp_path: Path) -> None:
-    """With the code that shells give, and without a traceback. The import is not stopped, and it says so."""
+    """The exit code is the one of shells, and no traceback is printed.
+
+    The output says that the import is not stopped.
+    """
     with simulated({"acme": Story(stalls())}) as urls, terminal("watch", config_file(tmp_path, urls)) as child:
         child.expect("acme")
         child.sendintr()
@@ -129,7 +132,7 @@ def test_ctrl_c_ends_the_watch_and_gives_the_terminal_back(tmp_path: Path) -> No
 
 
 def test_the_demo_keeps_its_addresses_in_view() -> None:
-    """Nothing follows them, not even a log, which would move them off a small window within seconds."""
+    """Nothing is printed after them: a log would move them out of a small window within seconds."""
     with terminal("demo", "--web.listen-address=127.0.0.1:0") as child:
         child.expect(r"http://127.0.0.1:\d+/\r\n")
         child.expect("Press Ctrl-C to stop.\r\n")
@@ -151,7 +154,7 @@ def test_the_guard_holds_until_the_import_has_ended(tmp_path: Path) -> None:
 
 
 def test_the_guard_refuses_at_once(tmp_path: Path) -> None:
-    """It says why."""
+    """The output says why."""
     with simulated({"acme": Story(busy)}) as urls:
         config = config_file(tmp_path, urls, poll_interval="1s")
         with terminal("watch", "--require=idle", config) as child:

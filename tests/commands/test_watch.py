@@ -60,7 +60,7 @@ class Ended:
         return [line for line in self.shown.splitlines() if ": -> " not in line][-1]
 
     def came_to(self, code: int, seconds: float) -> bool:
-        """Whether it ended with this code, at this second of the loop's time."""
+        """Whether the watch ended with this code, at this second of the loop's time."""
         return self.code == code and abs(self.seconds - seconds) <= 2
 
 
@@ -285,7 +285,7 @@ REFUSALS: Mapping[str, tuple[Telling, str]] = {
 @pytest.mark.parametrize("wish", [Wish(), Wish(idle=True, timeout=600)], ids=["import", "restart"])
 @pytest.mark.parametrize("refusal", REFUSALS)
 async def test_what_someone_has_to_mend_ends_it_at_once(refusal: str, wish: Wish) -> None:
-    """Nobody waits for a permission that is not there. The reason comes first, then what to do."""
+    """To wait for a missing permission is useless. The reason comes first, then what to do."""
     telling, reason = REFUSALS[refusal]
     ended = await watched({"acme": Story(telling)}, wish)
     assert ended.came_to(Exit.FAILED, 0)
@@ -318,7 +318,7 @@ async def test_a_stall_is_told_with_the_words_of_the_page() -> None:
 
 
 async def test_the_time_left_is_told_with_the_clock_time_of_the_end() -> None:
-    """Nobody wants to add hours at night."""
+    """At night, nobody should have to add hours."""
     ended = await watched({"acme": Story(unhurried(nightly_sync(waiting=20, running=600)))}, Wish())
     assert re.search(r"records \(\d+ %\), about \d min left, ends about 08:\d\d UTC$", ended.shown, re.MULTILINE)
 
@@ -335,14 +335,14 @@ async def test_the_end_is_followed_by_what_to_do_and_where_to_look() -> None:
 
 
 async def test_a_cut_off_is_one_line() -> None:
-    """With the last counts, and not with earlier ones before."""
+    """The end is one line with the last counts. No line before it has earlier counts."""
     telling = unhurried(rolling_deploy(waiting=20, running=300, killed_after=150))
     ended = await watched({"acme": Story(telling)}, poll_interval="1s")
     assert ended.shown.count("cut off at") == 1
 
 
 async def test_what_timed_out_is_told_as_it_is() -> None:
-    """An import that nobody saw does not go on."""
+    """An import that was never seen does not go on."""
     ended = await watched({"acme": Story(idle())}, Wish(timeout=60))
     assert ended.verdict.endswith("acme: timed out before an import started")
     assert "0 %" not in ended.shown
@@ -473,7 +473,7 @@ async def test_the_guard_goes_by_the_last_resort_too() -> None:
 
 
 async def test_a_waiting_workspace_is_asked_as_often_as_a_busy_one() -> None:
-    """Someone waits for the import to start."""
+    """People wait for the import to start, so idle workspaces are polled as often as busy ones."""
     ended = await watched({"acme": Story(idle())}, Wish(start_within=301), poll_interval="15s", poll_interval_idle="1h")
     assert ended.asked.count(Api.STATUS) == 21
 

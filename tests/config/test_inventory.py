@@ -67,7 +67,7 @@ def test_a_pattern_that_no_file_matches_is_told(folder: Path) -> None:
 
 
 def test_each_matching_file_adds_its_workspaces(folder: Path) -> None:
-    """One or more in a file. Those of the main file count too, and other files do not."""
+    """A file has one workspace or more. Those of the main file count too. Files that do not match are ignored."""
     (folder / "config.yml").write_text(
         f"workspaces_files: [workspaces.d/*.yml, more.yml]\ntimeout: 7s\nworkspaces: {{main: {OWN % 'main'}}}\n"
     )
@@ -83,7 +83,7 @@ def test_each_matching_file_adds_its_workspaces(folder: Path) -> None:
 
 
 def test_patterns_can_come_from_a_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With commas between them, and relative to the working directory. ** stands for any folders."""
+    """Commas separate the patterns. They are relative to the working directory. ** stands for any folders."""
     write(folder, "a.yml", having("acme"))
     (folder / "more.yml").write_text(having("beta"))
     monkeypatch.chdir(folder)
@@ -92,7 +92,7 @@ def test_patterns_can_come_from_a_variable(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_a_variable_can_set_one_option_of_a_workspace_in_a_file(folder: Path) -> None:
-    """As for workspaces of the main file."""
+    """The rules are the same as for workspaces of the main file."""
     write(folder, "a.yml", having("acme"))
     assert load(folder, environ={"WORKSPACES__ACME__TIMEOUT": "3s"}).workspaces["acme"].timeout == 3
 
@@ -136,7 +136,7 @@ WRONG = {
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_mistake_in_a_file_names_it_and_keeps_only_its_own_workspaces_as_they_were(folder: Path, kind: str) -> None:
-    """At the start it is an error, as each mistake is."""
+    """At the start this is an error, like each other mistake."""
     text, told = WRONG[kind]
     write(folder, "b.yml", having("beta"))
     broken = write(folder, "a.yml", having("acme", "other"))
@@ -160,7 +160,7 @@ def test_a_mistake_in_a_file_names_it_and_keeps_only_its_own_workspaces_as_they_
 
 
 def test_a_new_file_with_a_mistake_adds_nothing(folder: Path) -> None:
-    """Half of a tenant's workspaces would look like all of them."""
+    """If only a part of a tenant's workspaces were loaded, it would look like all of them."""
     write(folder, "a.yml", having("acme"))
     first = load(folder)
     write(folder, "b.yml", having("beta") + "gamma: {url: x}\n")
@@ -183,7 +183,7 @@ def test_the_start_leaves_out_a_file_with_a_mistake(folder: Path) -> None:
 
 
 def test_a_variable_for_a_workspace_of_a_broken_file_does_not_stop_the_others(folder: Path) -> None:
-    """It sets one option, and all others are in the file that cannot be read."""
+    """The variable sets one option. All other options are in the file that cannot be read."""
     write(folder, "a.yml", "acme: [")
     write(folder, "b.yml", having("beta"))
     environ = {"WORKSPACES__ACME__POLL_INTERVAL": "5s"}
@@ -193,7 +193,7 @@ def test_a_variable_for_a_workspace_of_a_broken_file_does_not_stop_the_others(fo
 
 
 def test_a_reload_may_leave_no_workspace(folder: Path) -> None:
-    """What is removed is removed, also beside a new file with a mistake."""
+    """A removed file is removed even if a new file has a mistake."""
     removed = write(folder, "a.yml", having("acme"))
     first = load(folder)
     removed.unlink()
@@ -214,7 +214,7 @@ def test_a_mistake_in_the_main_file_is_a_mistake_in_all(folder: Path) -> None:
 
 
 def test_a_removed_file_takes_its_workspaces_along(folder: Path) -> None:
-    """Also if it had a mistake before."""
+    """This is also true if the file had a mistake before."""
     write(folder, "a.yml", having("acme"))
     broken = write(folder, "b.yml", having("beta"))
     first = load(folder)
@@ -226,7 +226,7 @@ def test_a_removed_file_takes_its_workspaces_along(folder: Path) -> None:
 
 
 def test_a_name_in_two_files_is_a_mistake_that_names_both(folder: Path) -> None:
-    """The main file is one of them."""
+    """One of the two files can be the main file."""
     a, b = write(folder, "a.yml", having("acme")), write(folder, "b.yml", having("beta", "acme"))
     assert mistakes(folder) == (f"workspaces.acme: is set twice, the other time in {a} line 1 (from {b} line 2)",)
     b.unlink()
@@ -239,7 +239,7 @@ def test_a_name_in_two_files_is_a_mistake_that_names_both(folder: Path) -> None:
 
 
 def test_a_name_that_a_second_file_takes_stays_with_the_first(folder: Path) -> None:
-    """Whichever stands first in the folder: the workspace that is in use goes on."""
+    """The workspace that is in use goes on, whichever file comes first in the folder."""
     first = load(write(folder, "m.yml", having("acme")).parent.parent)
     for other in ("a.yml", "z.yml"):
         taken = write(folder, other, having("acme", "new").replace("acme.example", "stolen.example"))
@@ -251,7 +251,7 @@ def test_a_name_that_a_second_file_takes_stays_with_the_first(folder: Path) -> N
 
 
 def test_a_workspace_can_move_to_another_file(folder: Path) -> None:
-    """In one reload, so that it is never without a configuration, even if the old file has another mistake."""
+    """This is one reload, so the workspace always has a configuration, even if the old file has another mistake."""
     write(folder, "a.yml", having("acme", "stays"))
     first = load(folder)
     write(folder, "b.yml", having("acme"))
@@ -321,7 +321,7 @@ def test_only_files_with_credentials_have_a_place_for_the_name(folder: Path) -> 
 
 
 def test_a_name_cannot_lead_out_of_the_folder(folder: Path) -> None:
-    """It is no workspace's name, and nothing is read."""
+    """The name is not valid, so the file is not read."""
     (folder / "token").write_text("t")
     write(folder, "a.yml", "'..': {url: 'http://a', user_id: u, auth_token_file: '../{name}/token'}\n")
     assert not any("token-of" in line for line in mistakes(folder))

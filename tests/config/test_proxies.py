@@ -61,7 +61,7 @@ def test_excluded_hosts_are_reached_directly(excluded: str, url: str, through: b
 
 
 def test_the_variables_are_ignored_unless_asked_for() -> None:
-    """Requests with a token must not take a way that nobody configured for them."""
+    """Requests with a token must not use a proxy that is not configured for them."""
     assert proxy({"HTTPS_PROXY": "http://gate:3128"}, proxy_from_environment="false") is None
     assert proxy({"HTTPS_PROXY": "http://gate:3128"}, proxy_url="http://own:1") == "http://own:1"
 

@@ -18,7 +18,7 @@ def load(index: str = "", count: str = "", **environ: str) -> Shard | None:
 
 
 def test_without_options_all_workspaces_are_polled() -> None:
-    """Names of pods mean nothing then."""
+    """The names of pods are then ignored."""
     assert load(POD_NAME="exporter-1", HOSTNAME="exporter-1") is None
 
 
@@ -49,7 +49,7 @@ def test_the_index_comes_from_its_option_or_from_the_pod_s_name() -> None:
     ],
 )
 def test_a_shard_that_cannot_be_is_one_line(index: str, count: str, host: str, told: str) -> None:
-    """A pod that polls the wrong part would leave workspaces that nobody polls."""
+    """If a pod polled the wrong part, no pod would poll some workspaces."""
     with pytest.raises(ConfigurationError) as refused:
         load(index, count, HOSTNAME=host)
     assert refused.value.mistakes == (told,)

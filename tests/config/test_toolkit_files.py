@@ -145,7 +145,10 @@ def test_a_file_that_sets_nothing_is_no_tls_and_no_login(folder: Folder) -> None
 
 
 def test_an_optional_certificate_without_an_authority_is_verified_with_the_system_s(folder: Folder) -> None:
-    """As in Go. To verify with none would refuse every certificate, and to verify nothing would accept every one."""
+    """As in Go, the system's authorities are used.
+
+    With none, every certificate would be refused. Without verification, every certificate would be accepted.
+    """
     folder.write("web.yml", tls(PAIR, OPTIONAL))
     context = web_file.load(folder.file).context
     assert context is not None
@@ -154,7 +157,7 @@ def test_an_optional_certificate_without_an_authority_is_verified_with_the_syste
 
 
 def test_a_relative_path_is_in_the_folder_of_the_file(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the exporter was started."""
+    """It makes no difference in which folder the exporter was started."""
     monkeypatch.chdir(Path("/"))
     assert folder.mistakes(tls(PAIR, REQUIRED)) == ""
     assert "does not exist" in folder.mistakes(tls(PAIR.replace("server", "./sub/server"), REQUIRED))

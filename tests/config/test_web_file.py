@@ -87,7 +87,7 @@ def test_versions_are_those_of_the_file(folder: Folder, tls: str, versions: tupl
 
 
 def test_cipher_suites_are_exactly_those_of_the_file(folder: Folder) -> None:
-    """Beside those of TLS 1.3, which Go always has too."""
+    """The suites of TLS 1.3 are always on, as in Go."""
     names = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_AES_128_GCM_SHA256"
     protection = loaded(folder, f"tls_server_config: {{{CERTIFICATE}, cipher_suites: [{names}]}}")
     assert protection.context is not None
@@ -175,7 +175,7 @@ def test_what_python_cannot_do_exactly_is_refused(folder: Folder, tls: str, told
 
 
 def test_all_mistakes_are_named_when_the_exporter_starts(folder: Folder) -> None:
-    """With those of the configuration itself."""
+    """They are reported together with the mistakes of the configuration itself."""
     folder.write("web.yml", "rate_limit: {burst: 1}\nbasic_auth_users: {alice: pa55word}\n")
     workspace = {"url": "http://127.0.0.1:1", "user_id": "u", "auth_token": "t", "timeout": "never"}
     with pytest.raises(ConfigurationError) as raised:

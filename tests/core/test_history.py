@@ -79,7 +79,7 @@ def finished(history: History) -> dict[Outcome, int]:
 
 @pytest.mark.parametrize("step", [Step.IMPORTING_USERS, Step.DONE])
 def test_a_state_that_was_wrong_is_corrected_by_the_next_answer(step: Step) -> None:
-    """The operation itself stays as it was, so nothing else tells that the state is another one now."""
+    """The operation itself does not change. Only the state shows the difference."""
     right = look(operation("a", step, created=0))
     wrong = replace(right, sightings=[each._replace(state=State.UNKNOWN) for each in right.sightings])
     history = told(wrong, right)
@@ -175,7 +175,7 @@ def cause(*looks: Look) -> Cause | None:
 
 
 def test_the_cause_is_uncertain_until_time_or_a_last_step_tells() -> None:
-    """A server that lives notices within a batch of records that its import is invalid, and writes `done`."""
+    """A server that still runs notices within a batch of records that its import is invalid, and writes `done`."""
     seen = (look(RUN[0]), look(KILLED))
     assert cause(*seen) is Cause.UNCERTAIN
     assert cause(*seen, look(ABORTED)) is Cause.INVALIDATED
@@ -186,7 +186,7 @@ def test_the_cause_is_uncertain_until_time_or_a_last_step_tells() -> None:
 
 
 def test_another_import_is_the_cause_only_if_it_was_created_at_that_instant() -> None:
-    """One that is created after another server has cut the import off is the reason of nothing."""
+    """An operation that is created after another server has cut off the import is not the cause."""
     assert cause(look(RUN[0]), look(KILLED, operation("b", Step.NEW, created=20))) is Cause.SUPERSEDED
     assert cause(look(RUN[0]), look(KILLED, operation("b", Step.NEW, created=19))) is Cause.UNCERTAIN
     later = operation("b", Step.NEW, created=33)
@@ -254,7 +254,7 @@ def test_an_import_running_at_the_first_poll_counts_when_it_finishes() -> None:
 
 
 def test_an_import_cut_off_before_the_first_poll_is_never_counted() -> None:
-    """Not even when Rocket.Chat writes its last step later."""
+    """This is also true if Rocket.Chat writes its last step later."""
     history = told(look(KILLED), look(ABORTED))
     assert finished(history) == {}
     assert list(history.last_finished) == [("csv", Outcome.INCOMPLETE)]
@@ -303,7 +303,7 @@ def test_the_current_operation_never_goes_back_to_an_earlier_start() -> None:
 
 
 def test_what_a_complete_list_lacks_is_gone() -> None:
-    """A database was restored: the import that ran is not in it, and nothing of it is shown for ever."""
+    """A database was restored, and the import that ran is not in it. It must not be shown as running for ever."""
     older = operation("o", Step.DONE, created=-100, counts=(10, 10, 0))
     history = told(look(RUN[0], older), look(older))
     assert history.current == "o"
@@ -311,21 +311,21 @@ def test_what_a_complete_list_lacks_is_gone() -> None:
 
 
 def test_what_the_status_names_is_there_though_the_list_was_read_before_it() -> None:
-    """The two are asked side by side."""
+    """Both endpoints are called at the same time."""
     older = operation("o", Step.DONE, created=-100, counts=(10, 10, 0))
     both = look(RUN[0], older)
     assert told(look(older), replace(both, listed=("o",))).current == "a"
 
 
 def test_an_operation_that_a_complete_list_did_not_have_is_new_whatever_its_date() -> None:
-    """The servers of a cluster have clocks of their own."""
+    """Each server of a cluster has its own clock."""
     slow = operation("b", Step.NEW, created=-3)
     assert told(look(RUN[0]), look(RUN[0], slow)).started == 1
     assert told(look(*full(RUN[0])), look(*full(slow, RUN[0]))).started == 0
 
 
 def test_a_workspace_whose_operations_are_gone_has_none() -> None:
-    """The server's word that it holds nothing is believed, and is not the same as that nothing was ever imported."""
+    """If the server has no operations now, that is believed. It does not mean that nothing was ever imported."""
     history = told(look(RUN[0]), look())
     assert history.newest is None
     assert history.emptied
@@ -335,7 +335,7 @@ def test_a_workspace_whose_operations_are_gone_has_none() -> None:
 
 
 def test_an_operation_that_comes_back_is_not_new() -> None:
-    """A backup is put back in two steps: what was counted is not counted again."""
+    """A backup is restored in two steps. Operations that were counted are not counted again."""
     done = operation("b", Step.DONE, created=50, updated=60, counts=(10, 10, 0))
     history = told(look(), look(RUN[0]), look(RUN[0], done), look(), look(RUN[0], done))
     assert history.started == 2
@@ -441,7 +441,7 @@ def test_a_run_that_began_in_a_long_gap_between_two_polls_has_none_either() -> N
 
 
 def test_an_import_that_died_with_its_server_ended_before_nobody_answered() -> None:
-    """The restart stamps it hours later; its last write and the refused connection are the bounds."""
+    """The restart writes to it hours later. Its last own write and the refused connection are the bounds."""
     last = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=590, counts=(1000, 500, 0))
     dead = operation("a", Step.IMPORTING_MESSAGES, created=0, updated=11_400, valid=False, counts=(1000, 500, 0))
     track = told(look(last, at=600), look(dead, gone=615)).tracks["a"]
@@ -454,7 +454,7 @@ def test_an_import_that_died_with_its_server_ended_before_nobody_answered() -> N
 
 
 def test_a_failure_that_a_restart_stamped_has_no_date_that_was_seen() -> None:
-    """It failed at some moment between the last poll before and the restart."""
+    """It failed between the last poll that saw it run and the restart."""
     failed = operation("a", Step.IMPORT_FAILED, created=0, updated=4800, valid=False)
     track = told(look(RUN[0], at=20), look(failed)).tracks["a"]
     assert track.end is not None
@@ -463,7 +463,7 @@ def test_a_failure_that_a_restart_stamped_has_no_date_that_was_seen() -> None:
 
 
 def test_what_was_first_seen_invalid_never_moved() -> None:
-    """The stamp of a restart is no movement."""
+    """The write of a restart is not progress."""
     found = operation("a", Step.DONE, created=0, updated=9000, valid=False, counts=(10, 10, 0))
     assert told(look(found)).tracks["a"].progressed is None
 
@@ -471,7 +471,7 @@ def test_what_was_first_seen_invalid_never_moved() -> None:
 @pytest.mark.parametrize("step", [Step.IMPORTING_USERS, Step.PREPARING_MESSAGES])
 @pytest.mark.parametrize("valid", [True, False])
 def test_a_success_is_dated_no_earlier_than_the_end_of_the_one_before(step: Step, *, valid: bool) -> None:
-    """The creation of the later one ended the other, though that may go on loading and writing for minutes."""
+    """The creation of the later operation ended the earlier one, although that one may go on writing for minutes."""
     cut = operation("a", step, created=0, updated=9000, valid=False)
     done = operation("b", Step.DONE, created=100, updated=400, valid=valid, counts=(10, 10, 0))
     dates = told(look(cut, done)).last_finished
@@ -502,7 +502,7 @@ def test_counts_that_fall_are_not_counted_again() -> None:
 
 
 def test_a_forgotten_operation_is_not_counted_again() -> None:
-    """Beyond 64 the oldest are dropped; one that comes back is an old one."""
+    """The oldest ones are dropped if there are more than 64. If one of them comes back, it is not new."""
     ends = [
         operation(f"op{n:03}", Step.DONE, created=100.0 * n, updated=100.0 * n + 9, counts=(10, 10, 0))
         for n in range(1, 101)
@@ -518,7 +518,7 @@ def test_a_forgotten_operation_is_not_counted_again() -> None:
 
 
 def test_an_unknown_importer_s_dates_are_kept_under_other() -> None:
-    """The label has a closed set of values: an importer of an app must not add series."""
+    """The label has a fixed set of values. The importer of an app must not add series."""
     history = told(look(operation("a", Step.DONE, created=0, importer="my-own-app")))
     assert list(history.last_finished) == [("other", Outcome.SUCCEEDED)]
 
@@ -537,7 +537,7 @@ def test_only_finished_outcomes_are_counted() -> None:
 
 
 def test_what_was_cut_off_while_finishing_is_judged_by_its_counts() -> None:
-    """Everything is imported then, so the cut itself is no proof that something is missing."""
+    """In this step everything is imported, so a cut does not prove that something is missing."""
     cut = operation("a", Step.FINISHING, created=0, updated=20, valid=False, counts=(1000, 1000, 0))
     done = operation("a", Step.DONE, created=0, updated=22, valid=False, counts=(1000, 1000, 0))
     assert finished(told(look(RUN[0]), look(cut), look(done))) == {Outcome.INTERRUPTED: 1, Outcome.UNCONFIRMED: 1}

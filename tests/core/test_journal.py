@@ -179,7 +179,7 @@ def test_an_import_that_came_and_went_between_two_polls_is_logged() -> None:
 
 
 def test_a_list_of_a_thousand_ends_is_a_hundred_lines_and_their_sum() -> None:
-    """Something that answers with other operations at each poll must not fill the log."""
+    """A server that shows other operations at each poll must not fill the log."""
 
     def another(poll: int) -> list[Operation]:
         first = operation(Step.DONE, at=100)

@@ -208,7 +208,7 @@ def test_data_is_stale_after_three_intervals_and_not_before_90_seconds(
 
 
 def test_a_transition_is_a_change_of_state_between_two_answers() -> None:
-    """The first state is not a change, and neither is an outage between two answers."""
+    """Neither the first state nor an outage between two answers is a change."""
     record = after(
         [status(operation(step=Step.NEW), State.NEW)],
         [status(operation(step=Step.IMPORTING_USERS, at=15))],
@@ -221,7 +221,7 @@ def test_a_transition_is_a_change_of_state_between_two_answers() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_one_failed_poll_does_not_decide_the_cause(reason: Reason) -> None:
-    """One error of the database is no restart: what is written next tells."""
+    """One database error does not prove a restart. The next write of the import tells."""
     dead, done = operation(at=20, valid=False), operation(step=Step.DONE, at=22, valid=False)
     gap = failed(Api.STATUS, reason), failed(Api.LIST, reason)
     start = [status(operation())], gap, [status(dead, State.ERROR), listing(dead)]
@@ -231,7 +231,7 @@ def test_one_failed_poll_does_not_decide_the_cause(reason: Reason) -> None:
 
 
 def test_an_import_ended_before_its_server_was_found_gone() -> None:
-    """The first refused connection is a bound, whatever else fails after it."""
+    """The first refused connection is a bound, even if later calls fail in other ways."""
     slow, gone = (
         tuple(failed(api, reason, ours=False) for api in (Api.STATUS, Api.LIST))
         for reason in (Reason.TIMEOUT, Reason.CONNECTION)
@@ -271,12 +271,12 @@ def test_an_answer_is_as_old_as_it_is_and_not_as_its_poll() -> None:
 
 
 def test_the_clock_offset_stays_where_an_answer_does_not_tell_it() -> None:
-    """It came while a clock was set. Without an offset, all dates would be off for a poll."""
+    """The answer came while a clock was set. Without the last offset, all dates would be wrong until the next poll."""
     assert after([dated(Api.STATUS, 3600.0)], [dated(Api.STATUS, None)]).clock_offset == 3600.0
 
 
 def test_the_clock_offset_stays_while_the_server_is_gone() -> None:
-    """A proxy that answers in its place has a clock of its own."""
+    """A proxy that answers instead of the server has another clock."""
     proxy = failed(Api.STATUS, Reason.PROXY, ours=False)
     other = replace(proxy, exchange=replace(proxy.exchange, skew=99.0))
     assert after([dated(Api.STATUS, 3600.0)], DOWN).clock_offset == 3600.0

@@ -27,7 +27,7 @@ def with_counts(each: Operation, processed: int) -> Operation:
 
 
 def followed(*versions: Operation, every: float = 15.0) -> Track:
-    """What is held of `a` after it was seen in these versions, each of them shortly after it was written."""
+    """The track of `a` after these versions of it, each seen shortly after it was written."""
     looks = [look(each, at=(each.updated or START) - START + min(5, every)) for each in versions]
     return told(*looks).tracks["a"]
 
@@ -52,7 +52,7 @@ def followed(*versions: Operation, every: float = 15.0) -> Track:
     ],
 )
 def test_what_an_operation_shows_tells_its_order(held: Operation, seen: Operation, most: int, *, later: bool) -> None:
-    """A clock can be set back, but the phase, the validity and the counts go one way."""
+    """A clock can be set back, but the phase, the validity and the counts change in one direction only."""
     assert goes_on(held, seen, most) is later
 
 
@@ -123,7 +123,7 @@ def test_a_step_s_start_after_a_long_gap_is_known_if_the_step_writes_once(
     ],
 )
 def test_a_stamp_is_no_movement(versions: Sequence[Operation], moved: float) -> None:
-    """Where the last write and the stamp cannot be told apart, the movement before is the last that is known."""
+    """If the last write may be that of a restart, the last known progress is the write before it."""
     progressed = followed(*versions).progressed
     assert progressed is not None
     assert progressed - START == moved
@@ -165,7 +165,7 @@ def test_an_end_that_was_not_seen_lies_after_the_last_poll_that_saw_it_alive() -
 
 
 def test_an_end_after_an_unknown_step_lies_after_the_last_write() -> None:
-    """An unknown step is not known to be alive."""
+    """An operation in an unknown step does not count as alive."""
     failed = operation("a", Step.IMPORT_FAILED, created=0, updated=4800, valid=False)
     assert followed(ODD, failed).end == Moment(earliest=START + 10, latest=START + 4800, seen=False)
 
@@ -179,7 +179,7 @@ def test_a_server_that_was_gone_before_the_import_was_last_seen_ended_nothing(go
 
 
 def test_the_rate_rests_on_the_movements_of_an_import_that_runs() -> None:
-    """A stamp or a write of the same counts is no movement, and only the latest 16 count."""
+    """A write without new counts is no movement. Only the latest 16 movements are kept."""
     assert followed(with_counts(LOADS, 5)).pace == ()
     assert followed(replace(RUN[0], updated=None)).pace == ()
     counted = [operation("a", Step.IMPORTING_USERS, created=0, updated=10 * n, counts=(99, n, 0)) for n in range(1, 30)]
@@ -191,7 +191,7 @@ def test_the_rate_rests_on_the_movements_of_an_import_that_runs() -> None:
 
 
 def test_a_stamp_by_the_next_one_dates_the_end_before_it() -> None:
-    """Else a failure of the next one at the same instant would be no later than this success."""
+    """Otherwise a failure of the next operation at the same instant would not be later than this success."""
     next_one = operation("b", Step.NEW, created=25)
     done = operation("a", Step.DONE, created=0, updated=25, valid=False, counts=(1000, 150, 0))
     history = told(look(RUN[0]), look(done, next_one))
@@ -202,7 +202,7 @@ def test_a_stamp_by_the_next_one_dates_the_end_before_it() -> None:
 
 
 def test_what_was_first_seen_cut_off_while_finishing_may_still_be_whole() -> None:
-    """It was never seen alive, so that what was found whole is believed."""
+    """It was never seen alive, and all its records are processed, so the server's word is believed."""
     cut = operation("a", Step.FINISHING, created=0, updated=20, valid=False, counts=(1000, 1000, 0))
     done = operation("a", Step.DONE, created=0, updated=22, valid=False, counts=(1000, 1000, 0))
     history = told(look(cut, version="6.5"), look(done, version="6.5"))
@@ -223,7 +223,7 @@ def test_an_operation_that_was_cleared_as_it_was_created_was_not_replaced_by_its
 
 @pytest.mark.parametrize("step", [Step.PREPARING_USERS, Step.NEW])
 def test_only_an_import_writes_a_last_step_when_it_is_cut_off(step: Step) -> None:
-    """So that nothing is known of what stopped loading long ago."""
+    """Then it is not known how a load ended that stopped long ago."""
     assert told(look(operation("a", step, created=0, updated=20, valid=False), at=1000)).tracks["a"].cause is (
         Cause.UNCERTAIN
     )
@@ -260,14 +260,14 @@ def test_operations_without_dates_are_followed_too() -> None:
 
 
 def test_where_no_list_answers_only_the_newest_is_known() -> None:
-    """So the others may still be there, unless the server says that it holds none."""
+    """The other operations may still exist, unless the server says that it has none."""
     other = operation("o", Step.DONE, created=-100)
     assert "o" in told(look(RUN[0], other), look(RUN[1], listed=False)).tracks
     assert told(look(RUN[0], other), look(listed=False)).emptied
 
 
 def test_what_comes_back_from_a_backup_in_part_leaves_the_rest_gone() -> None:
-    """A full list may lack operations that are there, but not bring back what was gone."""
+    """A full list may lack existing operations. But it does not bring back an operation that was gone."""
     first, second = operation("a", Step.DONE, created=0), operation("b", Step.DONE, created=10)
     history = told(look(first, second), look(), look(*full(first)))
     assert set(history.gone) == {"b"}
@@ -279,14 +279,14 @@ def test_the_last_step_of_a_cut_off_import_tells_how_long_it_took() -> None:
 
 
 def test_only_an_interruption_of_the_same_importer_comes_back() -> None:
-    """The other one's is dated by itself."""
+    """The other importer keeps its own date."""
     slack = operation("z", Step.IMPORTING_USERS, created=-500, updated=-400, valid=False, importer="slack")
     history = told(look(RUN[0], slack), look(KILLED, slack), look(ABORTED, slack))
     assert set(history.last_finished) == {("csv", Outcome.INCOMPLETE), ("slack", Outcome.INTERRUPTED)}
 
 
 def test_a_later_interruption_keeps_its_date_when_an_earlier_one_ends() -> None:
-    """Also where the later one is no longer there."""
+    """This is also true if the later one is gone."""
     later = operation("b", Step.IMPORTING_USERS, created=40, updated=50, valid=False)
     history = told(look(RUN[0]), look(KILLED, later), look(ABORTED))
     assert history.last_finished["csv", Outcome.INTERRUPTED] == START + 50

@@ -290,7 +290,7 @@ def track(
 @pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize("cause", [None, *Cause])
 def test_every_verdict_has_a_sentence(outcome: Outcome, cause: Cause | None) -> None:
-    """Pages, logs and the JSON put it into a line of their own: one line without a full stop, whatever is unknown."""
+    """Pages, logs and the JSON show it as one line: it has no line break and no full stop, whatever is unknown."""
     for found in (operation(Step.DONE, valid=False), operation(Step.NEW, total=0), operation(Step.DONE, completed=1)):
         told = sentence(track(found, outcome, cause=cause))
         assert told
@@ -356,7 +356,10 @@ def between(earliest: float, latest: float) -> Moment:
 def test_a_duration_says_what_it_is_counted_from_and_whether_it_is_a_bound(
     run: Moment | None, end: Moment | None, words: str
 ) -> None:
-    """A run of 3 s after an hour of waiting is no run of an hour; what was not seen is not told as seen."""
+    """A run of 3 s after an hour of waiting must not look like a run of an hour.
+
+    A time that was not seen is shown as a bound.
+    """
     found = operation(Step.DONE, total=10, completed=10)
     assert sentence(track(found, Outcome.SUCCEEDED, run=run, end=end)) == f"succeeded: all 10 records{words}"
 
@@ -402,7 +405,9 @@ def test_an_unconfirmed_end_says_what_cannot_be_told() -> None:
     short = track(operation(Step.DONE, valid=False, total=9000, completed=180), Outcome.UNCONFIRMED)
     whole = track(operation(Step.DONE, valid=False, total=10, completed=10), Outcome.UNCONFIRMED)
     doubt = "it is not known whether it was cut off"
-    assert sentence(short) == f"Rocket.Chat says that it is done, 180 of 9,000 records; {doubt} or records were deselected"
+    assert (
+        sentence(short) == f"Rocket.Chat says that it is done, 180 of 9,000 records; {doubt} or records were deselected"
+    )
     assert sentence(whole) == f"Rocket.Chat says that it is done, 10 of 10 records; {doubt}"
 
 

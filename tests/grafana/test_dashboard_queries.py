@@ -204,7 +204,7 @@ def test_links_lead_to_the_page_of_the_workspace(viewer: Viewer) -> None:
 
 
 def test_the_list_of_alerts_is_about_the_selected_workspace(viewer: Viewer) -> None:
-    """Other alerts would make a well import look bad."""
+    """Other alerts would make a good import look bad."""
     (panel,) = (each for each in panels(ONE) if each["type"] == "alertlist")
     viewer.grafana.open(ONE, workspace="crash")
     options = panel["options"]
@@ -423,7 +423,7 @@ def clusters(request: pytest.FixtureRequest, opened: Open) -> Viewer:
 
 @pytest.mark.parametrize("uid", BOARDS)
 def test_each_line_of_a_panel_has_a_name_of_its_own(uid: str, clusters: Viewer) -> None:
-    """Lines of the same name cannot be told apart. A label that a series does not have would give it a wrong name."""
+    """Lines with the same name look the same. A label that a series does not have would give it a wrong name."""
     board, named_lines = BOARDS[uid], 0
     workspace = "slack-move" if board is ONE else sorted(hour.SCRIPTS)
     for panel in panels(board):

@@ -105,7 +105,7 @@ TIME: Final = (
 
 @asynccontextmanager
 async def without_descriptors(site: Site) -> AsyncIterator[Options]:
-    """A process that may open no file more, from the first good poll on. Connections that are open stay open."""
+    """After the first good poll, the process may open no more files. Open connections stay open."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Every fault of the table has one reason, hurts no other workspace, shows no secret, and ends in time.
+"""Every fault of the table has one reason, affects no other workspace, shows no secret, and ends in time.
 
 A real exporter polls two servers over real sockets, in virtual time: one with the fault, and one that is well.
 """

@@ -1,4 +1,4 @@
-"""The values of labels that come from servers stay few and short, whatever a server sends and for however long."""
+"""Label values from servers stay few and short, whatever a server sends, and however long it does so."""
 
 import asyncio
 import json

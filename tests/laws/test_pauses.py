@@ -1,4 +1,4 @@
-"""An exporter that stands still in the middle of a poll, or that dies, over real sockets."""
+"""An exporter that is stopped in the middle of a poll, or killed, over real sockets."""
 
 import asyncio
 import signal
@@ -149,7 +149,7 @@ def first_page(port: int) -> Page:
 
 @pytest.mark.once
 def test_a_process_that_is_stopped_or_killed_shows_nothing_old(tmp_path: Path) -> None:
-    """With real signals. After its death another one starts, and counts nothing that it did not see."""
+    """The signals are real. After the kill another exporter starts, and counts only what it sees itself."""
     port = free_port()
     with simulated({"acme": Story(failed_before)}) as urls:
         flag = config_file(tmp_path, urls, **options(port))

@@ -1,4 +1,6 @@
-"""Nothing stale is fresh, nothing stalls falsely, and no old failure is new: after a pause, a set clock, or a death."""
+"""After a pause, a change of a clock, or a kill, old data is not shown as current, no import is wrongly called stalled,
+and no old failure is reported as new.
+"""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -100,7 +102,10 @@ def assert_lawful(name: str, world: World, scrapes: list[Scrape]) -> None:
 @pytest.mark.parametrize("name", TELLINGS)
 @pytest.mark.parametrize("machine", [False, True], ids=["the process", "the machine"])
 def test_an_exporter_that_stood_still_for_ten_minutes_says_nothing_false(name: str, *, machine: bool) -> None:
-    """A laptop sleeps, a virtual machine is moved, `SIGSTOP`: no lie is shown, and no server gets a burst of calls."""
+    """A laptop sleeps, a virtual machine is moved, or a process gets `SIGSTOP`.
+
+    Nothing wrong is shown, and no server gets many calls at once.
+    """
     dice = Random(f"{name} {machine}")
     for _ in range(TRIES):
         seen, begins = World(story=STORIES[name]), dice.uniform(0, LENGTH)
@@ -130,7 +135,7 @@ def test_clocks_that_are_set_an_hour_ahead_or_back_make_nothing_false(name: str,
 
 @pytest.mark.parametrize("name", TELLINGS)
 def test_an_exporter_that_was_killed_starts_with_nothing_new(name: str) -> None:
-    """Counters that do not begin at 0 look like events, and old failures would wake someone once more."""
+    """Counters that do not begin at 0 look like events, and old failures would wake someone again."""
     dice, whole = Random(name), World(story=STORIES[name])
     first = {each.at: each.record.history for each in watched(whole)}
     for _ in range(TRIES):

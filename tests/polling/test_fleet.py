@@ -1,4 +1,4 @@
-"""Many workspaces at once: polls stay spread over time, a slow server delays no other, and the end comes at once."""
+"""Many workspaces: polls stay spread over time, a slow server delays no other, and the exporter stops at once."""
 
 import asyncio
 from collections import Counter

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.looptime]
 
 BOTH_WAYS = pytest.mark.parametrize("forbidden", [(), (Api.STATUS,)], ids=["both feeds", "import.status refused"])
 HELD = {"poll_interval": "1s", "poll_interval_idle": "1s"}
-"""Every second, for the recordings are sped up and what takes minutes in life takes seconds in them."""
+"""Polls every second, because the recordings are played faster: minutes of the real import take seconds."""
 
 
 @asynccontextmanager

@@ -203,7 +203,7 @@ async def test_connections_of_unchanged_workspaces_stay_open(file: Path) -> None
 
 
 async def test_endpoints_that_rest_are_called_at_once(file: Path) -> None:
-    """The operator granted the permission and reloads, and does not want to wait five minutes."""
+    """An operator who granted the permission and reloads should not have to wait five minutes."""
     async with reloading(file, "acme", story=forbidden) as exporter:
         await asyncio.sleep(70)
         assert not exporter.record("acme").feeds[Api.LIST].ok
@@ -287,7 +287,7 @@ async def test_a_new_listen_address_needs_a_restart(file: Path) -> None:
 
 
 async def test_a_changed_file_is_reloaded_by_itself(file: Path) -> None:
-    """Once it is written completely: half of a file can be a valid configuration with half of the workspaces."""
+    """The file is read when it is complete: half of a file can be a valid configuration with half of the workspaces."""
     async with reloading(file, "acme", "beta", config__auto_reload="true") as exporter:
         await asyncio.sleep(20)
         exporter.configure("acme", "beta")
@@ -344,7 +344,7 @@ async def test_a_server_that_is_not_verified_is_told_at_each_start(file: Path) -
 
 
 async def test_no_configuration_breaks_a_running_exporter(file: Path) -> None:
-    """Whatever the file holds, it is taken over as a whole or refused with reasons."""
+    """Any file is either used as a whole or refused with reasons."""
     dice = random.Random(0)
     async with reloading(file, "acme", "beta") as exporter:
         good = {"workspaces": {name: exporter.workspace(name, labels={"a": "b"}) for name in ("acme", "beta")}}

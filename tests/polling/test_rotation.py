@@ -91,7 +91,7 @@ async def rotate(exporter: Polling, change: Callable[[SimulatedWorkspace, str, s
 
 
 async def test_no_call_fails_while_the_old_token_is_valid_too(tmp_path: Path) -> None:
-    """The server accepts both until two polls later, as while an administrator has the old token not removed yet."""
+    """The server accepts both tokens until two polls later, as if an administrator had not removed the old one yet."""
     async with polling(tmp_path) as exporter:
 
         async def change(server: SimulatedWorkspace, name: str, token: str) -> AsyncIterator[None]:

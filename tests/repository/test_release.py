@@ -24,14 +24,14 @@ def prerequisites() -> list[str]:
 
 
 def test_the_workflow_checks_what_make_release_check_does() -> None:
-    """Whoever runs the command before tagging should not be surprised by the workflow."""
+    """If the command passes before a tag, the workflow should pass too."""
     assert re.findall(r"^ +- run: make (\S+)$", RELEASE, flags=re.MULTILINE) == prerequisites()
     documented = re.findall(r"^\| `make (\S+)` \|", (WORKFLOWS / "README.md").read_text(), flags=re.MULTILINE)
     assert documented == prerequisites()
 
 
 def test_the_readme_marks_each_step_that_did_not_run_here() -> None:
-    """People must know which steps nobody has seen work."""
+    """People must know which steps were never run."""
     told = re.findall(
         r"^\| (\S[^|]+) \|[^|]+\| (yes|not run)", (WORKFLOWS / "README.md").read_text(), flags=re.MULTILINE
     )

@@ -224,7 +224,7 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
     ids=["a test in CI", "a module in CI", "a test elsewhere"],
 )
 def test_a_skip_fails_in_ci_alone(tmp_path: Path, in_ci: str, source: str) -> None:
-    """In CI every program is installed: a skip there means that a test never runs."""
+    """In CI every program is installed, so a skipped test would never run."""
     (tmp_path / "test_it.py").write_text(source)
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "-o", "markers=program(*names): needed"]

@@ -1,4 +1,4 @@
-"""Host names are looked up like the system does, and a look-up that hangs holds up nothing."""
+"""Host names are looked up like the system does, and a look-up that hangs delays nothing else."""
 
 import asyncio
 import socket
@@ -86,7 +86,10 @@ async def test_a_look_up_that_hangs_is_left_behind(server: NameServer, resolver:
 async def test_names_that_hang_take_a_few_threads_and_others_are_found(
     server: NameServer, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread for each name would reach a limit of the system. A name known as slow waits for its like only."""
+    """A thread for each name would reach a limit of the system.
+
+    A name that is known to be slow waits only for other slow names.
+    """
     monkeypatch.setattr(host_names, "SLOW", 0.05)
     monkeypatch.setattr(host_names, "MOST_WAITING", 60)
     names = [f"hang{number}.example.org" for number in range(50)]

@@ -1,4 +1,4 @@
-"""The documents of servers from 1.0 to 8 can be read, and odd values in them go no further."""
+"""The documents of servers from 1.0 to 8 can be read, and odd values in them are left out."""
 
 import json
 from collections.abc import Mapping

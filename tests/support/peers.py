@@ -22,7 +22,7 @@ GOOD: Final = b'{"state":"none","success":true}'
 PATIENCE: Final = 0.4
 """The timeout in seconds of calls to a server that never finishes its answer."""
 LONG: Final = 20.0
-"""The timeout in seconds of all other calls; none of them should reach it."""
+"""The timeout in seconds of all other calls. No call should reach it."""
 CREDENTIALS: Final = Credentials(user_id=USER_ID, auth_token=AUTH_TOKEN)
 SECRETS: Final = (AUTH_TOKEN, USER_ID, "proxy-password")
 

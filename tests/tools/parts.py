@@ -1,6 +1,6 @@
 """Compares a list of parts with a lock: `parts.py SBOM LOCK`. `make release-check` runs it.
 
-An SBOM that lacks a package would say that a vulnerable one is not there.
+If an SBOM lacks a package, scanners do not find that package's vulnerabilities.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Who may read is what the web configuration file says now, and checking passwords holds nobody up."""
+"""The web configuration file decides who may read, also after a change. The check of passwords delays no one else."""
 
 import asyncio
 import itertools
@@ -127,7 +127,7 @@ async def test_an_unknown_user_costs_what_a_known_one_costs() -> None:
 
 
 async def test_one_password_is_remembered_for_each_user() -> None:
-    """Not wrong ones, nor those of users that are gone: anyone could fill the memory."""
+    """Wrong passwords, and those of removed users, are not kept: anyone could fill the memory."""
     checks = Checks()
     checks.released.set()
     login = Login(checks)
@@ -264,7 +264,10 @@ async def test_the_symlink_that_kubernetes_replaces_is_followed(tmp_path: Path) 
 
 
 def test_a_file_that_breaks_while_the_exporter_starts_is_noticed(folder: Folder) -> None:
-    """It is read once, with the configuration. What was read then is in force, whatever the file says by now."""
+    """The file is read once, with the configuration.
+
+    Its content at that time is in force, even if it changes right after.
+    """
     workspace = {"url": "http://127.0.0.1:1", "user_id": "u", "auth_token": "t"}
     web = settings.load({**workspace, "web.config.file": folder.file}, {}).web
     folder.write("web.yml", "rate_limit: {burst: 1}")
@@ -325,7 +328,7 @@ async def test_no_request_fails_while_users_change(folder: Folder) -> None:
 
 
 def test_no_file_breaks_a_running_server(folder: Folder) -> None:
-    """Whatever it holds, it is in force as a whole, or refused with reasons while the last good one stays."""
+    """A file is either used as a whole, or refused with reasons, and then the last good one stays in use."""
     folder.encrypt(basic_auth_users={"alice": HASH, "bob": HASH})
     good = (folder.path / "web.yml").read_bytes()
     certificate, key = ((folder.path / name).read_bytes() for name in ("server.crt", "server.key"))

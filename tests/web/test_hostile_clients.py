@@ -1,4 +1,4 @@
-"""Nothing that a client sends or does not read keeps others from their answers, fills the memory or fills the log."""
+"""A hostile client can neither keep others from their answers nor fill the memory or the log."""
 
 import asyncio
 import gzip
@@ -292,7 +292,7 @@ async def test_all_searches_of_a_second_filter_the_same_views(monkeypatch: pytes
 
 
 async def test_a_page_is_not_made_for_a_client_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise requests that nobody waits for would keep the readers waiting."""
+    """Otherwise requests of clients that have left would delay the readers."""
     made = []
 
     def counted(*arguments: object) -> object:
@@ -344,7 +344,7 @@ async def test_scrapes_at_once_share_a_page(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_pass_of_the_event_loop_has_one_turn_of_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are. A page gets fewer turns than they, but some."""
+    """This is true for any number of scrapes. A page gets fewer turns than scrapes, but it gets some."""
     monkeypatch.setattr(turns, "TURN", 0.0)
     monkeypatch.setattr(turns, "LONGEST_TURN", 0.0)
     taken: list[tuple[int, str]] = []

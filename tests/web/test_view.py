@@ -86,7 +86,7 @@ def test_every_failure_comes_with_advice(reason: Reason) -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_advice_is_about_the_importer(outcome: Outcome) -> None:
-    """Who migrates from Slack should not have to know what holds for other importers."""
+    """People who migrate from Slack should not have to read what is true for other importers."""
     steps = advice.OUTCOMES[outcome].advice
     slack, csv, api = (" ".join(advice.fitting(steps, importer)) for importer in ("slack", "csv", "api"))
     assert "CSV" not in slack
@@ -241,7 +241,7 @@ def test_what_is_wrong_comes_with_its_steps(record: Record, first: str) -> None:
 
 
 def test_a_server_that_is_gone_during_an_import_gets_one_message() -> None:
-    """Two answers to "may I start it?" are worse than none, and advice for a server at rest would be one."""
+    """Two different answers to "may I start it?" are worse than none."""
     steps = shown(lost("acme")).advice
     assert steps == advice.SILENT
     revoked = shown(refused(running("acme"), 0.0, Reason.UNAUTHORIZED, 401))
@@ -283,7 +283,7 @@ def test_an_import_that_waits_is_not_started_before_the_earlier_one_is_repaired(
 
 
 def test_the_title_in_the_tab_says_how_far_it_is_or_how_it_ended() -> None:
-    """It is all that is seen of a page in the background."""
+    """The title is all that people see of a page in the background."""
     assert shown(running("hours")).tab == "29 % · hours"
     assert shown(interrupted("hours")).tab == "Cut off · hours"
     assert shown(stalled("hours")).tab == "Stalled · hours"
@@ -293,7 +293,7 @@ def test_the_title_in_the_tab_says_how_far_it_is_or_how_it_ended() -> None:
 
 
 def test_an_import_in_an_unknown_step_wants_a_look() -> None:
-    """It may run or not, and people should not rely on either."""
+    """The import may run or not, so people should rely on neither."""
     seen = shown(told(workspace("acme"), 0.0, importing(10, 5.0, step=Step.UNKNOWN)))
     assert (seen.level, seen.danger, seen.restart_safe) == (Level.WARNING, None, None)
 
