@@ -63,7 +63,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was seen of an operation besides its latest version, for its verdict.
+    """What was seen of an operation, besides its latest version.
 
     `alive`: it was seen valid and unfinished. `cut`: it was seen invalid while it still loaded or imported. `sealed`:
     it was seen done or finishing while valid, so it was never cut off. `next_at_end`: another operation was created at
@@ -259,10 +259,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """All that is known of one workspace.
-
-    `told` says whether the last poll read the state. `last_state` is the latest state from one of the feeds.
-    """
+    """One workspace. `told` says whether the last poll read the state. `last_state` is the latest one from a feed."""
 
     target: Target
     feeds: Mapping[Api, Feed] = field(default_factory=lambda: MappingProxyType({}))
@@ -366,10 +363,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Request durations of one endpoint over all workspaces.
-
-    `counts` has a number for each bucket, not cumulative, the last one for +Inf.
-    """
+    """Request durations of one endpoint in all workspaces. `counts` is for each bucket alone, the last for +Inf."""
 
     counts: tuple[int, ...]
     total: float = 0.0
@@ -390,10 +384,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All workspaces by name, and facts about the exporter as a whole.
-
-    `elsewhere` has the names that other shards poll.
-    """
+    """All workspaces by name, and facts about the exporter. `elsewhere` has the names that other shards poll."""
 
     build: Build
     records: Mapping[str, Record]
