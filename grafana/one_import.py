@@ -51,8 +51,10 @@ from grafana.words import (
     VERMILION,
     values,
 )
+from rc_import_exporter.config.options import POLL_INTERVAL, POLL_INTERVAL_IDLE
 from rc_import_exporter.core import advice
 from rc_import_exporter.core.domain import FINISHED, Outcome
+from rc_import_exporter.core.thresholds import STALLED_AFTER
 
 _NO_EXPORTER: Final = "Prometheus scrapes no exporter"
 _PLACE: Final = "{{namespace}} {{cluster}}"
@@ -204,15 +206,16 @@ _NOW: Final = Section(
             ],
             unit="dtdurations",
             decimals=0,
-            steps=[(None, DEFAULT), (600, ORANGE), (1800, VERMILION)],
+            steps=[(None, DEFAULT), (600, ORANGE), (int(STALLED_AFTER), VERMILION)],
             nothing="Not running",
         ),
         Panel(
             kind="stat",
             title="Data age",
             description=(
-                "Time since the last poll that read the state. By default the exporter polls every 15 s while an "
-                "import is unfinished and every 60 s otherwise. After two to three failed polls the data is stale."
+                "Time since the last poll that read the state. By default the exporter polls every "
+                f"{POLL_INTERVAL.default} while an import is unfinished and every {POLL_INTERVAL_IDLE.default} otherwise. "
+                "After three failed polls the data is stale."
             ),
             size=(3, 4),
             queries=[Query(expr=DATA_AGE, legend=_PLACE)],

@@ -21,6 +21,7 @@ from rc_import_exporter.core.domain import (
     Step,
 )
 from rc_import_exporter.core.snapshot import Cause, Evidence, Moment, Track
+from rc_import_exporter.core.thresholds import CLOCKS_AGREE
 from rc_import_exporter.core.verdict import counts_twice, judge
 
 MOST_PACE: Final = 16
@@ -33,7 +34,7 @@ ABORT: Final = 60.0
 """Seconds within which a running operation notices that another one replaced it, and writes its last step."""
 ONE_POLL_MORE: Final = 2.5
 """Seconds for which an answer may take longer, so that two polls are further apart than their interval."""
-CLOCK_PRECISION: Final = 2.0
+CLOCK_PRECISION: Final = CLOCKS_AGREE
 """Seconds by which the measured time of the server may be wrong, because `Date` has whole seconds."""
 
 
