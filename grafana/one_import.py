@@ -213,9 +213,9 @@ _NOW: Final = Section(
             kind="stat",
             title="Data age",
             description=(
-                "Time since the last poll that read the state. By default the exporter polls every "
-                f"{POLL_INTERVAL.default} while an import is unfinished and every {POLL_INTERVAL_IDLE.default} otherwise. "
-                "After three failed polls the data is stale."
+                f"Time since the last poll that read the state. By default it is polled every {POLL_INTERVAL.default} "
+                f"while an import is unfinished, and every {POLL_INTERVAL_IDLE.default} otherwise. After three failed "
+                "polls the data is stale."
             ),
             size=(3, 4),
             queries=[Query(expr=DATA_AGE, legend=_PLACE)],
