@@ -5,12 +5,15 @@ Each file is judged by itself, so that a mistake in one does not keep the others
 
 import glob
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from rc_import_exporter.config import files, layer, options, values, yaml_file
 from rc_import_exporter.config.layer import HEADERS, Layer
 from rc_import_exporter.config.options import WORKSPACES, Option, Path, option_at
+from rc_import_exporter.errors import ConfigurationError
+
+MadeT = TypeVar("MadeT")
 
 NAME: Final = "{name}"
 """Stands for the workspace's name in the path of a file with credentials."""
@@ -78,6 +81,20 @@ class Inventory:
     def note(self, path: Path, line: str) -> None:
         """Adds a mistake about the option at a path."""
         self._note(self.owner(path[1]) if path[:1] == (WORKSPACES,) and len(path) > 1 else "", line)
+
+    def attempt(self, path: Path, make: Callable[[], MadeT]) -> MadeT | None:
+        """What this makes, or `None` if it raises mistakes. These are then about the option at a path."""
+        try:
+            return make()
+        except ConfigurationError as error:
+            for line in error.mistakes:
+                self.note(path, line)
+            return None
+
+    def refused(self, files: Iterable[str]) -> ConfigurationError | None:
+        """An error with all mistakes, each once; `None` without any. `files` are all that the configuration names."""
+        lines = dict.fromkeys(line for lines in self.mistakes.values() for line in lines)
+        return ConfigurationError(list(lines), tuple(files), in_part="" not in self.mistakes) if lines else None
 
     def in_use(self, made: Collection[str]) -> dict[str, Sequence[str]]:
         """The workspaces of each file that are to be used. `made` are those without a mistake.

@@ -6,6 +6,7 @@ pydantic-settings merges the three. All mistakes are collected and raised at onc
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -161,39 +162,18 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
     inventory.adopt(texts)
     for line in (line for one in layers for line in one.mistakes):
         inventory.note((), line)
-    for path, origin in file.origins.items():
-        if (option := options.option_at(path)) is not None and not option.in_file:
-            inventory.note(path, layer.mistake(path, "cannot be set in the file itself", origin))
-    if file.values or not file.mistakes:
-        for path, line in Presence(texts, origins).mistakes():
-            inventory.note(path, line)
-    found: dict[Path, object] = {}
-    wrong = [each for path, text in texts.items() for each in layer.read(path, text, found)]
-    for path, text in wrong:
-        inventory.note(path, layer.mistake(path, text, origin_of(path, origins)))
-    protection = Protection()
-    try:
-        protection = web_file.load(Chosen(found).get(options.WEB_CONFIG_FILE))
-    except ConfigurationError as error:
-        for line in error.mistakes:
-            inventory.note((), line)
-    shard = None
-    try:
-        shard = None if "" in inventory.mistakes else _shard(Chosen(found), environ)
-    except ValueError as error:
-        inventory.note((), str(error))
+    found = _read(texts, origins, file, inventory)
+    process = Chosen(found)
+    protection = inventory.attempt((), lambda: web_file.load(process.get(options.WEB_CONFIG_FILE))) or Protection()
+    shard = inventory.attempt((), lambda: None if "" in inventory.mistakes else _shard(process, environ))
     shared, own = layer.by_workspace(found)
     workspaces = {} if "" in inventory.mistakes else _workspaces(shared, own, environ, inventory)
-    refused = None
     in_use = inventory.in_use(workspaces)
-    if inventory.mistakes:
-        lines = dict.fromkeys(line for lines in inventory.mistakes.values() for line in lines)
-        refused = ConfigurationError(list(lines), layer.files_in(texts), in_part="" not in inventory.mistakes)
-        if last is not None:
-            workspaces |= {name: last.workspaces[name] for path in inventory.mistakes for name in in_use[path]}
-        if not refused.in_part or (last is None and not workspaces):
-            raise refused
-    process = Chosen(shared)
+    refused = inventory.refused(layer.files_in(texts))
+    if last is not None:
+        workspaces |= {name: last.workspaces[name] for path in inventory.mistakes for name in in_use[path]}
+    if refused is not None and (not refused.in_part or (last is None and not workspaces)):
+        raise refused
     return Settings(
         web=Web(
             listen=process[options.LISTEN_ADDRESS],
@@ -218,6 +198,23 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], last: Settings | 
     )
 
 
+def _read(
+    texts: Mapping[Path, object], origins: Mapping[Path, str], file: Layer, inventory: Inventory
+) -> dict[Path, object]:
+    """The values of all options that are set. Notes what is wrong with them."""
+    for path, origin in file.origins.items():
+        if (option := options.option_at(path)) is not None and not option.in_file:
+            inventory.note(path, layer.mistake(path, "cannot be set in the file itself", origin))
+    if file.values or not file.mistakes:
+        for path, line in Presence(texts, origins).mistakes():
+            inventory.note(path, line)
+    found: dict[Path, object] = {}
+    wrong = [each for path, text in texts.items() for each in layer.read(path, text, found)]
+    for path, text in wrong:
+        inventory.note(path, layer.mistake(path, text, origin_of(path, origins)))
+    return found
+
+
 def _patterns(layers: Iterable[Layer]) -> tuple[str, ...]:
     """The patterns of `workspaces_files`, none if they cannot be read."""
     option = options.WORKSPACES_FILES
@@ -226,19 +223,19 @@ def _patterns(layers: Iterable[Layer]) -> tuple[str, ...]:
 
 
 def _shard(process: Chosen, environ: Mapping[str, str]) -> Shard | None:
-    """The part of the workspaces to poll, `None` for all. Raises `ValueError` if that cannot be known."""
+    """The part of the workspaces to poll, `None` for all. Raises `ConfigurationError` if that cannot be known."""
     index, count = process.get(options.SHARD_INDEX), process.get(options.SHARD_COUNT)
     if count is None:
         if index is not None:
-            raise ValueError("shard.index: is set without shard.count; set both or neither")
+            raise ConfigurationError(["shard.index: is set without shard.count; set both or neither"])
         return None
     if index is None:
         found = _ORDINAL.search(environ.get("POD_NAME") or environ.get("HOSTNAME") or "")
         if found is None:
-            raise ValueError("shard.index: is missing; set it, or run the exporter as a pod of a StatefulSet")
+            raise ConfigurationError(["shard.index: is missing; set it, or run the exporter as a pod of a StatefulSet"])
         index = int(found[1])
     if index >= count:
-        raise ValueError(f"shard.index: must be less than shard.count, and {index} is not less than {count}")
+        raise ConfigurationError([f"shard.index: must be less than shard.count, and {index} is not less than {count}"])
     return Shard(index=index, count=count)
 
 
@@ -260,12 +257,10 @@ def _workspaces(
     else:
         sound = [name for name in own if inventory.owner(name) not in inventory.mistakes]
         parts = {name: ((WORKSPACES, name), Chosen(own[name], shared)) for name in sound}
-    made = {}
+    made: dict[str, Workspace] = {}
     for name, (above, read) in parts.items():
-        try:
-            made[name] = _workspace(name, above, read, environ)
-        except ConfigurationError as error:
-            inventory.note((WORKSPACES, name), str(error))
+        one = inventory.attempt((WORKSPACES, name), partial(_workspace, name, above, read, environ))
+        made |= {} if one is None else {name: one}
     for name, line in _mistakes(made.values()):
         inventory.note((WORKSPACES, name), line)
     return {name: each for name, each in made.items() if inventory.owner(name) not in inventory.mistakes}
