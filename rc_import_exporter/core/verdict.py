@@ -133,7 +133,7 @@ def sentence(track: Track) -> str:
         case Outcome.COMPLETED_WITH_ERRORS:
             return f"done with errors: {rejected(track.operation)}{_lasted(track)}"
         case Outcome.UNCONFIRMED:
-            return f"Rocket.Chat says that it is done, {_progress(track)}{_lasted(track)}; {_doubt(track)}"
+            return f"done by its own word, {_progress(track)}{_lasted(track)}; {_doubt(track)}"
         case Outcome.FAILED:
             return f"failed {_point(track, _progress(track))}{_lasted(track)}: a phase of the import threw an error"
         case Outcome.INTERRUPTED | Outcome.INCOMPLETE:
@@ -164,8 +164,8 @@ def _why(track: Track) -> str:
 
 def _doubt(track: Track) -> str:
     if is_complete(track.operation, doubles=False):
-        return "it is not known whether it was cut off"
-    return "it is not known whether it was cut off or records were deselected"
+        return "it cannot be told whether it was cut off"
+    return "it cannot be told whether it was cut off or records were deselected"
 
 
 def rejected(operation: Operation) -> str:

@@ -404,11 +404,11 @@ def test_a_sentence_tells_what_is_known(found: Operation, outcome: Outcome, told
 def test_an_unconfirmed_end_says_what_cannot_be_told() -> None:
     short = track(operation(Step.DONE, valid=False, total=9000, completed=180), Outcome.UNCONFIRMED)
     whole = track(operation(Step.DONE, valid=False, total=10, completed=10), Outcome.UNCONFIRMED)
-    doubt = "it is not known whether it was cut off"
+    doubt = "it cannot be told whether it was cut off"
     assert (
-        sentence(short) == f"Rocket.Chat says that it is done, 180 of 9,000 records; {doubt} or records were deselected"
+        sentence(short) == f"done by its own word, 180 of 9,000 records; {doubt} or records were deselected"
     )
-    assert sentence(whole) == f"Rocket.Chat says that it is done, 10 of 10 records; {doubt}"
+    assert sentence(whole) == f"done by its own word, 10 of 10 records; {doubt}"
 
 
 @pytest.mark.parametrize(

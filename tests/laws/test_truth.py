@@ -155,7 +155,7 @@ def test_3_a_slack_larger_than_the_import_makes_no_success() -> None:
     found = doc("A", Step.DONE, ts=0, upd=50, valid=False, counts=(343, None, None), staged={Kind.MESSAGES: 340})
     record = seen({100: [found]})
     assert track(record, "A").outcome is Outcome.UNCONFIRMED
-    assert "is not known whether it was cut off" in sentence(track(record, "A"))
+    assert "cannot be told" in sentence(track(record, "A"))
 
 
 def test_4_what_was_found_short_may_have_been_deselected() -> None:
