@@ -175,6 +175,7 @@ def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Po
     return Look(
         sightings=sightings,
         listed=_listed(listing),
+        named=status.operation.id if isinstance(status, StatusAnswer) and status.operation is not None else None,
         began=after.server_time(poll.started),
         ended=after.server_time(poll.ended),
         gone_since=after.server_time(min(gone)) if gone else None,

@@ -48,10 +48,11 @@ class Sighting(NamedTuple):
 class Look:
     """What one poll showed of a workspace's operations.
 
-    `listed` holds the list's ids, `None` where the list did not answer. `began` and `ended` are the poll's, by the
-    server's clock; `gone_since` is when the server was first found gone since the last success. `interval` is the time
-    from one poll to the next, seconds. `offset` is how many seconds that clock is ahead of ours. `version` is the
-    server's.
+    `listed` holds the list's ids, `None` where the list did not answer. `named` is the id of the operation that
+    `import.status` named as the newest, `None` where it did not answer or named none. `began` and `ended` are the
+    poll's, by the server's clock; `gone_since` is when the server was first found gone since the last success.
+    `interval` is the time from one poll to the next, seconds. `offset` is how many seconds that clock is ahead of ours.
+    `version` is the server's.
     """
 
     sightings: Sequence[Sighting]
@@ -60,6 +61,7 @@ class Look:
     ended: float
     interval: float
     offset: float = 0.0
+    named: str | None = None
     gone_since: float | None = None
     version: str | None = None
 
