@@ -110,7 +110,7 @@ def fold(record: Record, poll: Poll) -> Record:
     )
     look = _look(record, asked, answers, poll)
     history = record.history if look is None else histories.fold(record.history, look)
-    observation = _observe(answers, history)
+    observation = _observe(answers, history, asked.version)
     told = observation is not None
     state = observation.state if observation is not None and look is not None else record.last_state
     return replace(
@@ -191,7 +191,7 @@ def _listed(listing: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(operation.id for operation in listing.operations))
 
 
-def _observe(answers: Mapping[Api, object], history: History) -> Observation | None:
+def _observe(answers: Mapping[Api, object], history: History, version: str | None) -> Observation | None:
     """What the poll tells: by `import.status` where it answered, else by the list, else by `getImportProgress`."""
     source = next((api for api in FEEDS if api in answers), None)
     if source is not None:
@@ -215,7 +215,7 @@ def _observe(answers: Mapping[Api, object], history: History) -> Observation | N
     return Observation(
         source=Api.PROGRESS,
         state=state_of(progress.operation),
-        outcome=told_by_progress(progress.operation),
+        outcome=told_by_progress(progress.operation, version),
         operation=progress.operation,
         track=None,
     )

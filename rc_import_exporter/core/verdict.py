@@ -90,12 +90,18 @@ def slack_of(operation: Operation) -> int:
     return SLACK if with_messages or not operation.dated_as_text else SLACK_OF_USERS
 
 
-def told_by_progress(operation: Operation) -> Outcome:
-    """The outcome where only `getImportProgress` answers: what would hold whether the operation is valid or not."""
+def told_by_progress(operation: Operation, version: str | None) -> Outcome:
+    """The outcome where only `getImportProgress` answers: what would hold whether the operation is valid or not.
+
+    It does not say how many records are users, which may count twice: so each record may be one.
+    """
     if operation.step is Step.DONE and operation.counts is None:
         return Outcome.UNKNOWN
+    doubles = counts_twice(replace(operation, dated_as_text=True), version)
+    counts = operation.counts or Counts()
+    users = replace(counts, staged={Kind.USERS: counts.total or 0})
     if_valid = judge(replace(operation, valid=True), Evidence())
-    if_not = judge(replace(operation, valid=False), Evidence(doubles=operation.importer != "api"))
+    if_not = judge(replace(operation, valid=False, counts=users), Evidence(doubles=doubles))
     return if_valid if if_valid is if_not else Outcome.UNKNOWN
 
 
