@@ -157,15 +157,12 @@ _WHY: Final = {
     Cause.SUPERSEDED: "another import took its place",
     Cause.INVALIDATED: "an administrator cleared it, or another server of the cluster started",
     Cause.CLEARED: "an administrator cleared it",
+    Cause.UNCERTAIN: "the server restarted, another server of the cluster started, or an administrator cleared it",
 }
 
 
 def _why(track: Track) -> str:
-    if track.cause is not None and track.cause is not Cause.UNCERTAIN:
-        return _WHY[track.cause]
-    if track.operation.step in WAITING_STEPS:
-        return "the server restarted, or an administrator cleared it"
-    return "the server restarted, another server of the cluster started, or an administrator cleared it"
+    return _WHY[track.cause or Cause.UNCERTAIN]
 
 
 def _doubt(track: Track) -> str:

@@ -398,7 +398,10 @@ def test_an_end_before_the_first_count_is_told_in_words(outcome: Outcome) -> Non
         (
             operation(Step.USER_SELECTION, valid=False),
             Outcome.DISCARDED,
-            "discarded before it ran: the server restarted, or an administrator cleared it",
+            (
+                "discarded before it ran: the server restarted, another server of the cluster started, or an "
+                "administrator cleared it"
+            ),
         ),
         (
             operation(Step.DONE, valid=False, total=10, completed=10),
