@@ -171,16 +171,17 @@ def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Po
         sightings.extend(Sighting(operation=each, state=state_of(each)) for each in listing.operations)
     elif not isinstance(status, StatusAnswer):
         return None
+    offset = after.clock_offset or 0.0
     gone = [feed.gone_since for api, feed in before.feeds.items() if api in FEEDS and feed.gone_since is not None]
     return Look(
         sightings=sightings,
         listed=_listed(listing),
         named=status.operation.id if isinstance(status, StatusAnswer) and status.operation is not None else None,
-        began=after.server_time(poll.started),
-        ended=after.server_time(poll.ended),
-        gone_since=after.server_time(min(gone)) if gone else None,
+        began=poll.started + offset,
+        ended=poll.ended + offset,
+        gone_since=min(gone) + offset if gone else None,
         interval=before.interval,
-        offset=after.clock_offset or 0.0,
+        offset=offset,
         version=after.version,
     )
 
