@@ -155,6 +155,9 @@ def _of_counts(record: Record, track: Track) -> Iterator[Remark]:
     if total < done <= most:
         text = "More than the total is normal: Rocket.Chat counts the users of a file import twice"
         yield Remark(level=Level.QUIET, text=text, about="done")
+    elif importer != "api" and total < done <= total + (counts.failed or 0):
+        text = "More than the total is normal: a file import counts a rejected user as completed, too"
+        yield Remark(level=Level.QUIET, text=text, about="done")
     elif total and done > total:
         text = "More than the total is normal: Rocket.Chat does not count attachments in it"
         yield Remark(level=Level.QUIET, text=text, about="done")

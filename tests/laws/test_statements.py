@@ -9,7 +9,18 @@ from typing import Final
 
 import pytest
 
-from rc_import_exporter.core.domain import Api, Expectation, Failure, Kind, Operation, Reason, Result, Step
+from rc_import_exporter.core.domain import (
+    Api,
+    Expectation,
+    Failure,
+    InfoAnswer,
+    Kind,
+    Operation,
+    Reason,
+    Result,
+    Step,
+    Success,
+)
 from rc_import_exporter.core.snapshot import Record
 from rc_import_exporter.core.store import fold
 from rc_import_exporter.web.fields import Level, WorkspaceView
@@ -102,3 +113,37 @@ def test_an_unconfirmed_import_that_processed_all_is_no_missing_success() -> Non
     short = replace(found, counts=doc("A", Step.DONE, ts=0, upd=0, counts=(100, 99, 0), staged=users).counts)
     record = read(read(nightly, 0, []), 1000, [short])
     assert texts(page(record, 1000)) == ["No success is known, but one is expected every 1 h"]
+
+
+@pytest.mark.parametrize(
+    ("importer", "version", "counts", "reason"),
+    [
+        ("csv", "8.6", (100, 130, 5), "counts the users of a file import twice"),
+        ("csv", "6.13", (100, 100, 5), "counts a rejected user as completed, too"),
+        ("slack", "6.13", (100, 130, 5), "does not count attachments in it"),
+        ("slack", "8.6", (100, 179, 0), "does not count attachments in it"),
+        ("api", "8.6", (100, 95, 5), ""),
+    ],
+)
+def test_more_than_the_total_is_explained_by_what_can_be(
+    importer: str, version: str, counts: tuple[int, int, int], reason: str
+) -> None:
+    done = doc("A", Step.DONE, ts=0, upd=9, importer=importer, counts=counts, staged={Kind.USERS: 40})
+    told = poll(15, [done])
+    results = [
+        replace(each, answer=InfoAnswer(version=version))
+        if isinstance(each, Success) and each.exchange.api is Api.INFO
+        else each
+        for each in told.results
+    ]
+    said = [text for text in texts(page(fold(NOTHING, replace(told, results=tuple(results))), 15)) if "total" in text]
+    assert [text.endswith(reason) for text in said] == ([True] if reason else [])
+
+
+@pytest.mark.parametrize("forbidden", [[], [Api.LIST]])
+def test_what_a_restored_database_lacks_forbids_no_restart(forbidden: list[Api]) -> None:
+    """The status names an operation that is older, so what ran is gone, though the list of 20 may lack some."""
+    record = read(NOTHING, 0, full(DONE, IMPORTING), forbidden=forbidden)
+    assert page(record, 0).restart_safe is False
+    seen = page(read(record, 15, full(DONE), forbidden=forbidden), 15)
+    assert (seen.restart_safe, seen.title) == (True, "Succeeded")
