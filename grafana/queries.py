@@ -156,7 +156,15 @@ _LATELY: Final = (
 )
 PACE: Final = where(f"{_SINCE_START}\nor {_LATELY}", RUNNING)
 """Records per second of a running import over the last 10 min, or since its run started if that is later."""
-LEFT: Final = f"(clamp_min({TOTAL} - {PROCESSED}, 0)\n/ ({PACE} > 0))"
+_OF_FILE: Final = f"""and on ({WORKSPACE_LABELS}) {series("operation_info", 'importer!="api"')}"""
+_BEFORE_7: Final = f"""on ({WORKSPACE_LABELS}) {series("server_info", 'version=~"[0-6]([.].*)?"')}"""
+_COUNTED_TWICE: Final = (
+    f"(\n  {each('operation_records_failed')} {_OF_FILE} and {_BEFORE_7}\n"
+    f"  or {each('operation_staged_records', matchers=[one_of('kind', ['users'])])} {_OF_FILE} unless {_BEFORE_7}\n"
+    f"  or {TOTAL} * 0\n)"
+)
+"""A file import counts each user twice since 7.0. Before, it counted a rejected user as completed too."""
+LEFT: Final = f"(clamp_min({TOTAL} - {PROCESSED} + on ({WORKSPACE_LABELS}) {_COUNTED_TWICE}, 0)\n/ ({PACE} > 0))"
 """Seconds until a running import is done at that pace; absent while it makes no progress."""
 
 DATA_AGE: Final = f"time() - {each('last_successful_poll_timestamp_seconds')}"

@@ -15,6 +15,7 @@ from rc_import_exporter.commands.faults import faults, trouble
 from rc_import_exporter.core.advice import OUTCOMES, fitting
 from rc_import_exporter.core.domain import FEEDS, FINISHED, UNFINISHED, Api, Outcome, Reason, Step
 from rc_import_exporter.core.snapshot import Observation, Record, Track
+from rc_import_exporter.core.store import RUNS
 from rc_import_exporter.core.verdict import sentence
 
 GRACE: Final = 15.0
@@ -99,6 +100,8 @@ def idleness(record: Record, now: float, *, or_down: bool = False) -> Verdict | 
 
 def _doing(seen: Observation) -> str:
     """What the operation does now. After a final outcome the sentence is about the past, so the step is used."""
+    if seen.others_run and seen.step not in RUNS:
+        return "it is not the newest one"
     return sentence(seen.track) if seen.track is not None and seen.outcome in UNFINISHED else f"at step {seen.step}"
 
 
@@ -169,7 +172,7 @@ def _verdict(pursuit: Pursuit, record: Record, now: float) -> Verdict | None:
         )
     late = track is None and pursuit.start_by is not None and now >= pursuit.start_by
     if _is_out_of_sight(pursuit, record, now) or (late and not _told_by_feed(record)):
-        return _unseen(record)
+        return _unseen(pursuit, record)
     if late:
         nothing = f"no operation {pursuit.wanted} was seen" if pursuit.wanted else "no import started"
         return Verdict(exit=Exit.NOTHING_STARTED, sentence=f"{nothing} in time")
@@ -196,10 +199,12 @@ def is_refused_for_good(record: Record) -> bool:
     return record.last_success is None and (final or bool(codes and codes <= FINAL_CODES))
 
 
-def _unseen(record: Record) -> Verdict:
+def _unseen(pursuit: Pursuit, record: Record) -> Verdict:
     what = "how the import ends is unknown"
     if not _told_by_feed(record):
         return _unknown(what, record)
+    if pursuit.followed is not None and pursuit.followed.operation.id in record.history.gone:
+        return Verdict(exit=Exit.FAILED, sentence=f"{what}: the server does not hold it any more")
     why = "another import took its place, and only getLatestImportOperations shows the earlier one"
     return Verdict(exit=Exit.FAILED, sentence=f"{what}: {why}")
 

@@ -265,7 +265,7 @@ def _overdue(record: Record, now: float, there: float) -> Iterator[Raised]:
     importer = known_importer(expect.importer) if expect.importer else ANY
     dates = record.history.last_finished
     last = max(
-        (at for at in (_last_success(dates, importer), _complete(record, importer)) if at is not None), default=None
+        (at for at in (_last_success(dates, importer), last_complete(record, importer)) if at is not None), default=None
     )
     missing = min(now - record.first_poll, there - last if last is not None else float("inf"))
     bad = max(
@@ -277,7 +277,7 @@ def _overdue(record: Record, now: float, there: float) -> Iterator[Raised]:
         yield Raised(alert=Alert.OVERDUE, importer=importer, value=missing)
 
 
-def _complete(record: Record, importer: str) -> float | None:
+def last_complete(record: Record, importer: str) -> float | None:
     """The date of a last import that is unconfirmed and processed every record: nothing can be missing from it."""
     dates = []
     for of, track in record.history.last_results.items():

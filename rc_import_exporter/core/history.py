@@ -22,6 +22,7 @@ from rc_import_exporter.core.domain import (
 from rc_import_exporter.core.snapshot import Cause, History, Moment, Track
 from rc_import_exporter.core.tracking import (
     CLOCK_PRECISION,
+    FOREVER,
     NEVER,
     Look,
     Sighting,
@@ -66,17 +67,31 @@ def _without_gone(history: History, versions: Sequence[Sighting], look: Look) ->
     """Marks the operations that the server no longer has: its database may have been restored or emptied.
 
     A list of fewer than 20 has all operations. An operation that is missing there is gone, unless `import.status` names
-    it. It may come back later.
+    it. Operations that are newer than the one that `import.status` names as the newest are gone, too, unless the list
+    shows them. They may come back later.
     """
     there = {each.operation.id for each in versions}
     complete = (look.listed is not None or not versions) and len(look.listed or ()) < FULL_LIST
-    if there.isdisjoint(history.gone) and not (complete and history.tracks.keys() - there):
+    last = _named_start(versions, look)
+    newest = history.newest
+    overtaken = newest is not None and age_key(newest.operation) > last
+    if there.isdisjoint(history.gone) and not overtaken and not (complete and history.tracks.keys() - there):
         return history
     every = {**history.gone, **history.tracks}
-    gone = {id: track for id, track in every.items() if id not in there and (complete or id in history.gone)}
+    gone = {
+        id: track
+        for id, track in every.items()
+        if id not in there and (complete or id in history.gone or age_key(track.operation) > last)
+    }
     held = {id: track for id, track in every.items() if id not in gone}
     kept = dict(list(gone.items())[-MOST_TRACKS:])
     return replace(history, tracks=MappingProxyType(held), gone=MappingProxyType(kept))
+
+
+def _named_start(versions: Sequence[Sighting], look: Look) -> float:
+    """When the operation was created that `import.status` named; infinity where that is not known."""
+    created = (each.operation.created for each in versions if each.operation.id == look.named)
+    return next((at for at in created if at is not None), FOREVER)
 
 
 def _starts(history: History, versions: Sequence[Sighting]) -> Sequence[float]:

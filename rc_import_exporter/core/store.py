@@ -110,7 +110,7 @@ def fold(record: Record, poll: Poll) -> Record:
     )
     look = _look(record, asked, answers, poll)
     history = record.history if look is None else histories.fold(record.history, look)
-    observation = _observe(answers, history)
+    observation = _observe(answers, history, asked.version)
     told = observation is not None
     state = observation.state if observation is not None and look is not None else record.last_state
     return replace(
@@ -171,15 +171,17 @@ def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Po
         sightings.extend(Sighting(operation=each, state=state_of(each)) for each in listing.operations)
     elif not isinstance(status, StatusAnswer):
         return None
+    offset = after.clock_offset or 0.0
     gone = [feed.gone_since for api, feed in before.feeds.items() if api in FEEDS and feed.gone_since is not None]
     return Look(
         sightings=sightings,
         listed=_listed(listing),
-        began=after.server_time(poll.started),
-        ended=after.server_time(poll.ended),
-        gone_since=after.server_time(min(gone)) if gone else None,
+        named=status.operation.id if isinstance(status, StatusAnswer) and status.operation is not None else None,
+        began=poll.started + offset,
+        ended=poll.ended + offset,
+        gone_since=min(gone) + offset if gone else None,
         interval=before.interval,
-        offset=after.clock_offset or 0.0,
+        offset=offset,
         version=after.version,
     )
 
@@ -190,7 +192,7 @@ def _listed(listing: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(operation.id for operation in listing.operations))
 
 
-def _observe(answers: Mapping[Api, object], history: History) -> Observation | None:
+def _observe(answers: Mapping[Api, object], history: History, version: str | None) -> Observation | None:
     """The state by this poll: from `import.status`, else from the list, else from `getImportProgress`."""
     source = next((api for api in FEEDS if api in answers), None)
     if source is not None:
@@ -214,7 +216,7 @@ def _observe(answers: Mapping[Api, object], history: History) -> Observation | N
     return Observation(
         source=Api.PROGRESS,
         state=state_of(progress.operation),
-        outcome=told_by_progress(progress.operation),
+        outcome=told_by_progress(progress.operation, version),
         operation=progress.operation,
         track=None,
     )

@@ -49,10 +49,11 @@ class Sighting(NamedTuple):
 class Look:
     """The operations that one poll showed.
 
-    `listed` has the ids in the list, and is `None` if the list did not answer. `began` and `ended` are the start and
-    the end of the poll by the server's clock. `gone_since` is when a connection first failed since the last success.
-    `interval` is the seconds from one poll to the next. `offset` is how many seconds the server's clock is ahead of
-    ours. `version` is the server's version.
+    `listed` has the ids in the list, and is `None` if the list did not answer. `named` is the id of the operation that
+    `import.status` named as the newest, and is `None` if it did not answer or named none. `began` and `ended` are the
+    start and the end of the poll by the server's clock. `gone_since` is when a connection first failed since the last
+    success. `interval` is the seconds from one poll to the next. `offset` is how many seconds the server's clock is
+    ahead of ours. `version` is the server's version.
     """
 
     sightings: Sequence[Sighting]
@@ -61,6 +62,7 @@ class Look:
     ended: float
     interval: float
     offset: float = 0.0
+    named: str | None = None
     gone_since: float | None = None
     version: str | None = None
 

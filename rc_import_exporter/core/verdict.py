@@ -90,12 +90,18 @@ def slack_of(operation: Operation) -> int:
     return SLACK if with_messages or not operation.dated_as_text else SLACK_OF_USERS
 
 
-def told_by_progress(operation: Operation) -> Outcome:
-    """The outcome if only `getImportProgress` answers: one that is right whether the operation is valid or not."""
+def told_by_progress(operation: Operation, version: str | None) -> Outcome:
+    """The outcome if only `getImportProgress` answers: one that is right whether the operation is valid or not.
+
+    It does not say how many records are users, which may count twice. So each record may be a user.
+    """
     if operation.step is Step.DONE and operation.counts is None:
         return Outcome.UNKNOWN
+    doubles = counts_twice(replace(operation, dated_as_text=True), version)
+    counts = operation.counts or Counts()
+    users = replace(counts, staged={Kind.USERS: counts.total or 0})
     if_valid = judge(replace(operation, valid=True), Evidence())
-    if_not = judge(replace(operation, valid=False), Evidence(doubles=operation.importer != "api"))
+    if_not = judge(replace(operation, valid=False, counts=users), Evidence(doubles=doubles))
     return if_valid if if_valid is if_not else Outcome.UNKNOWN
 
 
@@ -151,15 +157,12 @@ _WHY: Final = {
     Cause.SUPERSEDED: "another import took its place",
     Cause.INVALIDATED: "an administrator cleared it, or another server of the cluster started",
     Cause.CLEARED: "an administrator cleared it",
+    Cause.UNCERTAIN: "the server restarted, another server of the cluster started, or an administrator cleared it",
 }
 
 
 def _why(track: Track) -> str:
-    if track.cause is not None and track.cause is not Cause.UNCERTAIN:
-        return _WHY[track.cause]
-    if track.operation.step in WAITING_STEPS:
-        return "the server restarted, or an administrator cleared it"
-    return "the server restarted, another server of the cluster started, or an administrator cleared it"
+    return _WHY[track.cause or Cause.UNCERTAIN]
 
 
 def _doubt(track: Track) -> str:

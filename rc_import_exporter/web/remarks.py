@@ -4,14 +4,15 @@ earlier imports that still need someone.
 Problems come from `alerts`, so that a page names an alert only if the rules raise it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rc_import_exporter.core import advice
-from rc_import_exporter.core.alerts import SUCCESSES, Alert, Raised, concerns, failed_ratio_limit
+from rc_import_exporter.core.alerts import ANY, SUCCESSES, Alert, Raised, concerns, failed_ratio_limit, last_complete
 from rc_import_exporter.core.domain import Api, Outcome, known_importer
 from rc_import_exporter.core.progress import people
-from rc_import_exporter.core.snapshot import Observation, Record, Track
+from rc_import_exporter.core.snapshot import History, Observation, Record, Track
+from rc_import_exporter.core.store import RUNS
 from rc_import_exporter.core.thresholds import CLOCKS_DISAGREE, LONGEST_RUN
 from rc_import_exporter.core.verdict import counts_twice, rejected, sentence, spell
 from rc_import_exporter.web.fields import Level, Remark, Unresolved
@@ -40,13 +41,28 @@ def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], 
             yield from _of_number(record, held.track)
     if Alert.OVERDUE not in named:
         yield from _of_schedule(record, held, there)
-    if held is not None and held.source is Api.LIST and record.history.current not in (record.history.listed or ()):
-        text = "The server's list of 20 operations lacks the newest one: its state may have changed"
-        yield Remark(level=Level.WARNING, text=text)
+    if held is not None and held.source is Api.LIST and held.track is not None:
+        yield from _of_list(record.history)
+    if held is not None and held.others_run:
+        yield from _of_others(record.history)
     ahead = record.clock_offset
     if ahead is not None and abs(ahead) >= CLOCKS_DISAGREE:
         way = "ahead of" if ahead > 0 else "behind"
         yield Remark(level=Level.QUIET, text=f"The server's clock is {spell(abs(ahead))} {way} the exporter's")
+
+
+def _of_list(history: History) -> Iterator[Remark]:
+    if history.current not in (history.listed or ()):
+        text = "The server's list of 20 operations lacks the newest one: its state may have changed"
+        yield Remark(level=Level.WARNING, text=text)
+
+
+def _of_others(history: History) -> Iterator[Remark]:
+    """The imports that load or run beside the newest one."""
+    for id in history.listed or ():
+        track = history.tracks.get(id)
+        if track is not None and id != history.current and track.operation.valid and track.operation.step in RUNS:
+            yield Remark(level=Level.ACTIVE, text=f"Another import goes on as well: {track.operation.importer}")
 
 
 def _of_alert(record: Record, held: Observation | None, raised: Raised) -> Remark | None:
@@ -60,7 +76,9 @@ def _of_alert(record: Record, held: Observation | None, raised: Raised) -> Remar
         case Alert.RUNNING_TOO_LONG:
             title, text = "Running too long", _too_long(record, raised.value)
         case Alert.WAITING_FOR_START:
-            text = f"It has been waiting to be started for {spell(raised.value)}"
+            track = record.history.newest
+            least = "at least " if track is None or track.step_started is None else ""
+            text = f"It has been waiting to be started for {least}{spell(raised.value)}"
         case Alert.HIGH_ERROR_RATIO | Alert.COMPLETED_WITH_ERRORS:
             text = _rejected(record, held, raised)
         case Alert.NOTHING_IMPORTED:
@@ -105,22 +123,28 @@ def _fewer(done: float, least: int) -> str:
 
 def _overdue(record: Record, missing: float) -> str:
     every = spell(record.target.expect.success_every or 0.0)
-    if not _successes(record):
+    dates = _dates(record)
+    if not dates:
         return f"No success is known, but one is expected every {every}"
-    return f"The last success is {_at_most(record)}{spell(missing)} ago, but one is expected every {every}"
+    what = dates[max(dates)]
+    return f"The last {what} is {_at_most(record, max(dates))}{spell(missing)} ago, but one is expected every {every}"
 
 
-def _successes(record: Record) -> Sequence[float]:
-    wanted = known_importer(record.target.expect.importer) if record.target.expect.importer else ""
-    dates = record.history.last_finished.items()
-    return [at for (importer, outcome), at in dates if outcome in SUCCESSES and wanted in ("", importer)]
+def _dates(record: Record) -> Mapping[float, str]:
+    """What counts as an expected success, by its date: a success, or an unconfirmed import that processed all."""
+    wanted = known_importer(record.target.expect.importer) if record.target.expect.importer else ANY
+    complete = last_complete(record, wanted)
+    dates = {} if complete is None else {complete: "complete import"}
+    for (importer, outcome), at in record.history.last_finished.items():
+        if outcome in SUCCESSES and wanted in (ANY, importer):
+            dates[at] = "success"
+    return dates
 
 
-def _at_most(record: Record) -> str:
+def _at_most(record: Record, last: float) -> str:
     """Says that the success is more recent than its date: it had ended when the exporter first saw it, so it is dated
     by its start.
     """
-    last = max(_successes(record))
     by_start = any(track.dated == last and track.finished is None for track in record.history.tracks.values())
     return "at most " if by_start else ""
 
@@ -135,6 +159,9 @@ def _of_counts(record: Record, track: Track) -> Iterator[Remark]:
     most = total + people(counts) + (counts.failed or 0) if counts_twice(track.operation, record.version) else total
     if total < done <= most:
         text = "More than the total is normal: Rocket.Chat counts the users of a file import twice"
+        yield Remark(level=Level.QUIET, text=text, about="done")
+    elif importer != "api" and total < done <= total + (counts.failed or 0):
+        text = "More than the total is normal: a file import counts a rejected user as completed, too"
         yield Remark(level=Level.QUIET, text=text, about="done")
     elif total and done > total:
         text = "More than the total is normal: Rocket.Chat does not count attachments in it"
@@ -158,7 +185,7 @@ def _of_number(record: Record, track: Track) -> Iterator[Remark]:
 
 def _of_schedule(record: Record, held: Observation | None, there: float) -> Iterator[Remark]:
     """Says that a success is missing while the alert does not: it waits for one interval, and for a running import."""
-    every, dates = record.target.expect.success_every, _successes(record)
+    every, dates = record.target.expect.success_every, _dates(record)
     if every is None or record.history.horizon is None:
         return
     # Nothing is wrong if the first import runs now or has not come yet.

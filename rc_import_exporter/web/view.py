@@ -249,12 +249,18 @@ def _level_seen(seen: Observation) -> Level:
 def _headline(record: Record, held: Observation | None, problems: Iterable[Problem]) -> tuple[str, str]:
     """The title and the sentence."""
     if held is not None:
-        guessed = held.outcome is Outcome.UNKNOWN and _level_seen(held) is Level.ACTIVE
-        return "Probably importing" if guessed else advice.OUTCOMES[held.outcome].title, _told(record, held)
+        return _title(record, held), _told(record, held)
     if record.polls == 0:
         return "Not polled yet", "The first poll comes in a moment"
     failing = next((each for each in problems if not each.known_limit), None)
     return advice.UNSEEN, "The last answer is too old" if failing is None else f"{failing.title}: {failing.detail}"
+
+
+def _title(record: Record, held: Observation) -> str:
+    if held.operation is None and record.history.emptied:
+        return "No operation"
+    guessed = held.outcome is Outcome.UNKNOWN and _level_seen(held) is Level.ACTIVE
+    return "Probably importing" if guessed else advice.OUTCOMES[held.outcome].title
 
 
 def _source_note(record: Record, held: Observation) -> str:

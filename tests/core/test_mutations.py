@@ -20,8 +20,13 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "tracking._created_at: abs(at - start) <= SAME_INSTANT -> abs(at - start) < SAME_INSTANT": (
         "the difference of two floats of today's size is never exactly 0.02"
     ),
-    "history._without_gone: there.isdisjoint(history.gone) and (not (complete and history.tracks.keys() - there))"
-    " -> never": "what follows changes nothing then, and takes longer",
+    "history._without_gone: there.isdisjoint(history.gone) and (not overtaken) and"
+    " (not (complete and history.tracks.keys() - there)) -> never": (
+        "what follows changes nothing then, and takes longer"
+    ),
+    "history._without_gone: age_key(newest.operation) > last -> age_key(newest.operation) >= last": (
+        "none is gone then"
+    ),
     "history._without_gone: complete and history.tracks.keys() - there -> complete or history.tracks.keys() - there": (
         "the same"
     ),

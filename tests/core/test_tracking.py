@@ -266,6 +266,26 @@ def test_where_no_list_answers_only_the_newest_is_known() -> None:
     assert told(look(RUN[0], other), look(listed=False)).emptied
 
 
+def test_what_is_newer_than_the_newest_that_the_status_names_is_gone() -> None:
+    """A restored database may hold 20 operations or more, and a token may not read the list."""
+    older, oldest = operation("o", Step.DONE, created=-100), operation("p", Step.DONE, created=-200)
+    known = look(RUN[0], older, oldest)
+    alone = replace(look(older, listed=False), named="o")
+    assert set(told(known, alone).gone) == {"a"}
+    assert told(known, alone).current == "o"
+    assert set(told(known, replace(look(*full(older)), named="o")).gone) == {"a"}
+    assert set(told(known, replace(look(*full(older, RUN[0])), named="o")).gone) == set()
+    assert set(told(known, replace(look(RUN[1], listed=False), named="a")).gone) == set()
+    twin = operation("t", Step.DONE, created=0)
+    assert set(told(known, replace(look(twin, listed=False), named="t")).gone) == set()
+    later = operation("l", Step.NEW, created=50)
+    assert set(told(look(later, twin, older, oldest), replace(look(RUN[0], listed=False), named="a")).gone) == {"l"}
+    dateless = replace(older, created=None)
+    assert set(told(known, replace(look(dateless, listed=False), named="o")).gone) == set()
+    assert set(told(known, alone, known).gone) == set()
+    assert told(known, alone, known).started == 0
+
+
 def test_what_comes_back_from_a_backup_in_part_leaves_the_rest_gone() -> None:
     """A full list may lack existing operations. But it does not bring back an operation that was gone."""
     first, second = operation("a", Step.DONE, created=0), operation("b", Step.DONE, created=10)

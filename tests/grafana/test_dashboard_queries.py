@@ -532,7 +532,9 @@ def test_a_clock_that_is_wrong_changes_no_age(ahead: int, opened: Open) -> None:
         "operation_progress_timestamp_seconds": done - 120,
         "operation_run_started_timestamp_seconds": done - 300,
         "operation_created_timestamp_seconds": done - 400,
+        'operation_info{importer="csv",operation_id="a"}': 1,
         "operation_records": 100,
+        'operation_staged_records{kind="users"}': 20,
         "operation_records_completed": 30,
         "operation_records_failed": 0,
         'last_finished_timestamp_seconds{importer="csv",outcome="succeeded"}': done - 7200,
@@ -541,6 +543,8 @@ def test_a_clock_that_is_wrong_changes_no_age(ahead: int, opened: Open) -> None:
     viewer = opened(of_one_workspace(samples))
     assert viewer.look(ONE, queries(ONE, "Last progress")[0])[0].last == pytest.approx(120)
     assert viewer.look(ONE, queries(ONE, "Records/s")[0])[0].last == pytest.approx(0.1)
+    # Users count twice in a file import of an unknown version.
+    assert viewer.look(ONE, queries(ONE, "Time left")[0])[0].last == pytest.approx((100 + 20 - 30) / 0.1)
     assert viewer.look(ALL, queries(ALL, "Share of each limit")[2])[0].last == pytest.approx(0.5)
     assert viewer.panel(ALL, "Newest import of each workspace")["Last progress"].texts == ["2 minutes ago"]
     (mark,) = marks(viewer, "Import created", "one")

@@ -78,8 +78,6 @@ class Said:
     end: Moment | None
     run_start: Moment | None
     dated: float | None
-    moved: float | None
-    waiting_since: float | None
 
 
 def said_of(track: Track) -> Said:
@@ -93,8 +91,6 @@ def said_of(track: Track) -> Said:
         end=track.end,
         run_start=track.run_start,
         dated=track.dated,
-        moved=track.progressed,
-        waiting_since=track.step_started,
     )
 
 

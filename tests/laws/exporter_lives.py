@@ -1,5 +1,6 @@
 """Exporters that run beside a random server: what each of their polls returns, folded poll by poll."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import floor
@@ -32,7 +33,11 @@ from rc_import_exporter.core.store import fold
 from tests.laws.server_truth import START, Outage
 from tests.laws.server_worlds import World, spread_evenly
 
-MOST_POLLS: Final = 150
+MOST_POLLS: Final = 100
+QUIET: Final = 3
+"""Polls without news after which a brief exporter sleeps."""
+AWAKE: Final = 2
+"""Polls of a brief exporter before the next event."""
 LISTED: Final = 20
 PERMISSION: Final = "a permission is missing"
 
@@ -53,22 +58,17 @@ class Exporter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """A poll: when each answer was read, what it showed (`None`: no answer), and the record after it."""
+    """A poll: when each answer was read, what it showed (`None`: no answer), and the record after it.
+
+    `shown` has every operation in the answers, in its later version.
+    """
 
     poll: Poll
     at: float
     status: Operation | None
-    listed: Sequence[Operation] | None
-    status_first: bool
+    shown: Sequence[Operation]
     answered: bool
     record: Record
-
-    @property
-    def shown(self) -> Sequence[Operation]:
-        """Every operation in the answers, in its later version."""
-        named = [] if self.status is None else [self.status]
-        answers = [named, self.listed or ()] if self.status_first else [self.listed or (), named]
-        return list({doc.id: doc for answer in answers for doc in answer}.values())
 
 
 class Database:
@@ -79,7 +79,6 @@ class Database:
         self._next = 0
         self._docs: dict[str, Operation] = {}
         self._listed: tuple[Operation, ...] | None = ()
-        self._newest: Operation | None = None
 
     def go(self, at: float) -> None:
         """Go to this time."""
@@ -91,20 +90,18 @@ class Database:
                 self._docs.pop(id, None)
             else:
                 self._docs[id] = doc
-        if self._listed is None:
-            docs = self._docs.values()
-            self._listed = tuple(sorted(docs, key=lambda doc: doc.updated or 0, reverse=True)[:LISTED])
-            self._newest = max(docs, key=lambda doc: doc.created or 0, default=None)
 
     @property
     def listed(self) -> tuple[Operation, ...]:
         """The operations last written."""
-        return self._listed or ()
+        if self._listed is None:
+            self._listed = tuple(sorted(self._docs.values(), key=lambda doc: doc.updated or 0, reverse=True)[:LISTED])
+        return self._listed
 
     @property
     def newest(self) -> Operation | None:
         """The operation with the greatest `ts`."""
-        return self._newest
+        return max(self._docs.values(), key=lambda doc: doc.created or 0, default=None)
 
 
 def random_exporters(dice: Random, world: World) -> Sequence[Exporter]:
@@ -163,12 +160,18 @@ def _random_exporter(dice: Random, world: World, begins: float) -> Exporter:
     )
 
 
-def live(dice: Random, world: World, exporter: Exporter) -> Iterator[Look]:
-    """All polls of this exporter."""
+def live(dice: Random, world: World, exporter: Exporter, *, brief: bool = False) -> Iterator[Look]:
+    """All polls of this exporter.
+
+    With `brief` it sleeps while nothing happens: after some polls that showed the same, until shortly before the next
+    event. The polls between would say nothing new, and are most of all.
+    """
     target = Target(name="acme", url="https://acme", poll_interval=exporter.busy, poll_interval_idle=exporter.idle)
     record = Record(target=target)
     eyes = _Eyes(dice, world, exporter)
     now = exporter.begins
+    shown: Sequence[Operation] = ()
+    same = 0
     for _ in range(MOST_POLLS):
         if now > exporter.ends:
             return
@@ -176,10 +179,14 @@ def live(dice: Random, world: World, exporter: Exporter) -> Iterator[Look]:
         if asked:
             look = eyes.look(record, asked, now)
             record = look.record
+            same = same + 1 if look.shown == shown else 0
+            shown = look.shown
             yield look
         plan = schedule.plan(record, now, now + exporter.slow)
         record = replace(record, plan=plan)
         now = eyes.awake(plan.next_poll)
+        if brief and same >= QUIET:
+            now = max(now, eyes.next_event(now) - AWAKE * record.interval)
 
 
 class _Eyes:
@@ -192,6 +199,14 @@ class _Eyes:
         self._bases = {api: Database(world) for api in (Api.STATUS, Api.LIST, Api.PROGRESS)}
         self._trouble = sorted([*world.outages, *exporter.blind], key=lambda outage: outage.begins)
         self._flaky = 0.03 if dice.random() < 0.1 else 0.0
+        limits = [(each.begins, each.ends) for each in self._trouble] + [*exporter.asleep]
+        ends = [at for limit in limits for at in limit]
+        self._events = sorted([*(at for at, _, _ in world.writes), *ends, exporter.ends])
+
+    def next_event(self, at: float) -> float:
+        """When something happens next: a write, or the begin or end of an outage; or when the exporter ends."""
+        place = bisect_right(self._events, at)
+        return self._events[place] if place < len(self._events) else at
 
     def awake(self, at: float) -> float:
         """The next time at which the exporter is awake."""
@@ -209,12 +224,15 @@ class _Eyes:
             after = fold(record, poll)
         answers = [result.answer for result in poll.results if isinstance(result, Success)]
         took = {result.exchange.api: result.exchange.seconds for result in poll.results}
+        status = next((each.operation for each in answers if isinstance(each, StatusAnswer)), None)
+        listed = next((each.operations for each in answers if isinstance(each, ListAnswer)), ())
+        named = () if status is None else (status,)
+        in_order = (*named, *listed) if took.get(Api.STATUS, 0.0) < took.get(Api.LIST, 0.0) else (*listed, *named)
         return Look(
             poll=poll,
             at=now,
-            status=next((each.operation for each in answers if isinstance(each, StatusAnswer)), None),
-            listed=next((each.operations for each in answers if isinstance(each, ListAnswer)), None),
-            status_first=took.get(Api.STATUS, 0.0) < took.get(Api.LIST, 0.0),
+            status=status,
+            shown=list({doc.id: doc for doc in in_order}.values()),
             answered=poll.answered,
             record=after,
         )

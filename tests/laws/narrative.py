@@ -20,7 +20,7 @@ def narrate(seed: int, number: int = 0, only: Iterable[str] = ()) -> str:
         oracle = Oracle(world, exporter)
         lines = [*_servers(world, set(only))]
         said: dict[str, str] = {}
-        for look in live(dice, world, exporter):
+        for look in live(dice, world, exporter, brief=True):
             findings = [*oracle.look(look)]
             lines += _seen(look, said, set(only))
             wrong = dict.fromkeys(

@@ -25,6 +25,7 @@ from rc_import_exporter.core.domain import (
     Poll,
     Reason,
     Result,
+    State,
     StatusAnswer,
     Step,
     Success,
@@ -76,9 +77,10 @@ def poll(at: float, shown: Shown, *, named: Operation | None = None, ahead: floa
             exchange = Exchange(api=api, code=code, seconds=0.1)
             results.append(Failure(exchange=exchange, reason=shown, detail="made up"))
     else:
-        newest = named or max(shown, key=lambda each: each.created or 0)
+        newest = named or max(shown, key=lambda each: each.created or 0, default=None)
+        state = State.NONE if newest is None else word(newest)
         answers: dict[Api, Answer] = {
-            Api.STATUS: StatusAnswer(state=word(newest), operation=newest),
+            Api.STATUS: StatusAnswer(state=state, operation=newest),
             Api.LIST: ListAnswer(operations=tuple(shown)),
             Api.INFO: InfoAnswer(version="8.6"),
         }

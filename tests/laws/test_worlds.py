@@ -13,7 +13,7 @@ from tests.laws.world_table import Table, tabulate
 
 pytestmark = [pytest.mark.once, pytest.mark.xdist_group("worlds")]
 
-NUMBER: Final = 1500
+NUMBER: Final = 2500
 NEVER: Final = (
     Row.FALSE_SUCCESS,
     Row.FALSE_CUT,

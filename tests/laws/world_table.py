@@ -104,7 +104,7 @@ def tabulate(seeds: Iterable[int]) -> Table:
         for number, exporter in enumerate(random_exporters(dice, world)):
             oracle = Oracle(world, exporter)
             findings: list[Finding] = []
-            for look in live(dice, world, exporter):
+            for look in live(dice, world, exporter, brief=True):
                 table.polls += 1
                 findings += oracle.look(look)
             findings += tally(oracle)
