@@ -49,13 +49,39 @@ def fold(history: History, look: Look) -> History:
         expected = frozenset()
     known = history.listed
     history = _without_gone(history, versions, look)
-    starts = _starts(history, versions)
     current = _newest(history, versions)
-    for sighting in sorted(versions, key=lambda each: age_key(each.operation)):
+    # Most polls show one operation that changed, and 19 that are as they were.
+    changed, alive = _changed(history, versions, look)
+    if alive:
+        history = replace(history, tracks=MappingProxyType({**history.tracks, **alive}))
+    starts = _starts(history, versions) if changed else ()
+    for sighting in sorted(changed, key=lambda each: age_key(each.operation)):
         history = _follow(history, sighting, look, starts, known, expected=sighting.operation.id in expected)
     if look.listed is not None or not versions:
-        history = replace(history, listed=look.listed or (), listed_for=current)
-    return _forget(_explain(replace(history, current=current), look))
+        history = replace(history, current=current, listed=look.listed or (), listed_for=current)
+    else:
+        history = replace(history, current=current)
+    return _forget(_explain(history, look))
+
+
+def _changed(
+    history: History, versions: Iterable[Sighting], look: Look
+) -> tuple[Sequence[Sighting], Mapping[str, Track]]:
+    """The operations that are new or not as they were. Of the others, those that are alive, with the time of that."""
+    changed, alive = [], {}
+    for sighting in versions:
+        operation = sighting.operation
+        track = history.tracks.get(operation.id)
+        if track is None or track.state is not sighting.state or not _are_same(track.operation, operation):
+            changed.append(sighting)
+        elif track.outcome in UNFINISHED:
+            alive[operation.id] = replace(track, alive_at=look.began - CLOCK_PRECISION)
+    return changed, alive
+
+
+def _are_same(operation: Operation, other: Operation) -> bool:
+    # To compare all fields takes much longer, and the parser gives the same object for the same JSON.
+    return operation is other or operation == other
 
 
 def _without_gone(history: History, versions: Sequence[Sighting], look: Look) -> History:
@@ -64,8 +90,8 @@ def _without_gone(history: History, versions: Sequence[Sighting], look: Look) ->
     A list of fewer than 20 has all operations. An operation that is missing there is gone, unless `import.status` names
     it. It may come back later.
     """
-    there = {each.operation.id for each in versions}
     complete = (look.listed is not None or not versions) and len(look.listed or ()) < FULL_LIST
+    there = {each.operation.id for each in versions} if complete or history.gone else set()
     if there.isdisjoint(history.gone) and not (complete and history.tracks.keys() - there):
         return history
     every = {**history.gone, **history.tracks}
@@ -85,9 +111,10 @@ def _starts(history: History, versions: Sequence[Sighting]) -> Sequence[float]:
 def _latest_versions(sightings: Iterable[Sighting]) -> list[Sighting]:
     latest: dict[str, Sighting] = {}
     for sighting in sightings:
-        held = latest.get(sighting.operation.id)
-        if held is None or _is_later(sighting.operation, held.operation):
-            latest[sighting.operation.id] = sighting
+        operation = sighting.operation
+        held = latest.get(operation.id)
+        if held is None or (operation != held.operation and _is_later(operation, held.operation)):
+            latest[operation.id] = sighting
     return list(latest.values())
 
 
@@ -121,8 +148,6 @@ def _follow(
         old = expected or not _is_new(history, operation, known)
         track = first_sight(sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
-    elif before.operation == operation and before.state is sighting.state:
-        return _still(history, before, look)
     elif _is_step_back(before, operation):
         return history
     else:
@@ -135,14 +160,6 @@ def _is_new(history: History, operation: Operation, known: tuple[str, ...] | Non
     if age_key(operation) > (NEVER if history.horizon is None else history.horizon):
         return True
     return known is not None and len(known) < FULL_LIST and operation.id not in known
-
-
-def _still(history: History, track: Track, look: Look) -> History:
-    """An operation that is as it was: while it is alive, the time at which it was is kept."""
-    if track.outcome not in UNFINISHED:
-        return history
-    kept = replace(track, alive_at=look.began - CLOCK_PRECISION)
-    return replace(history, tracks=MappingProxyType({**history.tracks, track.operation.id: kept}))
 
 
 def _is_step_back(track: Track, seen: Operation) -> bool:
@@ -179,9 +196,9 @@ def _count(history: History, before: Track | None, track: Track) -> History:
     counts = track.operation.counts or Counts()
     completed, failed = max(track.high_completed, counts.completed or 0), max(track.high_failed, counts.failed or 0)
     finishes = track.outcome in FINISHED and track.outcome not in track.counted
-    finished = dict(history.finished)
+    finished = history.finished
     if finishes:
-        finished[track.outcome] = finished.get(track.outcome, 0) + 1
+        finished = MappingProxyType({**finished, track.outcome: finished.get(track.outcome, 0) + 1})
     kept = replace(
         track,
         high_completed=completed,
@@ -193,7 +210,7 @@ def _count(history: History, before: Track | None, track: Track) -> History:
         tracks=MappingProxyType({**history.tracks, track.operation.id: kept}),
         completed=history.completed + completed - track.high_completed,
         failed=history.failed + failed - track.high_failed,
-        finished=MappingProxyType(finished),
+        finished=finished,
     )
     return _date(history, before, kept)
 
@@ -235,11 +252,13 @@ def _duration(track: Track) -> float | None:
 
 def _forget(history: History) -> History:
     """Drops the oldest operations beyond `MOST_TRACKS` that neither the list nor the state is about."""
+    if len(history.tracks) <= MOST_TRACKS:
+        return history
     needed = {history.current, *(history.listed or ())}
     spare = sorted(
         (track for id, track in history.tracks.items() if id not in needed),
         key=lambda track: age_key(track.operation),
-    )[: max(0, len(history.tracks) - MOST_TRACKS)]
+    )[: len(history.tracks) - MOST_TRACKS]
     if not spare:
         return history
     dropped = {track.operation.id for track in spare}
