@@ -43,6 +43,11 @@ _Key = TypeVar("_Key")
 class Store:
     """The cell that holds the current snapshot."""
 
+    _snapshot: Snapshot
+    _records: dict[str, Record]
+    _durations: dict[Api, Histogram]
+    _is_new: bool
+
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
 
@@ -337,7 +342,7 @@ def _code(exchange: Exchange) -> str:
 
 
 def _add(counts: Mapping[_Key, int], keys: Iterable[_Key]) -> Mapping[_Key, int]:
-    added = {}
+    added: dict[_Key, int] = {}
     for key in keys:
         added[key] = added.get(key, counts.get(key, 0)) + 1
     return MappingProxyType({**counts, **added}) if added else counts
