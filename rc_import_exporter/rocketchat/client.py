@@ -144,7 +144,7 @@ class Client:
                     return await _read(received, self._access.max_bytes)
         async with self._session.get(
             self._urls[api],
-            headers=self._headers(credentials),
+            headers=self._headers(api, credentials),
             allow_redirects=False,
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,
@@ -161,14 +161,16 @@ class Client:
             self._made[api] = QuickRequest.of(
                 self._session,
                 self._urls[api],
-                headers=self._headers(credentials),
+                headers=self._headers(api, credentials),
                 ssl=context,
                 server_hostname=self._access.server_name,
             )
         return self._made[api]
 
-    def _headers(self, credentials: Credentials) -> dict[str, str]:
+    def _headers(self, api: Api, credentials: Credentials) -> dict[str, str]:
         return {
+            # The version is read once an hour. Until then an idle connection would only use up a file descriptor.
+            **({"Connection": "close"} if api is Api.INFO else {}),
             **credentials.headers,
             **self._own_headers,
             "X-User-Id": credentials.user_id,
@@ -197,7 +199,7 @@ def open_session(resolver: aiohttp.abc.AbstractResolver | None = None, *, keep: 
     """A session for all workspaces, without cookies and without proxies from the environment.
 
     `keep` keeps idle connections open for the next poll. The clients' places do not count idle connections, so set it
-    only if the process may open one file descriptor for each endpoint of each workspace.
+    only if the process may open two file descriptors for each workspace.
     """
     return aiohttp.ClientSession(
         # The clients' places limit the connections; aiohttp's own limit would count waiting as the server's time.

@@ -82,6 +82,7 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, limit: int, resolver: aiohttp.abc.AbstractResolver | None, force_close: bool) -> None:
         super().__init__(limit=limit, resolver=resolver, force_close=force_close)
+        self._keepalive_timeout = OLDEST_CONNECTION
         self._resolver_owner = True  # so that it is closed with the connector
         self._factory = cast("partial[ResponseHandler]", partial(Protocol, loop=self._loop))
 
