@@ -72,16 +72,12 @@ def _changed(
     for sighting in versions:
         operation = sighting.operation
         track = history.tracks.get(operation.id)
-        if track is None or track.state is not sighting.state or not _are_same(track.operation, operation):
+        # Tuples compare the objects first, and the parser gives the same object for the same JSON.
+        if track is None or (track.operation, track.state) != sighting:
             changed.append(sighting)
         elif track.outcome in UNFINISHED:
             alive[operation.id] = replace(track, alive_at=look.began - CLOCK_PRECISION)
     return changed, alive
-
-
-def _are_same(operation: Operation, other: Operation) -> bool:
-    # To compare all fields takes much longer, and the parser gives the same object for the same JSON.
-    return operation is other or operation == other
 
 
 def _without_gone(history: History, versions: Sequence[Sighting], look: Look) -> History:
@@ -113,7 +109,7 @@ def _latest_versions(sightings: Iterable[Sighting]) -> list[Sighting]:
     for sighting in sightings:
         operation = sighting.operation
         held = latest.get(operation.id)
-        if held is None or (operation != held.operation and _is_later(operation, held.operation)):
+        if held is None or _is_later(operation, held.operation):
             latest[operation.id] = sighting
     return list(latest.values())
 
@@ -252,13 +248,11 @@ def _duration(track: Track) -> float | None:
 
 def _forget(history: History) -> History:
     """Drops the oldest operations beyond `MOST_TRACKS` that neither the list nor the state is about."""
-    if len(history.tracks) <= MOST_TRACKS:
-        return history
     needed = {history.current, *(history.listed or ())}
     spare = sorted(
         (track for id, track in history.tracks.items() if id not in needed),
         key=lambda track: age_key(track.operation),
-    )[: len(history.tracks) - MOST_TRACKS]
+    )[: max(0, len(history.tracks) - MOST_TRACKS)]
     if not spare:
         return history
     dropped = {track.operation.id for track in spare}

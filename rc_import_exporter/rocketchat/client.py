@@ -103,7 +103,7 @@ class Client:
         self._proxy_headers = _with_authorization({}, access.proxy_url or "")
         self._presented: tuple[Credentials, ssl.SSLContext | bool] | None = None
         self._made: dict[Api, QuickRequest] = {}
-        self._listed: dict[bytes, Operation] = {}
+        self._listed: dict[int, Operation] = {}
         self._bugs: set[str] = set()
         self._places = nullcontext() if places is None else places
 
@@ -144,7 +144,7 @@ class Client:
                     return await _read(received, self._access.max_bytes)
         async with self._session.get(
             self._urls[api],
-            headers=self._headers(api, credentials),
+            headers=self._headers(credentials),
             allow_redirects=False,
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,
@@ -161,16 +161,14 @@ class Client:
             self._made[api] = QuickRequest.of(
                 self._session,
                 self._urls[api],
-                headers=self._headers(api, credentials),
+                headers=self._headers(credentials),
                 ssl=context,
                 server_hostname=self._access.server_name,
             )
         return self._made[api]
 
-    def _headers(self, api: Api, credentials: Credentials) -> dict[str, str]:
+    def _headers(self, credentials: Credentials) -> dict[str, str]:
         return {
-            # The version is read once an hour. Until then an idle connection would only use up a file descriptor.
-            **({"Connection": "close"} if api is Api.INFO else {}),
             **credentials.headers,
             **self._own_headers,
             "X-User-Id": credentials.user_id,
@@ -229,7 +227,7 @@ def _with_authorization(headers: Mapping[str, str], url: str) -> dict[str, str]:
     return {**headers} if value is None else {**headers, "Authorization": value}
 
 
-async def _diagnosed(exchange: Exchange, response: Response, known: dict[bytes, Operation]) -> Result:
+async def _diagnosed(exchange: Exchange, response: Response, known: dict[int, Operation]) -> Result:
     if len(response.body) > LARGE:
         with suppress(RuntimeError):  # no thread can be started
             return await asyncio.to_thread(diagnosis.read, exchange, response)

@@ -19,6 +19,8 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from rc_import_exporter.core.domain import Api
+
 MOST_INTERIM: Final = 8
 """Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
 OLDEST_CONNECTION: Final = 60.0
@@ -32,6 +34,9 @@ class Request(aiohttp.ClientRequest):
     """
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if self.url.name == Api.INFO:
+            # The version is read once an hour. Until then an idle connection would only use up a file descriptor.
+            cast(Protocol, conn.protocol).force_close()
         try:
             return await super().send(conn)
         except aiohttp.ClientConnectionResetError as error:
