@@ -14,7 +14,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-from rc_import_exporter import build, descriptors, logs, signals
+from rc_import_exporter import build, descriptors, garbage, logs, signals
 from rc_import_exporter.app import App
 from rc_import_exporter.commands import check, demo, flags, metrics, once, watch
 from rc_import_exporter.commands.exits import SIGNALLED, Exit
@@ -95,7 +95,9 @@ async def _daemon(configured: Settings, manager: ServiceManager, load: Callable[
             log.warning(remark)
 
     # In a thread, because thousands of workspaces take seconds, and scrapes do not wait for them.
-    await App(configured, load=lambda last: asyncio.to_thread(load, last), manager=manager).serve(announce)
+    app = App(configured, load=lambda last: asyncio.to_thread(load, last), manager=manager)
+    await app.serve(announce)
+    garbage.keep(app)
     log.info("stopped")
 
 

@@ -22,9 +22,11 @@ def raise_descriptors() -> None:
 
 
 def share() -> int:
-    """Sockets that polls may open, and as many again that scrapes may open: a quarter of the current limit each.
+    """A quarter of the current limit.
 
-    A connection attempt over IPv4 and IPv6 needs two sockets, so polls take up to half. The rest keeps a quarter.
+    It is the number of sockets that scrapes may open, and of workspaces that keep their connections: one connection for
+    each of the two feeds, which is half of the limit. Polls send half as many requests at once, and the rest is left.
+    A connection attempt over IPv4 and IPv6 needs two sockets.
     """
     return max(1, _descriptors() // 4)
 

@@ -8,12 +8,15 @@ count what stays over many polls and reloads.
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Final
 
-MOST_NEW: Final = 3_000
-"""Objects that no search has seen yet. To search them takes a few milliseconds."""
-MOST_SEARCHED_ONCE: Final = 6_000
-"""Objects that survived one search and wait for the second. The same."""
+POLLS: Final = 16
+"""Polls from one search to the next. They leave about 3,000 new objects; to search these takes a few milliseconds."""
+LARGE: Final = 64 * 1024
+"""Bytes of answers. A poll that read more may have left as many new objects as all those polls."""
+
+_polls: Final = count(1)
 
 
 @contextmanager
@@ -27,14 +30,25 @@ def searched_while_young() -> Iterator[None]:
         gc.unfreeze()
 
 
-def search() -> None:
-    """Searches if enough objects are new, while the collector is to search them young.
+def search(size: int) -> None:
+    """Searches at some of the polls, while the collector is to search objects young. `size` is what the poll read.
 
     Python counts how many more objects there are than before. But each poll frees as many old objects as it makes new
-    ones, so that 100,000 new ones could wait for one long search.
+    ones, so that 100,000 new ones could wait for one long search. To count the new ones costs as much as the search.
     """
-    if _leave_out in gc.callbacks and len(gc.get_objects(0)) > MOST_NEW:
-        gc.collect(1 if len(gc.get_objects(1)) > MOST_SEARCHED_ONCE else 0)
+    number = next(_polls)
+    if (size > LARGE or number % POLLS == 0) and _leave_out in gc.callbacks:
+        gc.collect(1 if size > LARGE or number % (3 * POLLS) == 0 else 0)
+
+
+def keep(thing: object) -> None:
+    """Keeps a thing, and all that it holds, until the process has ended.
+
+    Python would free a million objects one by one before it ends, and that takes seconds.
+    """
+    cycle = [thing]
+    cycle.append(cycle)
+    gc.freeze()
 
 
 def _leave_out(phase: str, info: Mapping[str, int]) -> None:

@@ -59,10 +59,19 @@ def test_young_cycles_are_freed() -> None:
 def test_new_objects_are_searched_before_they_are_many() -> None:
     """Where each new object takes the place of an old one, Python itself would not search them."""
     with garbage.searched_while_young():
-        kept = [[number] for number in range(garbage.MOST_NEW + garbage.MOST_SEARCHED_ONCE)]
-        garbage.search()
-        kept += [[number] for number in range(2 * garbage.MOST_NEW)]
-        garbage.search()
+        kept = []
+        for _ in range(4 * garbage.POLLS):
+            kept += [[number] for number in range(100)]
+            garbage.search(size=0)
+            assert len(gc.get_objects(0)) < 200 * garbage.POLLS
+        assert gc.get_freeze_count() >= len(kept) / 2
+
+
+def test_what_a_large_answer_left_is_searched_at_once() -> None:
+    """One list can have as many operations as fifty others."""
+    with garbage.searched_while_young():
+        kept = [[number] for number in range(10_000)]
+        garbage.search(size=garbage.LARGE + 1)
         assert gc.get_freeze_count() >= len(kept)
 
 
@@ -73,4 +82,4 @@ async def test_each_poll_searches_what_is_new() -> None:
         async with exporting({"acme": Story(running)}) as rig:
             await asyncio.sleep(3_600)
             assert rig.app.store.snapshot.records["acme"].polls > 200
-            assert len(gc.get_objects(0)) < 2 * garbage.MOST_NEW
+            assert len(gc.get_objects(0)) < 6_000

@@ -13,9 +13,8 @@ from typing import Final
 from rc_import_exporter.commands.exits import Exit
 from rc_import_exporter.commands.faults import faults, trouble
 from rc_import_exporter.core.advice import OUTCOMES, fitting
-from rc_import_exporter.core.domain import FEEDS, FINISHED, UNFINISHED, Api, Outcome, Reason, Step
+from rc_import_exporter.core.domain import FEEDS, FINISHED, RUNNING_STEPS, UNFINISHED, Api, Outcome, Reason, Step
 from rc_import_exporter.core.snapshot import Observation, Record, Track
-from rc_import_exporter.core.store import RUNS
 from rc_import_exporter.core.verdict import sentence
 
 GRACE: Final = 15.0
@@ -100,7 +99,7 @@ def idleness(record: Record, now: float, *, or_down: bool = False) -> Verdict | 
 
 def _doing(seen: Observation) -> str:
     """What the operation does now. After a final outcome the sentence is about the past, so the step is used."""
-    if seen.others_run and seen.step not in RUNS:
+    if seen.others_run and seen.step not in RUNNING_STEPS:
         return "it is not the newest one"
     return sentence(seen.track) if seen.track is not None and seen.outcome in UNFINISHED else f"at step {seen.step}"
 

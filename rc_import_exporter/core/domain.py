@@ -92,6 +92,8 @@ IMPORTING_STEPS: Final = frozenset(
         Step.FINISHING,
     }
 )
+RUNNING_STEPS: Final = LOADING_STEPS | IMPORTING_STEPS
+"""The steps of an operation that ends if a server starts."""
 LAST_STEPS: Final = frozenset({Step.DONE, Step.IMPORT_FAILED, Step.IMPORT_CANCELLED})
 
 

@@ -54,13 +54,35 @@ def fold(history: History, look: Look) -> History:
         expected = frozenset()
     known = history.listed
     history = _without_gone(history, versions, look)
-    starts = _starts(history, versions)
     current = _newest(history, versions)
-    for sighting in sorted(versions, key=lambda each: age_key(each.operation)):
+    # Most polls show one operation that changed, and 19 that are as they were.
+    changed, alive = _changed(history, versions, look)
+    if alive:
+        history = replace(history, tracks=MappingProxyType({**history.tracks, **alive}))
+    starts = _starts(history, versions) if changed else ()
+    for sighting in sorted(changed, key=lambda each: age_key(each.operation)):
         history = _follow(history, sighting, look, starts, known, expected=sighting.operation.id in expected)
     if look.listed is not None or not versions:
-        history = replace(history, listed=look.listed or (), listed_for=current)
-    return _forget(_explain(replace(history, current=current), look))
+        history = replace(history, current=current, listed=look.listed or (), listed_for=current)
+    else:
+        history = replace(history, current=current)
+    return _forget(_explain(history, look))
+
+
+def _changed(
+    history: History, versions: Iterable[Sighting], look: Look
+) -> tuple[Sequence[Sighting], Mapping[str, Track]]:
+    """The operations that are new or not as they were. Of the others, those that are alive, with the time of that."""
+    changed, alive = [], {}
+    for sighting in versions:
+        operation = sighting.operation
+        track = history.tracks.get(operation.id)
+        # Tuples compare the objects first, and the parser gives the same object for the same JSON.
+        if track is None or (track.operation, track.state) != sighting:
+            changed.append(sighting)
+        elif track.outcome in UNFINISHED:
+            alive[operation.id] = replace(track, alive_at=look.began - CLOCK_PRECISION)
+    return changed, alive
 
 
 def _without_gone(history: History, versions: Sequence[Sighting], look: Look) -> History:
@@ -70,11 +92,11 @@ def _without_gone(history: History, versions: Sequence[Sighting], look: Look) ->
     it. Operations that are newer than the one that `import.status` names as the newest are gone, too, unless the list
     shows them. They may come back later.
     """
-    there = {each.operation.id for each in versions}
     complete = (look.listed is not None or not versions) and len(look.listed or ()) < FULL_LIST
     last = _named_start(versions, look)
     newest = history.newest
     overtaken = newest is not None and age_key(newest.operation) > last
+    there = {each.operation.id for each in versions} if complete or overtaken or history.gone else set()
     if there.isdisjoint(history.gone) and not overtaken and not (complete and history.tracks.keys() - there):
         return history
     every = {**history.gone, **history.tracks}
@@ -104,9 +126,10 @@ def _starts(history: History, versions: Sequence[Sighting]) -> Sequence[float]:
 def _latest_versions(sightings: Iterable[Sighting]) -> list[Sighting]:
     latest: dict[str, Sighting] = {}
     for sighting in sightings:
-        held = latest.get(sighting.operation.id)
-        if held is None or _is_later(sighting.operation, held.operation):
-            latest[sighting.operation.id] = sighting
+        operation = sighting.operation
+        held = latest.get(operation.id)
+        if held is None or _is_later(operation, held.operation):
+            latest[operation.id] = sighting
     return list(latest.values())
 
 
@@ -144,8 +167,6 @@ def _follow(
         old = expected or not _is_new(history, operation, known)
         track = first_sight(sighting, look, starts, expected=old)
         history = replace(history, started=history.started + (not track.expected))
-    elif before.operation == operation and before.state is sighting.state:
-        return _still(history, before, look)
     elif _is_step_back(before, operation):
         return history
     else:
@@ -158,14 +179,6 @@ def _is_new(history: History, operation: Operation, known: tuple[str, ...] | Non
     if age_key(operation) > (NEVER if history.horizon is None else history.horizon):
         return True
     return known is not None and len(known) < FULL_LIST and operation.id not in known
-
-
-def _still(history: History, track: Track, look: Look) -> History:
-    """The history if an operation has not changed. While the operation is alive, notes when it was last seen so."""
-    if track.outcome not in UNFINISHED:
-        return history
-    kept = replace(track, alive_at=look.began - CLOCK_PRECISION)
-    return replace(history, tracks=MappingProxyType({**history.tracks, track.operation.id: kept}))
 
 
 def _is_step_back(track: Track, seen: Operation) -> bool:
@@ -203,9 +216,9 @@ def _count(history: History, before: Track | None, track: Track) -> History:
     counts = track.operation.counts or Counts()
     completed, failed = max(track.high_completed, counts.completed or 0), max(track.high_failed, counts.failed or 0)
     finishes = track.outcome in FINISHED and track.outcome not in track.counted
-    finished = dict(history.finished)
+    finished = history.finished
     if finishes:
-        finished[track.outcome] = finished.get(track.outcome, 0) + 1
+        finished = MappingProxyType({**finished, track.outcome: finished.get(track.outcome, 0) + 1})
     kept = replace(
         track,
         high_completed=completed,
@@ -217,7 +230,7 @@ def _count(history: History, before: Track | None, track: Track) -> History:
         tracks=MappingProxyType({**history.tracks, track.operation.id: kept}),
         completed=history.completed + completed - track.high_completed,
         failed=history.failed + failed - track.high_failed,
-        finished=MappingProxyType(finished),
+        finished=finished,
     )
     return _date(history, before, kept)
 

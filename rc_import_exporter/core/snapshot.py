@@ -13,10 +13,9 @@ from typing import Final
 from rc_import_exporter.core.domain import (
     FEEDS,
     FINISHED,
-    IMPORTING_STEPS,
     LAST_STEPS,
-    LOADING_STEPS,
     REFUSALS,
+    RUNNING_STEPS,
     Api,
     Budget,
     Links,
@@ -246,7 +245,7 @@ class Observation:
     @property
     def fragile(self) -> bool:
         """Whether an operation loads or runs. A server that starts now would end it."""
-        return self.others_run or (self.active and self.step in LOADING_STEPS | IMPORTING_STEPS)
+        return self.others_run or (self.active and self.step in RUNNING_STEPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,17 +3,17 @@
 `poller` writes; `web` and the commands read. Folding is pure: the same record and the same poll give the same record.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from rc_import_exporter.core import history as histories
 from rc_import_exporter.core.domain import (
     FEEDS,
-    IMPORTING_STEPS,
-    LOADING_STEPS,
     REFUSALS,
+    RUNNING_STEPS,
     Api,
     Exchange,
     Failure,
@@ -33,8 +33,6 @@ from rc_import_exporter.core.thresholds import CLOCKS_AGREE, RATE_LIMIT_WINDOW
 from rc_import_exporter.core.tracking import Look, Sighting
 from rc_import_exporter.core.verdict import state_of, told_by_progress
 
-RUNS: Final = LOADING_STEPS | IMPORTING_STEPS
-"""The steps of an operation that a server which starts would end."""
 MOST_CODES: Final = 20
 """Status codes of an endpoint that have a series of their own. A server could send 900 different ones."""
 OTHER_CODE: Final = "other"
@@ -45,8 +43,36 @@ _Key = TypeVar("_Key")
 class Store:
     """The cell that holds the current snapshot."""
 
+    _snapshot: Snapshot
+    _records: dict[str, Record]
+    _durations: dict[Api, Histogram]
+    _is_new: bool
+
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The current snapshot. It is made when it is read, because many polls can end between two scrapes."""
+        if self._is_new:
+            self._snapshot = replace(
+                self._snapshot,
+                records=MappingProxyType(self._records.copy()),
+                durations=MappingProxyType(self._durations.copy()),
+            )
+            self._is_new = False
+        return self._snapshot
+
+    @snapshot.setter
+    def snapshot(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._records = dict(snapshot.records)
+        self._durations = dict(snapshot.durations)
+        self._is_new = False
+
+    def record(self, name: str) -> Record:
+        """The current record of a workspace. Raises `KeyError` if it is not configured."""
+        return self._records[name]
 
     def note_web_configuration(self, well: bool) -> None:  # noqa: FBT001 - the only argument
         """Notes whether the web configuration file could be used when it was last read."""
@@ -58,14 +84,11 @@ class Store:
             self.snapshot = replace(self.snapshot, log_lines_dropped=count)
 
     def put(self, record: Record, exchanges: Iterable[Exchange] = ()) -> None:
-        """Puts a workspace's new record, and the durations of the requests that led to it, into a new snapshot."""
-        # `|` copies the dictionary itself. To unpack the view of it costs fifteen times as much with 5,000 workspaces.
-        records = cast("MappingProxyType[str, Record]", self.snapshot.records) | {record.target.name: record}
-        self.snapshot = replace(
-            self.snapshot,
-            records=MappingProxyType(records),
-            durations=_observe_durations(self.snapshot.durations, exchanges),
-        )
+        """Puts in a workspace's new record, and the durations of the requests that led to it."""
+        self._records[record.target.name] = record
+        for exchange in exchanges:
+            self._durations[exchange.api] = _observed(self._durations.get(exchange.api, _NO_DURATION), exchange.seconds)
+        self._is_new = True
 
     def reconfigure(self, fresh: Snapshot) -> None:
         """Takes over the workspaces of a new configuration, and everything that does not come from polls.
@@ -166,30 +189,32 @@ def _look(before: Record, after: Record, answers: Mapping[Api, object], poll: Po
     status, listing = answers.get(Api.STATUS), answers.get(Api.LIST)
     sightings: list[Sighting] = []
     if isinstance(status, StatusAnswer) and status.operation is not None:
-        sightings.append(Sighting(operation=status.operation, state=status.state))
+        sightings.append(Sighting(status.operation, status.state))
     if isinstance(listing, ListAnswer):
-        sightings.extend(Sighting(operation=each, state=state_of(each)) for each in listing.operations)
+        sightings += [Sighting(each, state_of(each)) for each in listing.operations]
     elif not isinstance(status, StatusAnswer):
         return None
-    offset = after.clock_offset or 0.0
     gone = [feed.gone_since for api, feed in before.feeds.items() if api in FEEDS and feed.gone_since is not None]
+    ahead = after.clock_offset or 0.0
     return Look(
         sightings=sightings,
-        listed=_listed(listing),
+        listed=_listed(listing, before.history.listed),
         named=status.operation.id if isinstance(status, StatusAnswer) and status.operation is not None else None,
-        began=poll.started + offset,
-        ended=poll.ended + offset,
-        gone_since=min(gone) + offset if gone else None,
+        began=poll.started + ahead,
+        ended=poll.ended + ahead,
+        gone_since=min(gone) + ahead if gone else None,
         interval=before.interval,
-        offset=offset,
+        offset=ahead,
         version=after.version,
     )
 
 
-def _listed(listing: object) -> tuple[str, ...] | None:
+def _listed(listing: object, before: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The ids of the list, as the same object as before if they are the same: 5,000 workspaces have 100,000 of them."""
     if not isinstance(listing, ListAnswer):
         return None
-    return tuple(dict.fromkeys(operation.id for operation in listing.operations))
+    listed = tuple(dict.fromkeys([operation.id for operation in listing.operations]))
+    return before if listed == before else listed
 
 
 def _observe(answers: Mapping[Api, object], history: History, version: str | None) -> Observation | None:
@@ -206,7 +231,7 @@ def _observe(answers: Mapping[Api, object], history: History, version: str | Non
             outcome=track.outcome,
             operation=track.operation,
             track=track,
-            others_run=any(other.operation.valid and other.operation.step in RUNS for other in listed),
+            others_run=any(other.operation.valid and other.operation.step in RUNNING_STEPS for other in listed),
         )
     progress = answers.get(Api.PROGRESS)
     if not isinstance(progress, ProgressAnswer):
@@ -232,28 +257,27 @@ def _fold_feeds(record: Record, poll: Poll) -> Mapping[Api, Feed]:
         **feeds,
         **{each.exchange.api: _fold_feed(feeds.get(each.exchange.api), each, poll) for each in poll.results},
     }
-    if poll.answered and not folded.get(Api.PROGRESS, _NOT_ASKED).ok:
+    if Api.PROGRESS in folded and poll.answered and not folded[Api.PROGRESS].ok:
         del folded[Api.PROGRESS]
     return MappingProxyType({api: folded[api] for api in Api if api in folded and api in record.target.apis})
 
 
-_NOT_ASKED: Final = Feed(api=Api.PROGRESS, at=0.0, answered=0.0)
-
-
 def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
     exchange = result.exchange
+    held = None if before is None else before.skew
+    # If a proxy answers instead of the server, the date is by the proxy's clock.
+    skew = exchange.skew if exchange.skew is not None and _is_rocketchats(result) else held
     feed = Feed(
         api=exchange.api,
         at=poll.started,
         answered=poll.ended,
         budget=exchange.budget,
         blocked_until=_blocked_until(result, poll.ended),
-        skew=exchange.skew,
+        skew=skew,
         size=exchange.size,
     )
-    held = None if before is None else before.skew
     if isinstance(result, Success):
-        return replace(feed, skew=held if exchange.skew is None else exchange.skew)
+        return feed
     return replace(
         feed,
         size=0,
@@ -264,8 +288,6 @@ def _fold_feed(before: Feed | None, result: Result, poll: Poll) -> Feed:
         failures=1 if before is None else before.failures + 1,
         since=poll.ended if before is None or before.since is None else before.since,
         gone_since=_gone_since(before, result, poll),
-        # If a proxy answers instead of the server, the date is by the proxy's clock.
-        skew=exchange.skew if result.by_rocketchat and exchange.skew is not None else held,
         alone=not any(_is_rocketchats(other) for other in poll.results if other is not result),
     )
 
@@ -307,12 +329,13 @@ def _transition(before: State | None, after: State | None) -> Iterable[State]:
 def _count_requests(
     counts: Mapping[tuple[Api, str], int], exchanges: Iterable[Exchange]
 ) -> Mapping[tuple[Api, str], int]:
+    counted = dict(counts)
     for exchange in exchanges:
         key = exchange.api, _code(exchange)
-        if key not in counts and [api for api, _ in counts].count(exchange.api) >= MOST_CODES:
+        if key not in counted and [api for api, _ in counted].count(exchange.api) >= MOST_CODES:
             key = exchange.api, OTHER_CODE
-        counts = _add(counts, [key])
-    return counts
+        counted[key] = counted.get(key, 0) + 1
+    return MappingProxyType(counted)
 
 
 def _code(exchange: Exchange) -> str:
@@ -320,17 +343,16 @@ def _code(exchange: Exchange) -> str:
 
 
 def _add(counts: Mapping[_Key, int], keys: Iterable[_Key]) -> Mapping[_Key, int]:
-    added = dict(counts)
+    added: dict[_Key, int] = {}
     for key in keys:
-        added[key] = added.get(key, 0) + 1
-    return MappingProxyType(added)
+        added[key] = added.get(key, counts.get(key, 0)) + 1
+    return MappingProxyType({**counts, **added}) if added else counts
 
 
-def _observe_durations(durations: Mapping[Api, Histogram], exchanges: Iterable[Exchange]) -> Mapping[Api, Histogram]:
-    observed = dict(durations)
-    for exchange in exchanges:
-        histogram = observed.get(exchange.api, Histogram(counts=(0,) * (len(DURATION_BUCKETS) + 1)))
-        bucket = sum(bound < exchange.seconds for bound in DURATION_BUCKETS)
-        counts = (*histogram.counts[:bucket], histogram.counts[bucket] + 1, *histogram.counts[bucket + 1 :])
-        observed[exchange.api] = Histogram(counts=counts, total=histogram.total + exchange.seconds)
-    return MappingProxyType(observed)
+_NO_DURATION: Final = Histogram(counts=(0,) * (len(DURATION_BUCKETS) + 1))
+
+
+def _observed(histogram: Histogram, seconds: float) -> Histogram:
+    counts = list(histogram.counts)
+    counts[bisect_left(DURATION_BUCKETS, seconds)] += 1
+    return Histogram(counts=tuple(counts), total=histogram.total + seconds)

@@ -14,7 +14,6 @@ from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.config.settings import Settings, Workspace
 from rc_import_exporter.config.tls import Trust
 from rc_import_exporter.core import schedule
-from rc_import_exporter.core.domain import Api
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.core.store import Store
 from rc_import_exporter.errors import ConfigurationError
@@ -43,7 +42,7 @@ class Fleet:
         self._now = now
         self._members: Mapping[str, _Member] = self._enlisted(settings, {})
         self.store = store(_fresh(settings, self._members, now()))
-        self._places = asyncio.Semaphore(descriptors.share())
+        self._places = asyncio.Semaphore(max(1, descriptors.share() // 2))
         self._session: aiohttp.ClientSession | None = None
         self._pollers: dict[str, Poller] = {}
         self._tasks: dict[str, asyncio.Task[NoReturn]] = {}
@@ -120,7 +119,7 @@ class Fleet:
     @property
     def _keeps(self) -> bool:
         # Idle connections are kept only if the process may open enough files for all of them.
-        return len(self._members) * len(Api) <= descriptors.share()
+        return len(self._members) <= descriptors.share()
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = open_session(Resolver(), keep=self._keeps)

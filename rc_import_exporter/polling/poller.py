@@ -52,7 +52,6 @@ class Poller:
             self._set_timer(delay)
             await self._due.wait()
             delay = await self.attempt()
-            garbage.search()
 
     def wake(self, delay: float) -> None:
         """Polls in `delay` seconds instead of at the planned time. Does nothing while a poll runs."""
@@ -76,14 +75,16 @@ class Poller:
         """Polls once. Returns the seconds until the next poll."""
         started = self._now()
         poll = await self._ask(self._record, started)
+        exchanges = () if poll is None else poll.exchanges
         # Read only now, because a reload may have changed it during the calls.
         before = self._record
         after = before if poll is None else fold(before, poll)
         plan = schedule.plan(after, started, self._now())
         after = replace(after, plan=plan, credentials_loaded=self._keyring.loaded_at)
-        self._store.put(after, () if poll is None else poll.exchanges)
+        self._store.put(after, exchanges)
         for entry in journal.entries(before, after):
             self._log.log(entry.level, entry.event, **entry.fields)
+        garbage.search(sum(exchange.size for exchange in exchanges))
         # Never longer than the interval: if the machine's clock is set back, the planned time can be hours away.
         return min(max(0.0, plan.next_poll - self._now()), plan.interval)
 
@@ -93,7 +94,7 @@ class Poller:
 
     @property
     def _record(self) -> Record:
-        return self._store.snapshot.records[self._name]
+        return self._store.record(self._name)
 
     async def _ask(self, record: Record, started: float) -> Poll | None:
         """Calls the endpoints that are due, and `getImportProgress` if they fail. `None` if no endpoint is due."""
@@ -129,5 +130,14 @@ class Poller:
             results = [result for result in results if result not in refused] + again
         return Poll(started=started, ended=self._now(), results=tuple(results), exchanges=tuple(exchanges))
 
-    async def _ask_each(self, apis: Iterable[Api], credentials: Credentials) -> list[Result]:
-        return list(await asyncio.gather(*(self._client.ask(api, credentials) for api in apis)))
+    async def _ask_each(self, apis: Sequence[Api], credentials: Credentials) -> list[Result]:
+        # The first call needs no task of its own, which would cost as much as a part of the call.
+        others = asyncio.gather(*(self._client.ask(api, credentials) for api in apis[1:]))
+        try:
+            first = await self._client.ask(apis[0], credentials)
+        except asyncio.CancelledError:
+            others.cancel()
+            raise
+        finally:
+            results = await others
+        return [first, *results]

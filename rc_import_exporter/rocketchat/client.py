@@ -14,14 +14,10 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Final, cast
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
@@ -31,6 +27,7 @@ from rc_import_exporter.config.credentials import Credentials
 from rc_import_exporter.core.domain import Api, Exchange, Failure, Operation, Reason, Result
 from rc_import_exporter.core.thresholds import CLOCKS_AGREE
 from rc_import_exporter.rocketchat import diagnosis
+from rc_import_exporter.rocketchat.connections import Connector, QuickRequest, Received, Request, send
 from rc_import_exporter.rocketchat.diagnosis import Response
 from rc_import_exporter.rocketchat.host_names import NoLookUpError
 
@@ -38,14 +35,10 @@ USER_AGENT: Final = f"rc-import-exporter/{__version__}"
 CHUNK: Final = 64 * 1024
 EITHER_ZLIB_OR_GZIP: Final = 47
 """zlib's `wbits` for a stream whose header says which of the two it is."""
-MOST_INTERIM: Final = 8
-"""Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
 MOST_OF_AN_ERROR: Final = 64 * 1024
 """Bytes that are read of an answer whose status is not 200. Rocket.Chat's own have less than 1 KiB."""
 LARGE: Final = 1024 * 1024
 """Bytes of a body that is parsed in a thread. That takes tens of milliseconds, and the event loop goes on meanwhile."""
-OLDEST_CONNECTION: Final = 60.0
-"""Seconds. Only a new connection looks up the host's address, which can change."""
 PROMPT: Final = 5.0
 """Seconds. An answer that takes longer may have come while the exporter was stopped."""
 BUG: Final = "a bug in the exporter"
@@ -108,7 +101,9 @@ class Client:
         self._own_headers = _with_authorization({"User-Agent": access.user_agent}, access.url)
         self._proxy = None if access.proxy_url is None else address.public(access.proxy_url)
         self._proxy_headers = _with_authorization({}, access.proxy_url or "")
-        self._listed: dict[bytes, Operation] = {}
+        self._presented: tuple[Credentials, ssl.SSLContext | bool] | None = None
+        self._made: dict[Api, QuickRequest] = {}
+        self._listed: dict[int, Operation] = {}
         self._bugs: set[str] = set()
         self._places = nullcontext() if places is None else places
 
@@ -141,21 +136,44 @@ class Client:
             logs.logger(url=address.public(self._access.url)).error(f"{BUG}: {kind}", traceback=where)
 
     async def _get(self, api: Api, credentials: Credentials) -> Response:
+        context = self._access.tls() or True
+        if self._proxy is None:
+            received = await send(self._session, self._quick(api, credentials, context=context))
+            if received is not None:
+                async with received:
+                    return await _read(received, self._access.max_bytes)
         async with self._session.get(
             self._urls[api],
-            headers={
-                **credentials.headers,
-                **self._own_headers,
-                "X-User-Id": credentials.user_id,
-                "X-Auth-Token": credentials.auth_token,
-            },
+            headers=self._headers(credentials),
             allow_redirects=False,
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,
-            ssl=self._access.tls() or True,
+            ssl=context,
             server_hostname=self._access.server_name,
         ) as response:
             return await _read(response, self._access.max_bytes)
+
+    def _quick(self, api: Api, credentials: Credentials, *, context: ssl.SSLContext | bool) -> QuickRequest:
+        """The request, made once for the same credentials and certificates."""
+        if (credentials, context) != self._presented:
+            self._presented, self._made = (credentials, context), {}
+        if api not in self._made:
+            self._made[api] = QuickRequest.of(
+                self._session,
+                self._urls[api],
+                headers=self._headers(credentials),
+                ssl=context,
+                server_hostname=self._access.server_name,
+            )
+        return self._made[api]
+
+    def _headers(self, credentials: Credentials) -> dict[str, str]:
+        return {
+            **credentials.headers,
+            **self._own_headers,
+            "X-User-Id": credentials.user_id,
+            "X-Auth-Token": credentials.auth_token,
+        }
 
     def _exchange(self, api: Api, response: Response | None, begun: float, asked: float) -> Exchange:
         seconds, now = asyncio.get_running_loop().time() - begun, self._now()
@@ -179,24 +197,24 @@ def open_session(resolver: aiohttp.abc.AbstractResolver | None = None, *, keep: 
     """A session for all workspaces, without cookies and without proxies from the environment.
 
     `keep` keeps idle connections open for the next poll. The clients' places do not count idle connections, so set it
-    only if the process may open one file descriptor for each endpoint of each workspace.
+    only if the process may open two file descriptors for each workspace.
     """
     return aiohttp.ClientSession(
         # The clients' places limit the connections; aiohttp's own limit would count waiting as the server's time.
-        connector=_Connector(limit=0, resolver=resolver, force_close=not keep),
+        connector=Connector(limit=0, resolver=resolver, force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=False,
         # aiohttp would decompress without a limit; `_read_body` stops at `max_bytes`.
         auto_decompress=False,
-        request_class=_Request,
+        request_class=Request,
     )
 
 
 def keep_connections(session: aiohttp.ClientSession, *, keep: bool) -> None:
     """Sets `keep` for a session of `open_session`."""
-    cast(_Connector, session.connector).keep(keep=keep)
+    cast(Connector, session.connector).keep(keep=keep)
 
 
 def identity(external_url: str) -> str:
@@ -209,78 +227,14 @@ def _with_authorization(headers: Mapping[str, str], url: str) -> dict[str, str]:
     return {**headers} if value is None else {**headers, "Authorization": value}
 
 
-class _Request(aiohttp.ClientRequest):
-    """aiohttp's request. If the connection is lost before it is sent, it says why.
-
-    With TLS 1.3, a server refuses a client's certificate after the handshake, and that may be before the request.
-    """
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        try:
-            return await super().send(conn)
-        except aiohttp.ClientConnectionResetError as error:
-            raise error from cast(_Protocol, conn.protocol).lost_by
-
-
-class _Protocol(ResponseHandler):
-    """aiohttp's connection, with three limits more.
-
-    It closes after too many interim answers in a row: aiohttp reads them without end, and a server that sends nothing
-    else would keep the whole program busy. It is not used again after `OLDEST_CONNECTION` seconds, or if the server
-    has sent something that was not asked for: aiohttp would take that for the next answer.
-    """
-
-    _interim = 0
-    _begun = 0.0
-    lost_by: BaseException | None = None
-    """Why the connection was lost, if that was an error."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._begun = self._loop.time()
-        super().connection_made(transport)
-
-    def is_connected(self) -> bool:
-        """Whether it can be used for the next request."""
-        # The buffer holds answers without a request. Proxies say 408 before they close an idle connection.
-        fresh = self._loop.time() - self._begun < OLDEST_CONNECTION
-        return super().is_connected() and fresh and not self._buffer
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self.lost_by = exc
-        super().connection_lost(exc)
-
-    def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
-        """Takes the status line and headers of an answer."""
-        # Beyond the limit the number stays: a final answer that has already arrived must not count any more.
-        if self._interim <= MOST_INTERIM:
-            self._interim = self._interim + 1 if data[0].code < HTTPStatus.OK else 0
-        if self._interim <= MOST_INTERIM and len(self._buffer) <= MOST_INTERIM:
-            super().feed_data(data, size)
-        elif self.transport is not None and not self.is_eof():
-            self.set_exception(HttpProcessingError(message="too many answers"))
-            self.transport.abort()
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Makes connections of class `_Protocol`. aiohttp has no options for what this sets in private attributes."""
-
-    def __init__(self, *, limit: int, resolver: aiohttp.abc.AbstractResolver | None, force_close: bool) -> None:
-        super().__init__(limit=limit, resolver=resolver, force_close=force_close)
-        self._resolver_owner = True  # so that it is closed with the connector
-        self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
-
-    def keep(self, *, keep: bool) -> None:
-        self._force_close = not keep
-
-
-async def _diagnosed(exchange: Exchange, response: Response, known: dict[bytes, Operation]) -> Result:
+async def _diagnosed(exchange: Exchange, response: Response, known: dict[int, Operation]) -> Result:
     if len(response.body) > LARGE:
         with suppress(RuntimeError):  # no thread can be started
             return await asyncio.to_thread(diagnosis.read, exchange, response)
     return diagnosis.read(exchange, response, known)
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> Response:
+async def _read(response: aiohttp.ClientResponse | Received, most: int) -> Response:
     most = most if response.status == HTTPStatus.OK else min(most, MOST_OF_AN_ERROR)
     try:
         body = await _read_body(response, most)
@@ -289,11 +243,11 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> Response:
     return Response(status=response.status, headers=response.headers, body=body[:most], too_large=len(body) > most)
 
 
-async def _read_body(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse | Received, most: int) -> bytes:
     """The body, decompressed, or the first `most + 1` bytes. Raises `zlib.error` if it cannot be decompressed."""
     inflate = _inflater(response.headers.get("Content-Encoding", "identity"))
     body = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK):
+    while chunk := await response.content.read(CHUNK):
         # One byte more than allowed is enough to know, so a small body that inflates to gigabytes costs no memory.
         room = most + 1 - len(body)
         body += chunk[:room] if inflate is None else _inflated(inflate, chunk, room)
@@ -342,9 +296,9 @@ def _explain(error: Exception, timeout: float) -> tuple[Reason, str, str]:
             why = _plain(error.os_error)
             remedy = CHECK_TLS if why == SLAMMED else ""
             return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {why}", remedy
-        case aiohttp.ClientResponseError() if TLS_ALERT in error.message:
+        case aiohttp.ClientResponseError() | HttpProcessingError() if TLS_ALERT in error.message:
             return Reason.TLS, diagnosis.USES_TLS, diagnosis.USE_HTTPS
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return Reason.INVALID, "the answer is not HTTP", ""
         case aiohttp.ClientError() | OSError():
             return Reason.CONNECTION, CLOSED, ""

@@ -154,7 +154,7 @@ _ROWS: Final = (
 )
 
 
-def read(exchange: Exchange, response: Response, known: dict[bytes, Operation] | None = None) -> Result:
+def read(exchange: Exchange, response: Response, known: dict[int, Operation] | None = None) -> Result:
     """The endpoint's data, or the first reason in the table that applies. For `known`, see `parser.parse_list`."""
     if response.status != HTTPStatus.OK or response.too_large or response.is_html:
         return _refused(exchange, response)

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from sys import intern
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar, assert_never
 
@@ -161,7 +162,7 @@ class _Operation(_Json, frozen=True, gc=False):
         created = _scalar(self.ts)
         return Operation(
             id=self.id,
-            importer=_text(self.importer) or UNKNOWN_IMPORTER,
+            importer=intern(_text(self.importer) or UNKNOWN_IMPORTER),
             step=_step(_text(self.status)),
             valid=_is_true(self.valid),
             created=_instant(created),
@@ -231,11 +232,11 @@ def parse_status(body: bytes) -> StatusAnswer:
     return StatusAnswer(state=_state(state), operation=status.operation.value())
 
 
-def parse_list(body: bytes, known: dict[bytes, Operation] | None = None) -> ListAnswer:
+def parse_list(body: bytes, known: dict[int, Operation] | None = None) -> ListAnswer:
     """The answer of `getLatestImportOperations`: an array, or the object that one snapshot of 8.3 sent around it.
 
-    `known` holds the operations of this workspace's last list by their JSON, and then those of this one. From poll to
-    poll most stay as they were, and reading them again is most of what a poll costs.
+    `known` holds the operations of this workspace's last list by the hash of their JSON, and then those of this one.
+    From poll to poll most stay as they were, and reading them again is most of what a poll costs.
     """
     if known is not None and (read := _read_pieces(body, known)) is not None:
         return ListAnswer(operations=read)
@@ -249,7 +250,7 @@ def parse_list(body: bytes, known: dict[bytes, Operation] | None = None) -> List
     return ListAnswer(operations=tuple(operation.value() for operation in operations))
 
 
-def _read_pieces(body: bytes, known: dict[bytes, Operation]) -> tuple[Operation, ...] | None:
+def _read_pieces(body: bytes, known: dict[int, Operation]) -> tuple[Operation, ...] | None:
     """The operations of a small array, each read by itself. `None` if that is not possible.
 
     An array that is cut between objects is valid if each piece is an object: a cut at another place, in a text or in
@@ -257,12 +258,14 @@ def _read_pieces(body: bytes, known: dict[bytes, Operation]) -> tuple[Operation,
     """
     if len(body) > MOST_IN_PIECES or not (body.startswith(b"[{") and body.endswith(b"}]")):
         return None
-    read: dict[bytes, Operation] = {}
+    read: dict[int, Operation] = {}
     operations = []
     try:
         for piece in body[2:-2].split(b"},{"):
-            operation = known.get(piece) or _decoded(_Operation, _checked(b"{%b}" % piece)).value()
-            read[piece] = operation
+            # The hash has 64 bits and a secret key. The JSON itself would take more memory than the operation.
+            key = hash(piece)
+            operation = known.get(key) or _decoded(_Operation, _checked(b"{%b}" % piece)).value()
+            read[key] = operation
             operations.append(operation)
     except BodyError:
         return None
@@ -303,7 +306,7 @@ def parse_info(body: bytes) -> InfoAnswer:
     raise BodyError("it has no version")
 
 
-def parse(api: Api, body: bytes, known: dict[bytes, Operation] | None = None) -> Answer:
+def parse(api: Api, body: bytes, known: dict[int, Operation] | None = None) -> Answer:
     """The answer of an endpoint. Raises `BodyError` if the body is not that endpoint's JSON.
 
     For `known`, see `parse_list`.

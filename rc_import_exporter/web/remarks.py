@@ -9,10 +9,9 @@ from typing import Final
 
 from rc_import_exporter.core import advice
 from rc_import_exporter.core.alerts import ANY, SUCCESSES, Alert, Raised, concerns, failed_ratio_limit, last_complete
-from rc_import_exporter.core.domain import Api, Outcome, known_importer
+from rc_import_exporter.core.domain import RUNNING_STEPS, Api, Outcome, known_importer
 from rc_import_exporter.core.progress import people
 from rc_import_exporter.core.snapshot import History, Observation, Record, Track
-from rc_import_exporter.core.store import RUNS
 from rc_import_exporter.core.thresholds import CLOCKS_DISAGREE, LONGEST_RUN
 from rc_import_exporter.core.verdict import counts_twice, rejected, sentence, spell
 from rc_import_exporter.web.fields import Level, Remark, Unresolved
@@ -61,7 +60,12 @@ def _of_others(history: History) -> Iterator[Remark]:
     """The imports that load or run beside the newest one."""
     for id in history.listed or ():
         track = history.tracks.get(id)
-        if track is not None and id != history.current and track.operation.valid and track.operation.step in RUNS:
+        if (
+            track is not None
+            and id != history.current
+            and track.operation.valid
+            and track.operation.step in RUNNING_STEPS
+        ):
             yield Remark(level=Level.ACTIVE, text=f"Another import goes on as well: {track.operation.importer}")
 
 

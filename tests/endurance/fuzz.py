@@ -106,7 +106,7 @@ class Life:
         self._dice = Random(f"{seed} {number}")
         self._now = STARTED
         self._record = Record(target=Target(name="acme", url="https://acme"))
-        self._known: dict[bytes, Operation] = {}
+        self._known: dict[int, Operation] = {}
         self.last: Sequence[Response] = ()
 
     def poll(self) -> Sequence[Result]:

@@ -425,7 +425,7 @@ compact = st.lists(
 broken = st.sampled_from([b"},{", b'"', b"]", b"[", b"{", b"}", b",", b"\\", b"\\ud83d", b"\xff", b" ", b"0"])
 
 
-def outcome_of(raw: bytes, known: dict[bytes, Operation] | None = None) -> ListAnswer | str:
+def outcome_of(raw: bytes, known: dict[int, Operation] | None = None) -> ListAnswer | str:
     """The answer, or the message."""
     try:
         return parser.parse_list(raw, known)
@@ -438,7 +438,7 @@ def test_what_is_known_of_the_last_list_changes_no_answer(
     documents: list[object], later: list[object], piece: bytes, at: int
 ) -> None:
     """A list is cut into its objects, and a cut inside of a text or an inner array must not be taken for one."""
-    known: dict[bytes, Operation] = {}
+    known: dict[int, Operation] = {}
     for content in (documents, documents + later, later + documents):
         raw = json.dumps(content, separators=(",", ":")).encode()
         assert outcome_of(raw, known) == outcome_of(raw)
@@ -455,7 +455,7 @@ def test_a_text_with_braces_is_not_cut(text: str) -> None:
 
 def test_only_the_operations_of_the_last_list_are_kept() -> None:
     """The memory must not grow with every version of an operation."""
-    known: dict[bytes, Operation] = {}
+    known: dict[int, Operation] = {}
     for completed in range(10):
         content = [document(count={"completed": completed}), document(_id="old")]
         answer = parser.parse_list(json.dumps(content, separators=(",", ":")).encode(), known)
