@@ -25,10 +25,6 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "history._without_gone: complete and history.tracks.keys() - there -> complete or history.tracks.keys() - there": (
         "the same"
     ),
-    "history._follow: before.operation == operation and before.state is sighting.state -> never": (
-        "next_sight changes as little, and takes longer"
-    ),
-    "history._still: track.outcome not in UNFINISHED -> never": "nothing reads when a finished one was seen alive",
     "history._is_new: history.horizon is None -> never": "the first poll has set it",
     "history._forget: history.horizon is None -> never": "the first poll has set it",
     "history._forget: history.current -> dropped": "the newest is never among the oldest",
