@@ -75,6 +75,19 @@ def test_what_a_large_answer_left_is_searched_at_once() -> None:
         assert gc.get_freeze_count() >= len(kept)
 
 
+def test_what_is_kept_until_the_end_is_not_freed() -> None:
+    """To free what is known of 5,000 workspaces takes seconds, and the process ends anyway."""
+    node = Node()
+    held = weakref.ref(node)
+    garbage.keep(node)
+    del node
+    gc.collect()
+    assert held() is not None
+    gc.unfreeze()
+    gc.collect()
+    assert held() is None
+
+
 @pytest.mark.looptime
 async def test_each_poll_searches_what_is_new() -> None:
     """Nothing else does that here, because Python's own searches are switched off."""

@@ -398,6 +398,19 @@ def test_the_store_holds_the_latest_snapshot_and_all_durations() -> None:
     assert histogram.total == pytest.approx(99.306)
 
 
+def test_a_snapshot_that_was_read_does_not_change() -> None:
+    """A page is written in slices, and polls end in between."""
+    store = Store(Snapshot(build=Build(version="1", revision="r", python="3"), records={}, configured_at=START))
+    exchanges = [Exchange(api=Api.LIST, code=200, seconds=1.0)]
+    store.put(NEW, exchanges)
+    read = store.snapshot
+    assert store.snapshot is read
+    store.put(replace(NEW, polls=1), exchanges)
+    assert read.records["acme"] is NEW
+    assert sum(read.durations[Api.LIST].counts) == 1
+    assert store.record("acme").polls == store.snapshot.records["acme"].polls == 1
+
+
 def test_folding_is_pure() -> None:
     """The same record and the same poll give the same record, and the old record stays as it was."""
     record = after([status(operation()), listing(operation())])

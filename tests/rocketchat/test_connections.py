@@ -4,6 +4,7 @@ import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -47,6 +48,35 @@ async def test_a_connection_is_kept_but_not_for_ever() -> None:
             assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
             await asyncio.sleep(5)
     assert 2 <= len(connections) <= 4
+
+
+async def test_a_call_comes_again_on_the_connection_of_the_last_with_the_same_bytes() -> None:
+    """The quick way on an idle connection, and aiohttp's own way on a new one, must look the same to a server."""
+    heads: list[bytes] = []
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                heads.append(head)
+                writer.write(http(GOOD))
+        writer.close()
+
+    async with listening(serve) as port, open_session() as session:
+        access = Access(url=f"http://user:word@127.0.0.1:{port}/chat", timeout=LONG, max_bytes=MEBIBYTE)
+        client = Client(session, access, WallClock().now)
+        for _ in range(3):
+            assert reason(await client.ask(Api.STATUS, replace(CREDENTIALS, headers={"Accept": "own"}))) is None
+    assert len(heads) == 3
+    assert len(set(heads)) == 1
+
+
+async def test_the_connection_for_the_version_is_not_kept() -> None:
+    """The version is read once an hour, and 5,000 workspaces need their file descriptors for the feeds."""
+    async with keeping() as (client, connections):
+        for _ in range(2):
+            await client.ask(Api.INFO, CREDENTIALS)
+            await asyncio.sleep(1)
+    assert len(connections) == 2
 
 
 async def test_what_a_server_says_unasked_is_no_answer_to_the_next_call() -> None:
