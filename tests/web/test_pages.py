@@ -13,13 +13,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rc_import_exporter.core.domain import Kind, Links
+from rc_import_exporter.core.domain import Kind, Links, Step
 from rc_import_exporter.web.answers import CONTENT_SECURITY_POLICY
 from rc_import_exporter.web.pages import anchor, render_markdown
 from rc_import_exporter.web.server import Server, create_application
 from rc_import_exporter.web.writing import clock, code, date, number, soon, staged, when
-from tests.support.gallery import HOSTILE, crowd, gallery, hostile, showing, stalled, workspace
-from tests.support.pictures import NOW, picture, running, untouched
+from tests.support.gallery import HOSTILE, crowd, gallery, hostile, showing, stalled, told, workspace
+from tests.support.pictures import NOW, operation, picture, running, untouched
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "rocketchat-import.rules.yml"
 PAGES = ["/", "/workspaces/acme", "/workspaces/hostile", "/workspaces/nobody", "/?q=acme", "/?level=critical"]
@@ -157,6 +157,16 @@ async def test_counts_are_told_with_what_explains_them() -> None:
     assert "To import20 users, 8 channels, 4,992 messages" in more
     assert "about 1 min left, until 08:01 UTC" in more
     assert "Last progress8 s ago" in more
+
+
+async def test_an_end_that_was_not_seen_is_shown_as_a_bound() -> None:
+    """A restart can have stamped it hours after its end."""
+    found = operation("a" * 17, Step.DONE, created=7200.0, updated=60.0, valid=False)
+    async with showing(picture([told(workspace("acme"), 0.0, found)])) as shown:
+        _, _, seen = await look(f"{shown.url}/workspaces/acme")
+    words = " ".join(seen.text.split())
+    assert "Ended1 min ago or earlier" in words
+    assert "Took" not in words
 
 
 @pytest.mark.parametrize("prefix", ["", "/tools/imports"])
