@@ -13,7 +13,8 @@ from typing import Final
 from aiohttp import web
 
 from rc_import_exporter.core.snapshot import Record, Snapshot
-from rc_import_exporter.metrics.exposition import Exposition, Pieces, Steps
+from rc_import_exporter.metrics.cells import Pieces, Steps
+from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.metric import WORKSPACE
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 from rc_import_exporter.web import answers
