@@ -55,16 +55,16 @@ class _WorkspaceLines:
 
     label: str
     record: "ref[Record]"
-    turns: tuple[float, ...]
-    """The instants at which the record becomes fresh and stale."""
-    made: float
+    since: float
+    until: float
+    """The next instant at which the record becomes fresh or stale; `since` is the last one."""
     values: Sequence[object]
     blocks: Sequence[bytes]
     live: Sequence[object]
     """The values of the metrics that change with the clock."""
 
     def is_current(self, record: Record, now: float) -> bool:
-        return self.record() is record and all((self.made < turn) is (now < turn) for turn in self.turns)
+        return self.record() is record and self.since <= now < self.until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +167,12 @@ class Exposition:
 
     def fresh_lines(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
         """Renders what changed since the last page, in short steps, so that the next one is made sooner."""
-        for record in snapshot.records.values():
+        for number, record in enumerate(snapshot.records.values()):
             kept = self._lines.get(record.target.name)
-            if kept is None or not kept.is_current(record, now):
+            is_current = kept is not None and kept.is_current(record, now)
+            if not is_current:
                 self._workspace_lines(record, now)
+            if not is_current or number % ROWS_IN_CELL == 0:
                 yield
 
     def _page(self, body: _Body, now: float, form: Format, encoding: Encoding, *, whole: bool) -> Steps:
@@ -186,7 +188,7 @@ class Exposition:
         for record in records:
             row = self._workspace_lines(record, now)
             rows.append(row)
-            until = min([until, *(turn for turn in row.turns if now < turn)])
+            until = min(until, row.until)
             yield
         cells = yield from kept.renewed(self._blocks(rows, snapshot, form, whole=whole))
         return _Body(rows=rows, cells=cells, snapshot=ref(snapshot), since=now, until=until)
@@ -212,11 +214,12 @@ class Exposition:
             else:
                 values.append(value)
                 blocks.append(sample_lines(metric, reading.samples(value), label))
+        turns = [at for at in (record.fresh_from, record.stale_at) if at is not None]
         return _WorkspaceLines(
             label=label,
             record=ref(record),
-            turns=tuple(at for at in (record.fresh_from, record.stale_at) if at is not None),
-            made=now,
+            since=max([turn for turn in turns if turn <= now], default=-inf),
+            until=min([turn for turn in turns if now < turn], default=inf),
             values=tuple(values),
             blocks=tuple(blocks),
             live=tuple([reading.values(read) for _, reading in self._live]),
