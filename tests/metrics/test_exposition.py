@@ -6,9 +6,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
+from weakref import ref
 
 import pytest
 from hypothesis import given, settings
@@ -387,6 +389,59 @@ def test_only_the_workspace_that_goes_stale_is_read_again() -> None:
     readings.names.clear()
     exposition.page(snapshot, NOW + 100.0)
     assert readings.names == ["acme"]
+
+
+def test_lines_that_were_made_before_a_scrape_are_not_read_at_it() -> None:
+    """With a thousand workspaces, the lines take far longer than all the rest of a page."""
+    readings, snapshot = Readings(), four_workspaces()
+    exposition = Exposition([readings.metric], process=False)
+    assert len(list(exposition.fresh_lines(snapshot, LATER))) >= len(snapshot.records)
+    readings.names.clear()
+    page = exposition.page(snapshot, LATER)
+    assert (workspaces(page), readings.names) == (set(snapshot.records), [])
+
+
+def test_a_line_is_written_again_only_if_a_value_changed() -> None:
+    """A poll changes few of the series of a workspace."""
+    written: list[str] = []
+
+    def note(state: StrEnum | None) -> Samples:
+        written.append(str(state))
+        return (((), 1.0),)
+
+    state = reading(lambda facts: facts.record.last_state, note)
+    metric = WorkspaceMetric(name="probe", kind=MetricKind.GAUGE, help="Made for a test.", read=state)
+    exposition, record = Exposition([metric], process=False), running("acme")
+    for now in (LATER, LATER + 1.0):
+        exposition.page(picture([replace(record, polls=int(now))]), now)
+    exposition.page(picture([replace(record, last_state=State.DONE)]), LATER)
+    assert written == ["importing", "done"]
+
+
+def test_what_did_not_change_is_not_compressed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pieces of two pages are the same objects, except the first, the last and those with a changed line."""
+    monkeypatch.setattr(exposition_module, "ROWS_IN_CELL", 2)
+    exposition, names = Exposition(process=False), ("acme", "beta", "cool", "zeta")
+    before = picture(map(running, names))
+    after = with_record(before, replace(before.records["zeta"], polls=99))
+    pages = [
+        all_taken(exposition.page_steps(each, LATER, Format.TEXT, Encoding.GZIP)) for each in (before, before, after)
+    ]
+    changed = [index for index, (old, new) in enumerate(zip(pages[0], pages[2], strict=True)) if old is not new]
+    assert all(old is new for old, new in zip(pages[0][:-1], pages[1][:-1], strict=True))
+    assert len(changed) == 3
+    assert (changed[0], changed[-1]) == (0, len(pages[0]) - 1)
+
+
+def test_a_page_keeps_no_old_record_in_memory() -> None:
+    """At 5,000 workspaces, the records of the last scrape would be as large as those of now."""
+    exposition = Exposition(process=False)
+    old = picture([running("acme")])
+    gone = [ref(old), ref(old.records["acme"])]
+    for encoding in Encoding:
+        exposition.page(old, LATER, encoding=encoding)
+    del old
+    assert [each() for each in gone] == [None, None]
 
 
 def test_live_families_are_read_at_every_scrape() -> None:
