@@ -70,13 +70,13 @@ class Cells:
     """The part of a page that is kept from scrape to scrape."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
-        self._cells = cells
+        self.cells = cells
         self._packed: tuple[Pieces, int, int] | None = None
 
     def plain(self) -> Steps:
         """The lines, one cell in each step. They are not kept."""
         made = []
-        for cell in self._cells:
+        for cell in self.cells:
             if cell.blocks:
                 made.append(b"".join(cell.blocks))
                 yield
@@ -101,7 +101,7 @@ class Cells:
     def _pack(self) -> Generator[None, None, tuple[Pieces, int, int]]:
         compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, _RAW)
         pieces, checksum, size = [], 0, 0
-        for cell in self._cells:
+        for cell in self.cells:
             if cell.blocks:
                 packed = cell.packed(compressor)
                 pieces.append(packed.data)
@@ -115,7 +115,7 @@ class Cells:
         """Cells of these blocks. Those that are the same as here are taken over."""
         made: list[Cell] = []
         for each in blocks:
-            kept = self._cells[len(made)] if len(made) < len(self._cells) else None
+            kept = self.cells[len(made)] if len(made) < len(self.cells) else None
             made.append(kept if kept is not None and kept.blocks == each else Cell(each))
             yield
         return Cells(made)

@@ -144,10 +144,13 @@ class Exposition:
         body = self._bodies.get(form)
         if body is None or not body.is_current(snapshot, now):
             kept = Cells(()) if body is None else body.cells
+            old: list[object] = [] if body is None else [*kept.cells, *body.rows]
             body = self._bodies[form] = yield from self._body(
                 snapshot, snapshot.records.values(), now, form, kept, whole=True
             )
             self._forget_lines(snapshot)
+            del kept
+            yield from _freed(old)
         return (yield from self._page(body, now, form, encoding, whole=True))
 
     def selection_steps(
@@ -279,3 +282,10 @@ def all_taken(steps: Generator[None, None, _Made]) -> _Made:
             next(steps)
     except StopIteration as ended:
         return cast(_Made, ended.value)
+
+
+def _freed(old: list[object]) -> Generator[None, None, None]:
+    """Lets go of what is used no more, in short steps. Python would free 5,000 workspaces at once in 15 ms."""
+    while old:
+        del old[-ROWS_IN_CELL:]
+        yield

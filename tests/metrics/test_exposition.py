@@ -437,11 +437,11 @@ def test_a_page_keeps_no_old_record_in_memory() -> None:
     """At 5,000 workspaces, the records of the last scrape would be as large as those of now."""
     exposition = Exposition(process=False)
     old = picture([running("acme")])
-    gone = [ref(old), ref(old.records["acme"])]
+    snapshot, record = ref(old), ref(old.records["acme"])
     for encoding in Encoding:
         exposition.page(old, LATER, encoding=encoding)
     del old
-    assert [each() for each in gone] == [None, None]
+    assert (snapshot(), record()) == (None, None)
 
 
 def test_live_families_are_read_at_every_scrape() -> None:
