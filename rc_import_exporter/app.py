@@ -54,7 +54,7 @@ class App:
             return self.store.snapshot
 
         exposition, turns = Exposition(), Turns()
-        publisher = Publisher(snapshot, now, exposition, turns)
+        self._publisher = publisher = Publisher(snapshot, now, exposition, turns)
         pages = Pages(lambda: self.store.snapshot, now, turns, demo=demo)
         lifecycle = Lifecycle(self.reloader.reload, enabled=settings.web.enable_lifecycle)
         guard = Guard(settings.web.config_file, settings.web.protection, now, self.store.note_web_configuration)
@@ -67,6 +67,7 @@ class App:
         listen = self._settings.web.listen
         port = await self._server.start(listen.host, listen.port)
         await self._fleet.start()
+        self._begin(self._publisher.prepare())
         if self._settings.auto_reload:
             self._begin(self.reloader.watch())
         return port

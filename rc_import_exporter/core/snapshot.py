@@ -160,11 +160,11 @@ class History:
     @property
     def last_results(self) -> Mapping[str, Track]:
         """The newest finished operation of each importer, without those that were discarded before they ran."""
-        results: dict[str, Track] = {}
-        for track in sorted(self.tracks.values(), key=lambda each: each.operation.created or 0.0):
-            if track.outcome in FINISHED and track.outcome is not Outcome.DISCARDED:
-                results[known_importer(track.operation.importer)] = track
-        return results
+        ended = [
+            each for each in self.tracks.values() if each.outcome in FINISHED and each.outcome is not Outcome.DISCARDED
+        ]
+        ended.sort(key=lambda each: each.operation.created or 0.0)
+        return {known_importer(each.operation.importer): each for each in ended}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +256,7 @@ class Plan:
     interval: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Record:
     """One workspace. `told` says whether the last poll read the state. `last_state` is the latest one from a feed."""
 
@@ -381,7 +381,7 @@ class Build:
     python: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Snapshot:
     """All workspaces by name, and facts about the exporter. `elsewhere` has the names that other shards poll."""
 

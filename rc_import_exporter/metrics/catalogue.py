@@ -38,7 +38,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="up",
         help="1 if the last poll read the import's state and that is not too old, else 0.",
-        read=lambda record, now: samples.one(float(record.up(now))),
+        read=samples.UP,
     ),
     WorkspaceMetric(
         name="api_up",
@@ -50,7 +50,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         name="failing",
         help="1 if the last call to this endpoint failed, by the reason. Absent if it succeeded.",
         labels=(_API, _REASON),
-        read=samples.failing,
+        read=samples.FAILING,
         never={"internal": "only a bug in the exporter gives this reason"},
     ),
     WorkspaceMetric(
@@ -67,37 +67,37 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         name="state",
         help="State of the newest import: 1 for the current one, else 0. Absent if the last answer is too old.",
         labels=(_STATE,),
-        read=samples.of_observation(lambda seen: samples.flags("state", State, seen.state)),
+        read=samples.flags("state", State, lambda seen: seen.state),
     ),
     WorkspaceMetric(
         name="step",
         help="Step of the newest import: 1 for the current one, else 0. Absent if the last answer is too old.",
         labels=(_STEP,),
-        read=samples.of_observation(lambda seen: samples.flags("step", Step, seen.step)),
+        read=samples.flags("step", Step, lambda seen: seen.step),
     ),
     WorkspaceMetric(
         name="outcome",
         help="Outcome of the newest import: 1 for the current one, else 0. Absent if the last answer is too old.",
         labels=(_OUTCOME,),
-        read=samples.of_observation(lambda seen: samples.flags("outcome", Outcome, seen.outcome)),
+        read=samples.flags("outcome", Outcome, lambda seen: seen.outcome),
     ),
     WorkspaceMetric(
         name="workspace_info",
         help="Always 1. The workspace's URL and its configured labels.",
         labels=(Label(name="url"), Label(name="…", means="the workspace's configured labels")),
-        read=samples.workspace_info,
+        read=samples.WORKSPACE_INFO,
     ),
     WorkspaceMetric(
         name="server_info",
         help="Always 1. The version of Rocket.Chat. The patch number is missing if the user may not see it.",
         labels=(Label(name="version"),),
-        read=lambda record, now: () if record.version is None else (((("version", record.version),), 1.0),),
+        read=samples.SERVER_INFO,
     ),
     WorkspaceMetric(
         name="operation_info",
         help="Always 1. The newest operation and the endpoint that tells its state. Absent if there is none.",
         labels=(Label(name="importer"), Label(name="operation_id"), Label(name="source", values=tuple(Api)[:3])),
-        read=samples.of_observation(samples.operation_info),
+        read=samples.OPERATION_INFO,
     ),
     WorkspaceMetric(
         name="operation_valid",
@@ -125,7 +125,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         name="operation_staged_records",
         help="Records that the newest operation found to import, by kind. Absent for a kind that was not counted.",
         labels=(Label(name="kind", values=tuple(Kind)),),
-        read=samples.of_observation(samples.staged_records),
+        read=samples.STAGED_RECORDS,
     ),
     WorkspaceMetric(
         name="operation_created_timestamp_seconds",
@@ -140,8 +140,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="operation_age_seconds",
         help="Seconds since the newest operation was created, by the server's clock. Calculated at each scrape.",
-        read=samples.operation_age,
-        live=True,
+        read=samples.OPERATION_AGE,
     ),
     WorkspaceMetric(
         name="operation_step_started_timestamp_seconds",
@@ -156,7 +155,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
     WorkspaceMetric(
         name="operation_progress_timestamp_seconds",
         help="Unix time of the newest operation's last progress: all changes but its validity. Absent if not seen.",
-        read=samples.progress_time,
+        read=samples.PROGRESS_TIME,
     ),
     WorkspaceMetric(
         name="operation_finished_timestamp_seconds",
@@ -167,13 +166,13 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         name="last_finished_timestamp_seconds",
         help="Unix time at which an import last finished, by importer and outcome. Absent if none was seen.",
         labels=(_KNOWN_IMPORTER, _FINISHED),
-        read=samples.last_finished,
+        read=samples.LAST_FINISHED,
     ),
     WorkspaceMetric(
         name="last_finished_duration_seconds",
         help="Seconds from the last finished import's creation to its end. Absent if a restart hid the end.",
         labels=(_KNOWN_IMPORTER,),
-        read=samples.last_durations,
+        read=samples.LAST_DURATIONS,
     ),
     WorkspaceMetric(
         name="last_finished_records",
@@ -208,7 +207,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         name="recent_operations",
         help="Operations in the server's list of the latest 20, by outcome. Absent without access to the list.",
         labels=(Label(name="outcome", values=RECENT_OUTCOMES),),
-        read=samples.recent_operations,
+        read=samples.RECENT_OPERATIONS,
     ),
     WorkspaceMetric(
         name="expected_success_interval_seconds",
@@ -257,14 +256,14 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         kind=_COUNTER,
         help="Operations finished since the exporter first read the workspace, by outcome.",
         labels=(_FINISHED,),
-        read=samples.operations_finished,
+        read=samples.OPERATIONS_FINISHED,
     ),
     WorkspaceMetric(
         name="state_transitions_total",
         kind=_COUNTER,
         help="Changes of the import's state that the exporter saw, by the new state.",
         labels=(_STATE,),
-        read=samples.state_transitions,
+        read=samples.STATE_TRANSITIONS,
     ),
     WorkspaceMetric(
         name="exporter_polls_total",
@@ -277,7 +276,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         kind=_COUNTER,
         help="Failed calls, by endpoint and reason. A refusal counts once if another endpoint tells the state.",
         labels=(_API, _REASON),
-        read=samples.poll_failures,
+        read=samples.POLL_FAILURES,
         never={"internal": "only a bug in the exporter gives this reason"},
     ),
     WorkspaceMetric(
@@ -285,7 +284,7 @@ WORKSPACE_METRICS: Final[tuple[WorkspaceMetric, ...]] = (
         kind=_COUNTER,
         help="HTTP requests by endpoint and status code. The code is none without an answer, and other after 20 codes.",
         labels=(_API, Label(name="code")),
-        read=samples.requests,
+        read=samples.REQUESTS,
     ),
     WorkspaceMetric(
         name="exporter_poll_interval_seconds",

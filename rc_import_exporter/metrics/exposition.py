@@ -1,56 +1,44 @@
 """Renders the catalogue as pages of bytes, in the Prometheus text format and in OpenMetrics.
 
 Sample lines are the same in both formats; only the HELP and TYPE lines differ. Bytes are kept until they change:
-the lines of a workspace until its record changes or becomes stale, the body of a page until the snapshot changes or
-something in it becomes stale. Only a short tail is made at each scrape.
+the lines of a metric of a workspace until a value that they are made of changes, a compressed cell of a page until one
+of its lines does. Only a short tail is made at each scrape.
 
 A page is made in steps, so that an event loop can do other work between two of them. A step renders one workspace, or
-joins or compresses the lines of one metric of `ROWS_IN_PART` workspaces, however many workspaces the page has.
+joins or compresses one cell of about `ROWS_IN_CELL` rows, however many workspaces the page has.
 """
 
-import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import accumulate, chain, islice
 from math import inf
 from typing import Final, TypeVar, cast
+from weakref import ref
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from rc_import_exporter.core.snapshot import Histogram, Record, Snapshot
+from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.metrics.catalogue import METRICS
+from rc_import_exporter.metrics.cells import Cells, Steps
+from rc_import_exporter.metrics.lines import head, pair, process_lines, sample_lines
 from rc_import_exporter.metrics.metric import (
     WORKSPACE,
     HistogramMetric,
-    Labels,
+    LiveReading,
     Metric,
     ProcessMetric,
-    Samples,
+    Reading,
     WorkspaceMetric,
+    facts,
 )
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 
-COMPRESSION_LEVEL: Final = 1
-"""On a page of four workspaces, level 6 saves a seventh of the bytes and takes five times as long."""
 PROCESS_INTERVAL: Final = 1.0
 """Seconds for which the lines about the process are kept: to read /proc takes longer than all the rest of a page."""
-ROWS_IN_PART: Final = 100
-"""Workspaces whose lines of one metric are joined in one step. The longest part has about 250 kB."""
+ROWS_IN_CELL: Final = 100
+"""The lines of one metric of a workspace are a row. The largest cell of a page has about 250 kB."""
 
-Pieces = tuple[bytes, ...]
-"""A page in pieces. Pages that share their first piece share all pieces but the last few."""
-Steps = Generator[None, None, Pieces]
-"""Makes a page in short steps."""
 _Made = TypeVar("_Made")
-GZIP_WINDOW: Final = 31
-"""zlib's word for gzip with the largest window."""
-
-_EXACT_INTEGERS: Final = 2.0**53
-_IN_VALUE: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\"", "\0": "\ufffd"})
-_IN_TEXT_HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n", "\0": "\ufffd"})
-_NO_NUMBERS: Final = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 _END: Final = {Format.TEXT: b"", Format.OPENMETRICS: b"# EOF\n"}
 _RENDER_REGISTRY: Final[dict[Format, Callable[[CollectorRegistry], bytes]]] = {
     Format.TEXT: generate_latest,
@@ -60,57 +48,40 @@ _RENDER_REGISTRY: Final[dict[Format, Callable[[CollectorRegistry], bytes]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _WorkspaceLines:
-    """The sample lines of a workspace, one block for each metric, and the state that they were made from."""
+    """The lines of a workspace, one block for each metric, and the values that they were made of.
 
-    record: Record
-    turns: tuple[float, ...]
-    """The instants at which the record becomes fresh and stale."""
-    made: float
-    blocks: tuple[bytes, ...]
-
-    def is_current(self, record: Record, now: float) -> bool:
-        return self.record is record and all((self.made < turn) is (now < turn) for turn in self.turns)
-
-
-class _Body:
-    """The part of a page that stays the same from scrape to scrape. It is made once a client wants it.
-
-    `parts` gives its bytes in order, in parts of bounded size. The body is current for one snapshot, from `since` until
-    one of its workspaces becomes stale or fresh.
+    The record that the values were read from is not kept in memory: it may be replaced many times between two scrapes.
     """
 
-    def __init__(
-        self, parts: Callable[[], Iterable[bytes]], rows: Iterable[_WorkspaceLines], snapshot: Snapshot, since: float
-    ) -> None:
-        self._parts = parts
-        self._snapshot = snapshot
-        self._since = since
-        self._until = min((turn for row in rows for turn in row.turns if since < turn), default=inf)
-        self._plain: Pieces | None = None
-        self._start: Pieces = ()
-        self._compressor: zlib._Compress | None = None
+    label: str
+    record: "ref[Record]"
+    since: float
+    until: float
+    """The next instant at which the record becomes fresh or stale; `since` is the last one."""
+    values: Sequence[object]
+    blocks: Sequence[bytes]
+    live: Sequence[object]
+    """The values of the metrics that change with the clock."""
+
+    def is_current(self, record: Record, now: float) -> bool:
+        return self.record() is record and self.since <= now < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Body:
+    """The part of a page that stays the same from scrape to scrape.
+
+    It is current for one snapshot, from `since` until one of its workspaces becomes stale or fresh.
+    """
+
+    rows: Sequence[_WorkspaceLines]
+    cells: Cells
+    snapshot: "ref[Snapshot]"
+    since: float
+    until: float
 
     def is_current(self, snapshot: Snapshot, now: float) -> bool:
-        return snapshot is self._snapshot and self._since <= now < self._until
-
-    def followed_by(self, tail: Pieces, encoding: Encoding) -> Steps:
-        """The whole page. Its gzip form is a single member, because curl and browsers read no second one."""
-        if encoding is Encoding.IDENTITY:
-            if self._plain is None:
-                self._plain = yield from _collected(self._parts())
-            return self._plain + tail
-        if self._compressor is None:
-            self._start, self._compressor = yield from self._compressed()
-        # A copy goes on from the end of the body, so that only the tail is compressed at each scrape.
-        compressor = self._compressor.copy()
-        packed = yield from _collected(map(compressor.compress, tail))
-        return (*self._start, b"".join((*packed, compressor.flush())))
-
-    def _compressed(self) -> "Generator[None, None, tuple[Pieces, zlib._Compress]]":
-        """The compressed body, made without a plain copy in memory."""
-        compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
-        packed = yield from _collected(map(compressor.compress, self._parts() if self._plain is None else self._plain))
-        return (b"".join((*packed, compressor.flush(zlib.Z_SYNC_FLUSH))),), compressor
+        return snapshot is self.snapshot() and self.since <= now < self.until
 
 
 class _ProcessLines:
@@ -138,10 +109,10 @@ class Exposition:
 
     def __init__(self, metrics: Sequence[Metric] = METRICS, *, process: bool = True) -> None:
         of_workspaces = [metric for metric in metrics if isinstance(metric, WorkspaceMetric)]
-        self._kept_metrics = [metric for metric in of_workspaces if not metric.live]
-        self._live_metrics = [metric for metric in of_workspaces if metric.live]
+        self._kept = [(each.full_name, each.read) for each in of_workspaces if isinstance(each.read, Reading)]
+        self._live = [(each.full_name, each.read) for each in of_workspaces if isinstance(each.read, LiveReading)]
         self._process_metrics = [metric for metric in metrics if isinstance(metric, ProcessMetric | HistogramMetric)]
-        self._heads = {(metric.name, form): _head(metric, form) for metric in metrics for form in Format}
+        self._heads = {(metric.full_name, form): head(metric, form) for metric in metrics for form in Format}
         self._process = _ProcessLines() if process else None
         self._lines: dict[str, _WorkspaceLines] = {}
         self._bodies: dict[Format, _Body] = {}
@@ -172,12 +143,15 @@ class Exposition:
         """The same bytes as `page`, made in short steps."""
         body = self._bodies.get(form)
         if body is None or not body.is_current(snapshot, now):
+            kept = Cells(()) if body is None else body.cells
+            old: list[object] = [] if body is None else [*kept.cells, *body.rows]
             body = self._bodies[form] = yield from self._body(
-                snapshot, snapshot.records.values(), now, form, whole=True
+                snapshot, snapshot.records.values(), now, form, kept, whole=True
             )
             self._forget_lines(snapshot)
-        tail = yield from self._tail(snapshot.records.values(), now, form, whole=True)
-        return (yield from body.followed_by(tail, encoding))
+            del kept
+            yield from _freed(old)
+        return (yield from self._page(body, now, form, encoding, whole=True))
 
     def selection_steps(
         self,
@@ -191,54 +165,109 @@ class Exposition:
     ) -> Steps:
         """The same bytes as `selection`, made in short steps."""
         records = [snapshot.records[name] for name in dict.fromkeys(names)]
-        body = yield from self._body(snapshot, records, now, form, whole=whole)
-        tail = yield from self._tail(records, now, form, whole=whole)
-        return (yield from body.followed_by(tail, encoding))
+        body = yield from self._body(snapshot, records, now, form, Cells(()), whole=whole)
+        return (yield from self._page(body, now, form, encoding, whole=whole))
+
+    def fresh_lines(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
+        """Renders what changed since the last page, in short steps, so that the next one is made sooner."""
+        for number, record in enumerate(snapshot.records.values()):
+            kept = self._lines.get(record.target.name)
+            is_current = kept is not None and kept.is_current(record, now)
+            if not is_current:
+                self._workspace_lines(record, now)
+            if not is_current or number % ROWS_IN_CELL == 0:
+                yield
+
+    def _page(self, body: _Body, now: float, form: Format, encoding: Encoding, *, whole: bool) -> Steps:
+        tail = yield from self._tail(body.rows, now, form, whole=whole)
+        if encoding is Encoding.IDENTITY:
+            return (yield from body.cells.plain()) + tail
+        return (yield from body.cells.packed_with(tail))
 
     def _body(
-        self, snapshot: Snapshot, records: Iterable[Record], now: float, form: Format, *, whole: bool
+        self, snapshot: Snapshot, records: Iterable[Record], now: float, form: Format, kept: Cells, *, whole: bool
     ) -> Generator[None, None, _Body]:
-        rows = []
+        rows, until = [], inf
         for record in records:
-            rows.append(self._workspace_lines(record, now))
+            row = self._workspace_lines(record, now)
+            rows.append(row)
+            until = min(until, row.until)
             yield
-        return _Body(partial(self._parts, rows, snapshot, form, whole=whole), rows, snapshot, now)
+        cells = yield from kept.renewed(self._blocks(rows, snapshot, form, whole=whole))
+        return _Body(rows=rows, cells=cells, snapshot=ref(snapshot), since=now, until=until)
 
     def _workspace_lines(self, record: Record, now: float) -> _WorkspaceLines:
+        """The lines of a workspace. Only those of which a value changed are written again."""
         name = record.target.name
         kept = self._lines.get(name)
         if kept is None or not kept.is_current(record, now):
-            blocks = tuple(_workspace_lines(metric, record, now) for metric in self._kept_metrics)
-            turns = tuple(at for at in (record.fresh_from, record.stale_at) if at is not None)
-            kept = _WorkspaceLines(record=record, turns=turns, made=now, blocks=blocks)
-            self._lines[name] = kept
+            kept = self._lines[name] = self._renewed_lines(kept, record, now)
         return kept
 
-    def _parts(
-        self, rows: Sequence[_WorkspaceLines], snapshot: Snapshot, form: Format, *, whole: bool
-    ) -> Iterator[bytes]:
-        for index, metric in enumerate(self._kept_metrics):
-            yield from self._family(metric, form, (row.blocks[index] for row in rows))
-        for each in self._process_metrics if whole else ():
-            yield from self._family(each, form, [_process_lines(each, snapshot)])
-
-    def _tail(self, records: Collection[Record], now: float, form: Format, *, whole: bool) -> Steps:
-        families = (
-            self._family(metric, form, (_workspace_lines(metric, record, now) for record in records))
-            for metric in self._live_metrics
+    def _renewed_lines(self, kept: _WorkspaceLines | None, record: Record, now: float) -> _WorkspaceLines:
+        read = facts(record, now)
+        label = pair(WORKSPACE, record.target.name) if kept is None else kept.label
+        values: list[object] = []
+        blocks: list[bytes] = []
+        for index, (metric, reading) in enumerate(self._kept):
+            value = reading.values(read)
+            if kept is not None and kept.values[index] == value:
+                values.append(kept.values[index])
+                blocks.append(kept.blocks[index])
+            else:
+                values.append(value)
+                blocks.append(sample_lines(metric, reading.samples(value), label))
+        turns = [at for at in (record.fresh_from, record.stale_at) if at is not None]
+        return _WorkspaceLines(
+            label=label,
+            record=ref(record),
+            since=max([turn for turn in turns if turn <= now], default=-inf),
+            until=min([turn for turn in turns if now < turn], default=inf),
+            values=tuple(values),
+            blocks=tuple(blocks),
+            live=tuple([reading.values(read) for _, reading in self._live]),
         )
-        tail = yield from _collected(chain.from_iterable(families))
-        if whole and self._process is not None:
-            tail = (*tail, self._process.read(form, now))
-        return (*tail, _END[form]) if _END[form] else tail
 
-    def _family(self, metric: Metric, form: Format, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """The blocks below the lines that describe the metric, some in each part; nothing at all without a sample."""
-        head, rest = self._heads[metric.name, form], iter(blocks)
-        while some := list(islice(rest, ROWS_IN_PART)):
-            if lines := b"".join(some):
-                yield head + lines
-                head = b""
+    def _blocks(
+        self, rows: Sequence[_WorkspaceLines], snapshot: Snapshot, form: Format, *, whole: bool
+    ) -> Iterator[list[bytes]]:
+        """The blocks of each cell. A cell has rows of several metrics if the workspaces are few."""
+        parts = [rows[start : start + ROWS_IN_CELL] for start in range(0, len(rows), ROWS_IN_CELL)]
+        cell: list[bytes] = []
+        number = 0
+        for index, (metric, _) in enumerate(self._kept):
+            above = self._heads[metric, form]
+            for part in parts:
+                blocks = [row.blocks[index] for row in part]
+                number += len(blocks)
+                if any(blocks):
+                    cell.append(above)
+                    cell += blocks
+                    above = b""
+                if number >= ROWS_IN_CELL:
+                    yield cell
+                    cell, number = [], 0
+        for each in self._process_metrics if whole else ():
+            if lines := process_lines(each, snapshot):
+                cell += (self._heads[each.full_name, form], lines)
+        yield cell
+
+    def _tail(self, rows: Sequence[_WorkspaceLines], now: float, form: Format, *, whole: bool) -> Steps:
+        tail = []
+        for index, (metric, reading) in enumerate(self._live):
+            above = self._heads[metric, form]
+            for start in range(0, len(rows), ROWS_IN_CELL):
+                part = rows[start : start + ROWS_IN_CELL]
+                if lines := b"".join(
+                    [sample_lines(metric, reading.samples(row.live[index], now), row.label) for row in part]
+                ):
+                    tail.append(above + lines)
+                    above = b""
+                yield
+        if whole and self._process is not None:
+            tail.append(self._process.read(form, now))
+        tail.append(_END[form])
+        return tuple(filter(None, tail))
 
     def _forget_lines(self, snapshot: Snapshot) -> None:
         """A workspace that left the configuration leaves the memory."""
@@ -255,74 +284,8 @@ def all_taken(steps: Generator[None, None, _Made]) -> _Made:
         return cast(_Made, ended.value)
 
 
-def _collected(parts: Iterable[bytes]) -> Steps:
-    """The parts that are not empty, one made in each step."""
-    made = []
-    for part in parts:
-        if part:
-            made.append(part)
+def _freed(old: list[object]) -> Generator[None, None, None]:
+    """Lets go of what is used no more, in short steps. Python would free 5,000 workspaces at once in 15 ms."""
+    while old:
+        del old[-ROWS_IN_CELL:]
         yield
-    return tuple(made)
-
-
-def _head(metric: Metric, form: Format) -> bytes:
-    name = metric.full_name
-    if form is Format.OPENMETRICS:
-        name = name.removesuffix("_total")
-    text = metric.help.translate(_IN_TEXT_HELP if form is Format.TEXT else _IN_VALUE)
-    return _bytes(f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n")
-
-
-def _workspace_lines(metric: WorkspaceMetric, record: Record, now: float) -> bytes:
-    return _lines(metric.full_name, metric.read(record, now), _pair(WORKSPACE, record.target.name))
-
-
-def _process_lines(metric: ProcessMetric | HistogramMetric, snapshot: Snapshot) -> bytes:
-    if isinstance(metric, ProcessMetric):
-        return _lines(metric.full_name, metric.read(snapshot))
-    return b"".join(_histogram_lines(metric, labels, histogram) for labels, histogram in metric.read(snapshot))
-
-
-def _histogram_lines(metric: HistogramMetric, labels: Labels, histogram: Histogram) -> bytes:
-    # OpenMetrics wants a bound with a fraction, and the text format allows it.
-    bounds = [*(repr(float(bound)) for bound in metric.buckets), "+Inf"]
-    counts = list(accumulate(histogram.counts))
-    buckets = [((*labels, ("le", bound)), count) for bound, count in zip(bounds, counts, strict=True)]
-    return (
-        _lines(f"{metric.full_name}_bucket", buckets)
-        + _lines(f"{metric.full_name}_sum", [(labels, histogram.total)])
-        + _lines(f"{metric.full_name}_count", [(labels, counts[-1])])
-    )
-
-
-def _lines(name: str, samples: Samples, first: str = "") -> bytes:
-    """Sample lines of one name. `first` is a label that stands in front of each line's own, already written."""
-    lines = []
-    for labels, value in samples:
-        text = f"{first},{_pairs(labels)}" if first and labels else first or _pairs(labels)
-        lines.append(f"{name}{{{text}}} {_number(value)}\n" if text else f"{name} {_number(value)}\n")
-    return _bytes("".join(lines))
-
-
-@lru_cache(maxsize=1024)
-def _pairs(labels: Labels) -> str:
-    """Labels as text. Most of them are the same in all workspaces."""
-    return ",".join(_pair(*label) for label in labels)
-
-
-def _pair(label: str, text: str) -> str:
-    return f'{label}="{text.translate(_IN_VALUE)}"'
-
-
-@lru_cache(maxsize=1024)
-def _number(value: float) -> str:
-    """The value with all its digits. Whole numbers have no fraction."""
-    if isinstance(value, int) or (value.is_integer() and abs(value) < _EXACT_INTEGERS):
-        return str(int(value))
-    text = repr(value)
-    return _NO_NUMBERS.get(text, text)
-
-
-def _bytes(text: str) -> bytes:
-    """The text in UTF-8. Half a surrogate pair, which JSON can hold and UTF-8 cannot, becomes a question mark."""
-    return text.encode(errors="replace")

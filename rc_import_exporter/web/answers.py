@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from rc_import_exporter.core.snapshot import Snapshot
-from rc_import_exporter.metrics.exposition import COMPRESSION_LEVEL, GZIP_WINDOW, Steps
+from rc_import_exporter.metrics.cells import COMPRESSION_LEVEL, Steps
 from rc_import_exporter.metrics.negotiation import Encoding, Format, choose_encoding, choose_format
 
 SLICE: Final = 64 * 1024
@@ -28,6 +28,8 @@ CONTENT_SECURITY_POLICY: Final = (
 )
 """The policy of the pages for people: nothing is loaded from another server."""
 
+_GZIP: Final = 31
+"""zlib's word for gzip with the largest window."""
 _METRICS_HEADERS: Final = {
     (form, encoding): {
         "Content-Type": form.value,
@@ -85,7 +87,7 @@ def packed(steps: Steps, encoding: Encoding) -> Steps:
     pieces = yield from steps
     if encoding is Encoding.IDENTITY:
         return pieces
-    compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+    compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP)
     made = []
     for piece in pieces:
         made.append(compressor.compress(piece))

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from rc_import_exporter.metrics.exposition import Steps
+from rc_import_exporter.metrics.cells import Steps
 from rc_import_exporter.web.fields import OperationView, Overview, WorkspaceView
 
 SCHEMA_HEAD: Final = {

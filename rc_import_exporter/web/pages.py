@@ -23,7 +23,7 @@ from markupsafe import Markup
 from rc_import_exporter.core import advice, progress
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.core.verdict import spell
-from rc_import_exporter.metrics.exposition import Pieces, Steps
+from rc_import_exporter.metrics.cells import Pieces, Steps
 from rc_import_exporter.metrics.negotiation import Encoding
 from rc_import_exporter.web import answers, api, view, writing
 from rc_import_exporter.web.fields import Level, Overview, WorkspaceView

@@ -8,12 +8,14 @@ import json
 import re
 from collections.abc import Callable
 from http import HTTPStatus
+from math import inf
 from typing import Final
 
 from aiohttp import web
 
 from rc_import_exporter.core.snapshot import Record, Snapshot
-from rc_import_exporter.metrics.exposition import Exposition, Pieces, Steps
+from rc_import_exporter.metrics.cells import Pieces, Steps
+from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.metric import WORKSPACE
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 from rc_import_exporter.web import answers
@@ -23,6 +25,10 @@ TARGET: Final = "target"
 META_URL: Final = "__meta_rocketchat_import_url"
 NAMED_AT_MOST: Final = 10
 """Workspaces that the readiness answer names. Kubernetes shows the answer in an event."""
+PREPARED_EVERY: Final = 0.5
+"""Seconds from one preparation of the next page to another."""
+SCRAPED_LATELY: Final = 150.0
+"""Seconds since the last page for which the next one is prepared. Prometheus asks every two minutes at the least."""
 _ADDRESS: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
@@ -47,6 +53,7 @@ class Publisher:
         self._page_turn = asyncio.Lock()
         self._next_pages: dict[tuple[Format, Encoding], asyncio.Task[Pieces]] = {}
         self._awaited = list(snapshot().records)
+        self._scraped = -inf
 
     @property
     def routes(self) -> list[web.RouteDef]:
@@ -58,6 +65,16 @@ class Publisher:
             web.get("/-/healthy", self.healthy),
             web.get("/-/ready", self.ready),
         ]
+
+    async def prepare(self) -> None:
+        """Renders the lines of each workspace soon after its poll while somebody scrapes all. Never ends.
+
+        A scrape then only puts the lines together.
+        """
+        while True:
+            await asyncio.sleep(PREPARED_EVERY)
+            if self._scraped <= self._clock() < self._scraped + SCRAPED_LATELY:
+                await self._turns.page(self._exposition.fresh_lines(self._snapshot(), self._clock()))
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """All metrics, or those of the workspaces in the query; 404 for an unknown name."""
@@ -73,6 +90,7 @@ class Publisher:
 
     async def _page(self, form: Format, encoding: Encoding) -> Pieces:
         """The whole page. Requests that come while another page is being made share the next one."""
+        self._scraped = self._clock()
         if not self._page_turn.locked():
             return await self._make_page(form, encoding)
         asked = form, encoding

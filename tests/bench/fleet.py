@@ -31,6 +31,8 @@ CYCLES: Final = 3
 PAGES: Final = 5
 PAGES_OF_OTHERS: Final = 2
 """A page of `prometheus_client` takes many seconds with 5,000 workspaces."""
+PAUSE: Final = 5.0
+"""Seconds between two pages. A third of the workspaces is polled in them; after a second, few lines would be new."""
 PROBES: Final = 200
 TARGETS: Final[dict[str, tuple[str, str, dict[int, float]]]] = {
     "a poll": ("cycle", "ms", {1_000: 1.6, 2_000: 1.6, 5_000: 1.6}),
@@ -202,7 +204,7 @@ def _page(port: int, encoding: str = "identity", times: int = PAGES) -> tuple[fl
     """The median time, and the size of the last one."""
     taken = []
     for _ in range(times):
-        time.sleep(1.0)
+        time.sleep(PAUSE)
         taken.append(_timed(port, "/metrics", encoding))
     return median(each[0] for each in taken), taken[-1][1]
 

@@ -6,9 +6,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
+from weakref import ref
 
 import pytest
 from hypothesis import given, settings
@@ -36,14 +38,18 @@ from rc_import_exporter.metrics import exposition as exposition_module
 from rc_import_exporter.metrics.catalogue import METRICS, WORKSPACE_METRICS
 from rc_import_exporter.metrics.exposition import Exposition, all_taken
 from rc_import_exporter.metrics.metric import (
+    Facts,
     HistogramMetric,
     Metric,
     MetricKind,
     ProcessMetric,
     Samples,
     WorkspaceMetric,
+    live_reading,
+    reading,
 )
 from rc_import_exporter.metrics.negotiation import Encoding, Format
+from rc_import_exporter.metrics.samples import one
 from tests.support.pictures import (
     GOLDEN,
     NOW,
@@ -106,12 +112,15 @@ class Readings:
 
     def __init__(self, *, live: bool = False) -> None:
         self.names: list[str] = []
-        self.metric = WorkspaceMetric(
-            name="probe", kind=MetricKind.GAUGE, help="Made for a test.", read=self._read, live=live
-        )
+        read = live_reading(lambda facts: facts.record.target.name, self._note) if live else reading(self._name, one)
+        self.metric = WorkspaceMetric(name="probe", kind=MetricKind.GAUGE, help="Made for a test.", read=read)
 
-    def _read(self, record: Record, now: float) -> Samples:
-        self.names.append(record.target.name)
+    def _name(self, facts: Facts) -> float:
+        self.names.append(facts.record.target.name)
+        return 1.0
+
+    def _note(self, name: str, now: float) -> Samples:
+        self.names.append(name)
         return (((), 1.0),)
 
 
@@ -200,7 +209,7 @@ def test_histograms_are_cumulated(form: Format) -> None:
 )
 def test_values_come_back_exactly(form: Format, value: float) -> None:
     """A timestamp that loses a digit is wrong by seconds."""
-    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((), value),))
+    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=reading(lambda facts: value, one))
     page = Exposition([metric], process=False).page(four_workspaces(), LATER, form)
     assert {found for _, _, found in samples(page, form)} == {value}
 
@@ -208,7 +217,7 @@ def test_values_come_back_exactly(form: Format, value: float) -> None:
 def test_what_is_no_number_is_written_as_both_formats_have_it() -> None:
     """Prometheus rejects Python's `inf` and `nan`."""
     values = iter([float("nan"), float("inf"), float("-inf")])
-    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((), next(values)),))
+    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=reading(lambda facts: next(values), one))
     page = Exposition([metric], process=False).page(picture([running("a"), running("b"), running("c")]), LATER)
     assert [line.rpartition(b" ")[2] for line in page.splitlines()[2:]] == [b"NaN", b"+Inf", b"-Inf"]
 
@@ -217,7 +226,7 @@ def test_what_is_no_number_is_written_as_both_formats_have_it() -> None:
 def test_help_with_quotes_and_line_ends_comes_back(form: Format) -> None:
     """The two formats escape quotes differently."""
     told = 'A "quoted" \\ word,\nand a second line.'
-    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help=told, read=lambda record, now: (((), 1.0),))
+    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help=told, read=reading(lambda facts: 1.0, one))
     (family,) = families(Exposition([metric], process=False).page(four_workspaces(), LATER, form), form)
     assert family.documentation == told
 
@@ -231,9 +240,8 @@ hostile = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_siz
 @given(text=hostile)
 def test_any_label_value_comes_back_and_brings_no_line_of_its_own(form: Format, text: str) -> None:
     """A hostile server must not add series by the name of its importer."""
-    metric = WorkspaceMetric(
-        name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((("a", text),), 1.0),)
-    )
+    read = reading(lambda facts: text, lambda value: (((("a", value),), 1.0),))
+    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=read)
     page = Exposition([metric], process=False).page(picture([running("acme")]), LATER, form)
     assert samples(page, form) == {("rocketchat_import_x", frozenset({("workspace", "acme"), ("a", text)}), 1.0)}
 
@@ -241,9 +249,8 @@ def test_any_label_value_comes_back_and_brings_no_line_of_its_own(form: Format, 
 @pytest.mark.program("promtool")
 def test_characters_that_no_format_can_carry_are_replaced() -> None:
     """Half a surrogate pair is not UTF-8, and Prometheus stops reading at a NUL."""
-    metric = WorkspaceMetric(
-        name="x", kind=MetricKind.GAUGE, help="X.", read=lambda record, now: (((("a", "1\ud8002\0003"),), 1.0),)
-    )
+    read = reading(lambda facts: "1\ud8002\0003", lambda value: (((("a", value),), 1.0),))
+    metric = WorkspaceMetric(name="x", kind=MetricKind.GAUGE, help="X.", read=read)
     page = Exposition([metric], process=False).page(picture([running("acme")]), LATER)
     assert 'a="1?2\ufffd3"'.encode() in page
     done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
@@ -384,6 +391,59 @@ def test_only_the_workspace_that_goes_stale_is_read_again() -> None:
     assert readings.names == ["acme"]
 
 
+def test_lines_that_were_made_before_a_scrape_are_not_read_at_it() -> None:
+    """With a thousand workspaces, the lines take far longer than all the rest of a page."""
+    readings, snapshot = Readings(), four_workspaces()
+    exposition = Exposition([readings.metric], process=False)
+    assert len(list(exposition.fresh_lines(snapshot, LATER))) >= len(snapshot.records)
+    readings.names.clear()
+    page = exposition.page(snapshot, LATER)
+    assert (workspaces(page), readings.names) == (set(snapshot.records), [])
+
+
+def test_a_line_is_written_again_only_if_a_value_changed() -> None:
+    """A poll changes few of the series of a workspace."""
+    written: list[str] = []
+
+    def note(state: StrEnum | None) -> Samples:
+        written.append(str(state))
+        return (((), 1.0),)
+
+    state = reading(lambda facts: facts.record.last_state, note)
+    metric = WorkspaceMetric(name="probe", kind=MetricKind.GAUGE, help="Made for a test.", read=state)
+    exposition, record = Exposition([metric], process=False), running("acme")
+    for now in (LATER, LATER + 1.0):
+        exposition.page(picture([replace(record, polls=int(now))]), now)
+    exposition.page(picture([replace(record, last_state=State.DONE)]), LATER)
+    assert written == ["importing", "done"]
+
+
+def test_what_did_not_change_is_not_compressed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pieces of two pages are the same objects, except the first, the last and those with a changed line."""
+    monkeypatch.setattr(exposition_module, "ROWS_IN_CELL", 2)
+    exposition, names = Exposition(process=False), ("acme", "beta", "cool", "zeta")
+    before = picture(map(running, names))
+    after = with_record(before, replace(before.records["zeta"], polls=99))
+    pages = [
+        all_taken(exposition.page_steps(each, LATER, Format.TEXT, Encoding.GZIP)) for each in (before, before, after)
+    ]
+    changed = [index for index, (old, new) in enumerate(zip(pages[0], pages[2], strict=True)) if old is not new]
+    assert all(old is new for old, new in zip(pages[0][:-1], pages[1][:-1], strict=True))
+    assert len(changed) == 3
+    assert (changed[0], changed[-1]) == (0, len(pages[0]) - 1)
+
+
+def test_a_page_keeps_no_old_record_in_memory() -> None:
+    """At 5,000 workspaces, the records of the last scrape would be as large as those of now."""
+    exposition = Exposition(process=False)
+    old = picture([running("acme")])
+    snapshot, record = ref(old), ref(old.records["acme"])
+    for encoding in Encoding:
+        exposition.page(old, LATER, encoding=encoding)
+    del old
+    assert (snapshot(), record()) == (None, None)
+
+
 def test_live_families_are_read_at_every_scrape() -> None:
     """Their values depend on the time of the scrape."""
     readings, snapshot = Readings(live=True), picture([running("acme")])
@@ -415,7 +475,7 @@ def test_a_joined_page_equals_a_page_rendered_whole(form: Format, rows: int, mon
     before = picture([running("acme"), finished("beta"), lost("gone"), running("new"), finished("zeta")])
     after = with_record(with_record(before, running("beta")), finished("new"))
     whole = Exposition(process=False).page(after, LATER, form)
-    monkeypatch.setattr(exposition_module, "ROWS_IN_PART", rows)
+    monkeypatch.setattr(exposition_module, "ROWS_IN_CELL", rows)
     exposition = Exposition(process=False)
     exposition.page(before, LATER, form)
     assert exposition.page(after, LATER, form) == whole
@@ -440,7 +500,7 @@ def test_a_step_stays_short_whatever_the_number_of_workspaces(
     encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Polls and probes wait for one step at the most. Nothing is measured: a step may only do so much."""
-    monkeypatch.setattr(exposition_module, "ROWS_IN_PART", 5)
+    monkeypatch.setattr(exposition_module, "ROWS_IN_CELL", 5)
     kept, live = Readings(), Readings(live=True)
     snapshot = picture(running(f"w{index}") for index in range(23))
     exposition = Exposition([kept.metric, replace(live.metric, name="live")], process=False)

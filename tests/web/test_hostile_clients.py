@@ -13,7 +13,8 @@ from aiohttp import web
 
 from rc_import_exporter import descriptors
 from rc_import_exporter.core.snapshot import Snapshot
-from rc_import_exporter.metrics.exposition import Exposition, Steps
+from rc_import_exporter.metrics.cells import Steps
+from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 from rc_import_exporter.web import answers, connections, turns, view
 from rc_import_exporter.web.pages import Pages

@@ -1,8 +1,9 @@
 """`/probe` has the metrics of one workspace, and `/sd` lists the workspaces for Prometheus."""
 
+import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
@@ -15,6 +16,7 @@ from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.metric import PREFIX
 from rc_import_exporter.metrics.negotiation import Format
+from rc_import_exporter.web import publisher as publisher_module
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.publisher import Publisher
 from rc_import_exporter.web.server import Server, create_application
@@ -204,3 +206,38 @@ async def test_pages_and_metrics_say_which_shard_this_is() -> None:
     async with serving(four_workspaces()) as client:
         assert "shard" not in (await get(client, "/"))[1].decode()
         assert not Page((await get(client, "/metrics"))[1].decode()).series("exporter_shard_info")
+
+
+async def test_lines_are_made_before_the_next_page_while_somebody_asks_for_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A scrape of many workspaces then has little to do. An exporter that nobody scrapes does nothing in vain."""
+    monkeypatch.setattr(publisher_module, "PREPARED_EVERY", 0.001)
+    made: list[Snapshot] = []
+    prepared = asyncio.Event()
+
+    class Noting(Exposition):
+        def fresh_lines(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
+            made.append(snapshot)
+            prepared.set()
+            yield from super().fresh_lines(snapshot, now)
+
+    clock, snapshot = [NOW], four_workspaces()
+    publisher = Publisher(lambda: snapshot, lambda: clock[0], Noting())
+    server = Server(create_application(publisher.routes))
+    port = await server.start("127.0.0.1", 0)
+    preparing = asyncio.create_task(publisher.prepare())
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            await asyncio.sleep(0.02)
+            assert made == []
+            await get(session, "/metrics")
+            await prepared.wait()
+            clock[0] += publisher_module.SCRAPED_LATELY
+            await asyncio.sleep(0.02)
+            made.clear()
+            await asyncio.sleep(0.02)
+            assert made == []
+    finally:
+        preparing.cancel()
+        await server.stop()
