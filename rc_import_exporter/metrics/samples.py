@@ -157,7 +157,8 @@ def _recent(facts: Facts) -> tuple[Outcome, ...] | None:
     history = facts.record.history
     if history.listed is None or facts.held is None:
         return None
-    return tuple([history.tracks[id].outcome for id in history.listed])
+    # `import.status` may have told since then that some of the list are gone.
+    return tuple([history.tracks[id].outcome for id in history.listed if id in history.tracks])
 
 
 RECENT_OPERATIONS: Final = reading(

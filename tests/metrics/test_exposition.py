@@ -57,6 +57,7 @@ from tests.support.pictures import (
     finished,
     four_workspaces,
     lost,
+    operation,
     picture,
     polled,
     running,
@@ -301,6 +302,17 @@ def test_any_history_renders_and_parses_back(histories: list[list[tuple[Result, 
         page = exposition.page(snapshot, now, form)
         assert samples(page, form) == set(read(snapshot, now))
         assert gzip.decompress(exposition.page(snapshot, now, form, Encoding.GZIP)) == page
+
+
+def test_an_operation_of_the_list_that_is_gone_is_not_counted() -> None:
+    """A restored database may lack it. `import.status` tells that first where the list does not answer."""
+    older, newer = (operation(name, Step.DONE, created=NOW - age) for name, age in (("older", 90.0), ("newer", 60.0)))
+    there = [success(Api.STATUS, StatusAnswer(state=State.DONE, operation=newer))]
+    there.append(success(Api.LIST, ListAnswer(operations=(newer, older))))
+    restored = success(Api.STATUS, StatusAnswer(state=State.DONE, operation=older))
+    record = folded("acme", [(*there,), (restored, failure(Api.LIST, Reason.TIMEOUT))])
+    read = samples(Exposition(process=False).page(picture([record]), NOW + 16.0))
+    assert sum(value for name, _, value in read if name == "rocketchat_import_recent_operations") == 1
 
 
 def folded(name: str, history: Sequence[tuple[Result, ...]]) -> Record:
