@@ -186,9 +186,15 @@ STATUSES: Final = (
         for wait in ("120", "Fri, 31 Dec 1999 23:59:59 GMT", "soon", "-1", "9" * 40)
     ),
     Fault(name="429 for ten minutes", symptom=LIMITED, serve=answering(reset_in(600)), wait=600),
-    Fault(name="429 for a day", symptom=LIMITED, serve=answering(reset_in(86_400))),
-    Fault(name="429 until yesterday", symptom=LIMITED, serve=answering(reset_in(-86_400))),
-    Fault(name="429 by a clock an hour ahead", symptom=LIMITED, serve=answering(reset_in(42, 3600))),
+    Fault(name="429 for 62 minutes", symptom=LIMITED, serve=answering(reset_in(3720)), wait=60),
+    Fault(name="429 for a day", symptom=LIMITED, serve=answering(reset_in(86_400)), wait=60),
+    Fault(name="429 until yesterday", symptom=LIMITED, serve=answering(reset_in(-86_400)), wait=60),
+    Fault(name="429 by a clock an hour ahead", symptom=LIMITED, serve=answering(reset_in(42, 3600)), wait=42),
+    Fault(name="429 by a clock an hour behind", symptom=LIMITED, serve=answering(reset_in(600, -3600)), wait=600),
+    Fault(name="401 again and again", symptom=UNAUTHORIZED, serve=error("401 Unauthorized"), wait=300, polls=6),
+    Fault(name="503 again and again", symptom=BROKEN, serve=error("503 Service Unavailable"), wait=60, polls=4),
+    Fault(name="an error of 63 KiB", symptom=BROKEN, serve=error("503 Service Unavailable", padding="x" * 63 * 1024)),
+    Fault(name="an error of 65 KiB", symptom=PROXY, serve=error("503 Service Unavailable", padding="x" * 65 * 1024)),
 )
 
 
