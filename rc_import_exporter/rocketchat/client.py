@@ -42,6 +42,9 @@ MOST_INTERIM: Final = 8
 """Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
 MOST_OF_AN_ERROR: Final = 64 * 1024
 """Bytes that are read of an answer whose status is not 200. Rocket.Chat's own have less than 1 KiB."""
+MOST_IN_PIECES: Final = 16 * 1024
+SHORTEST_PIECE: Final = 16
+"""If more bytes arrive at once, their lines and chunks must have so many on average. Rocket.Chat's have thousands."""
 LARGE: Final = 1024 * 1024
 """Bytes of a body that is parsed in a thread. That takes tens of milliseconds, and the event loop goes on meanwhile."""
 OLDEST_CONNECTION: Final = 60.0
@@ -223,11 +226,11 @@ class _Request(aiohttp.ClientRequest):
 
 
 class _Protocol(ResponseHandler):
-    """aiohttp's connection, with three limits more.
+    """aiohttp's connection, with four limits more.
 
-    It closes after too many interim answers in a row: aiohttp reads them without end, and a server that sends nothing
-    else would keep the whole program busy. It is not used again after `OLDEST_CONNECTION` seconds, or if the server
-    has sent something that was not asked for: aiohttp would take that for the next answer.
+    It closes after too many interim answers in a row, and if much arrives at once in pieces of a few bytes: aiohttp
+    reads both without end, and would keep the whole program busy. It is not used again after `OLDEST_CONNECTION`
+    seconds, or if the server has sent something that was not asked for: aiohttp would take that for the next answer.
     """
 
     _interim = 0
@@ -249,15 +252,27 @@ class _Protocol(ResponseHandler):
         self.lost_by = exc
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if len(data) > MOST_IN_PIECES and data.count(b"\r\n") * SHORTEST_PIECE > len(data):
+            self._refuse("too many pieces")
+        else:
+            super().data_received(data)
+
     def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
-        """Takes the status line and headers of an answer."""
         # Beyond the limit the number stays: a final answer that has already arrived must not count any more.
         if self._interim <= MOST_INTERIM:
             self._interim = self._interim + 1 if data[0].code < HTTPStatus.OK else 0
         if self._interim <= MOST_INTERIM and len(self._buffer) <= MOST_INTERIM:
             super().feed_data(data, size)
-        elif self.transport is not None and not self.is_eof():
-            self.set_exception(HttpProcessingError(message="too many answers"))
+        elif not self.is_eof():
+            self._refuse("too many answers")
+
+    def _refuse(self, why: str) -> None:
+        error = HttpProcessingError(message=why)
+        for reader in (self, self._payload):
+            if reader is not None:
+                reader.set_exception(error)
+        if self.transport is not None:
             self.transport.abort()
 
 
@@ -344,7 +359,7 @@ def _explain(error: Exception, timeout: float) -> tuple[Reason, str, str]:
             return Reason.CONNECTION, f"no connection to {error.host}:{error.port}: {why}", remedy
         case aiohttp.ClientResponseError() if TLS_ALERT in error.message:
             return Reason.TLS, diagnosis.USES_TLS, diagnosis.USE_HTTPS
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return Reason.INVALID, "the answer is not HTTP", ""
         case aiohttp.ClientError() | OSError():
             return Reason.CONNECTION, CLOSED, ""
