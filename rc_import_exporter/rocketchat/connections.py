@@ -23,6 +23,9 @@ from rc_import_exporter.core.domain import Api
 
 MOST_INTERIM: Final = 8
 """Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
+MOST_IN_PIECES: Final = 16 * 1024
+SHORTEST_PIECE: Final = 16
+"""If more bytes arrive at once, their lines and chunks must have so many on average. Rocket.Chat's have thousands."""
 OLDEST_CONNECTION: Final = 60.0
 """Seconds. Only a new connection looks up the host's address, which can change."""
 
@@ -44,11 +47,11 @@ class Request(aiohttp.ClientRequest):
 
 
 class Protocol(ResponseHandler):
-    """aiohttp's connection, with three limits more.
+    """aiohttp's connection, with four limits more.
 
-    It closes after too many interim answers in a row: aiohttp reads them without end, and a server that sends nothing
-    else would keep the whole program busy. It is not used again after `OLDEST_CONNECTION` seconds, or if the server
-    has sent something that was not asked for: aiohttp would take that for the next answer.
+    It closes after too many interim answers in a row, and if much arrives at once in pieces of a few bytes: aiohttp
+    reads both without end, and would keep the whole program busy. It is not used again after `OLDEST_CONNECTION`
+    seconds, or if the server has sent something that was not asked for: aiohttp would take that for the next answer.
     """
 
     _interim = 0
@@ -70,6 +73,13 @@ class Protocol(ResponseHandler):
         self.lost_by = exc
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Takes bytes of an answer."""
+        if len(data) > MOST_IN_PIECES and data.count(b"\r\n") * SHORTEST_PIECE > len(data):
+            self._refuse("too many pieces")
+        else:
+            super().data_received(data)
+
     def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
         """Takes the status line and headers of an answer."""
         # Beyond the limit the number stays: a final answer that has already arrived must not count any more.
@@ -77,8 +87,15 @@ class Protocol(ResponseHandler):
             self._interim = self._interim + 1 if data[0].code < HTTPStatus.OK else 0
         if self._interim <= MOST_INTERIM and len(self._buffer) <= MOST_INTERIM:
             super().feed_data(data, size)
-        elif self.transport is not None and not self.is_eof():
-            self.set_exception(HttpProcessingError(message="too many answers"))
+        elif not self.is_eof():
+            self._refuse("too many answers")
+
+    def _refuse(self, why: str) -> None:
+        error = HttpProcessingError(message=why)
+        for reader in (self, self._payload):
+            if reader is not None:
+                reader.set_exception(error)
+        if self.transport is not None:
             self.transport.abort()
 
 

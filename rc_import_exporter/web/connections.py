@@ -80,12 +80,13 @@ class Connections:
     def mark_sending(self, connection: "Connection", answer: answers.Sliced) -> None:
         """Note which answer is being sent. If all answers are too large together, cut those that began first."""
         self._busy[connection] = answer
-        sizes = {id(each.pieces[0]): each.size for each in self._busy.values() if each is not None}
+        # An answer that was given up has no pieces, until the event loop reports the end of its connection.
+        sizes = {id(each.pieces[0]): each.size for each in self._busy.values() if each is not None and each.pieces}
         while sum(sizes.values()) > MOST_HELD and len(sizes) > 1:
             oldest = next(page for page in sizes if page != id(answer.pieces[0]))
             del sizes[oldest]
             for each, sent in list(self._busy.items()):
-                if sent is not None and id(sent.pieces[0]) == oldest:
+                if sent is not None and sent.pieces and id(sent.pieces[0]) == oldest:
                     self._drop(each)
 
     def mark_idle(self, connection: "Connection") -> None:

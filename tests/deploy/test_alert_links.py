@@ -1,5 +1,6 @@
 """Links and labels of alerts: rendered by promtool, routed by amtool, with the rules as shipped and as generated."""
 
+import os
 import re
 import subprocess
 from collections import defaultdict
@@ -13,6 +14,7 @@ import yaml
 from deploy.prometheus import generate
 from deploy.prometheus.generate import PREFIX, ROUTES, RULES
 from tests.deploy.test_rules import ALERTS, CASES, GROUPS, NAMES, short
+from tests.support.bridge import RARELY
 
 EXTERNAL: Final = "https://imports.example.org"
 GRAFANA: Final = "https://grafana.example.org"
@@ -118,7 +120,8 @@ def play(rules: str, tests: list[Test], folder: Path, interval: str = "1m") -> s
     }
     (folder / "case.yml").write_text(yaml.safe_dump(document))
     command = ["promtool", "test", "rules", str(folder / "case.yml")]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    environ = {**os.environ, "GOGC": RARELY}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
 
 
 @pytest.mark.program("promtool")

@@ -87,7 +87,8 @@ class Fault:
     `says` is part of the detail or of the remedy, and `logs` of a line in the log. `shows` has values of the
     workspace's metrics meanwhile: a number, `None` for none, or the word for `state` and `step`. `importer` is the
     label of the newest operation. `up` is that of the metric, if it is not 1 exactly when nothing fails. `polls` is how
-    many polls have the fault. `wait` replaces the symptom's `within`. `drops` says that log lines are lost.
+    many polls have the fault; by default two, or one if the next one comes minutes later. `wait` is the time to the
+    next poll, in seconds, if that is exact. `drops` says that log lines are lost.
     """
 
     name: str
@@ -98,7 +99,7 @@ class Fault:
     up: bool | None = None
     importer: str = ""
     logs: str = ""
-    polls: int = 2
+    polls: int | None = None
     wait: float | None = None
     drops: bool = False
 

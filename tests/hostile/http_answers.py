@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -21,6 +22,7 @@ from tests.hostile.fault import (
     Site,
     Symptom,
     answering,
+    connecting,
     content,
     good,
     saying,
@@ -45,6 +47,7 @@ from tests.hostile.symptoms import (
 from tests.support.peers import http, spoilt
 
 HTML: Final = f"<!DOCTYPE html><html><title>{BODY}</title></html>".encode()
+CHUNKED: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 FLOOD: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
 
 
@@ -186,15 +189,34 @@ STATUSES: Final = (
         for wait in ("120", "Fri, 31 Dec 1999 23:59:59 GMT", "soon", "-1", "9" * 40)
     ),
     Fault(name="429 for ten minutes", symptom=LIMITED, serve=answering(reset_in(600)), wait=600),
-    Fault(name="429 for a day", symptom=LIMITED, serve=answering(reset_in(86_400))),
-    Fault(name="429 until yesterday", symptom=LIMITED, serve=answering(reset_in(-86_400))),
-    Fault(name="429 by a clock an hour ahead", symptom=LIMITED, serve=answering(reset_in(42, 3600))),
+    Fault(name="429 for 62 minutes", symptom=LIMITED, serve=answering(reset_in(3720)), wait=60),
+    Fault(name="429 for a day", symptom=LIMITED, serve=answering(reset_in(86_400)), wait=60),
+    Fault(name="429 until yesterday", symptom=LIMITED, serve=answering(reset_in(-86_400)), wait=60),
+    Fault(name="429 by a clock an hour ahead", symptom=LIMITED, serve=answering(reset_in(42, 3600)), wait=42),
+    Fault(name="429 by a clock an hour behind", symptom=LIMITED, serve=answering(reset_in(600, -3600)), wait=600),
+    Fault(name="401 again and again", symptom=UNAUTHORIZED, serve=error("401 Unauthorized"), wait=300, polls=6),
+    Fault(name="503 again and again", symptom=BROKEN, serve=error("503 Service Unavailable"), wait=60, polls=4),
+    Fault(name="an error of 63 KiB", symptom=BROKEN, serve=error("503 Service Unavailable", padding="x" * 63 * 1024)),
+    Fault(name="an error of 65 KiB", symptom=PROXY, serve=error("503 Service Unavailable", padding="x" * 65 * 1024)),
 )
 
 
 def raw(name: str, sent: bytes, symptom: Symptom = NO_HTTP) -> Fault:
     """A row of a server that sends these bytes."""
     return Fault(name=name, symptom=symptom, serve=saying(sent))
+
+
+def without_end(head: bytes, piece: bytes) -> Serve:
+    """A server that sends the piece again and again, as fast as the client reads."""
+
+    async def misbehave(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        while not site.over:
+            writer.write(piece * 10_000)
+            await writer.drain()
+
+    return connecting(misbehave)
 
 
 def with_headers(*headers: str) -> Serve:
@@ -209,7 +231,7 @@ def hinted(api: Api, site: Site) -> bytes:
 def chunked(api: Api, site: Site) -> bytes:
     body = json.dumps(content(api)).encode()
     chunks = b"".join(b"1;x=y\r\n%c\r\n" % byte for byte in body)
-    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nX-Trailer: 1\r\n\r\n"
+    return CHUNKED + chunks + b"0\r\nX-Trailer: 1\r\n\r\n"
 
 
 FRAMING: Final = (
@@ -237,6 +259,8 @@ FRAMING: Final = (
     raw("a switch of protocols", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" * 99),
     raw("a flood of 100", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
     raw("a flood of 103", FLOOD * 1000),
+    Fault(name="chunks of a byte without end", symptom=NO_HTTP, serve=without_end(CHUNKED, b"1\r\n \r\n")),
+    Fault(name="line ends without end", symptom=NO_HTTP, serve=without_end(b"", b"\r\n")),
     Fault(name="some early hints", symptom=HARMLESS, serve=answering(hinted)),
     Fault(name="a byte in each chunk", symptom=HARMLESS, serve=answering(chunked)),
     Fault(

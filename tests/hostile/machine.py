@@ -34,6 +34,7 @@ from tests.hostile.symptoms import HARMLESS, NO_ROOM, SICK_MACHINE, SILENT, WRON
 from tests.support.peers import http
 
 HOUR: Final = 3600.0
+REFUSAL: Final = b'{"success":false,"error":"unauthorized"}'
 
 
 def ahead(seconds: Callable[[Site], float]) -> Serve:
@@ -144,6 +145,23 @@ def credentials(spoil: Callable[[Path], object]) -> Serve:
     return serve
 
 
+@asynccontextmanager
+async def replaced_meanwhile(site: Site) -> AsyncIterator[Options]:
+    """A token that is replaced, in its file and on the server, while the first call is under way."""
+    file, fresh = site.folder / "token", f"{AUTH_TOKEN}-fresh"
+    file.write_text(AUTH_TOKEN)
+
+    async def misbehave(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        file.write_text(fresh)
+        is_fresh = f"X-Auth-Token: {fresh}\r\n".encode() in head
+        writer.write(good(endpoint(head), site) if is_fresh else http(REFUSAL, status="401 Unauthorized"))
+        await writer.drain()
+
+    async with connecting(misbehave, well=misbehave)(site) as options:
+        yield {**options, "auth_token": "", "auth_token_file": str(file)}
+
+
 def into_a_fifo(file: Path) -> None:
     """Replaces the file by a pipe, which nothing ever writes to."""
     file.unlink()
@@ -191,6 +209,7 @@ MACHINE: Final = (
             ("a pipe", into_a_fifo),
         )
     ),
+    Fault(name="a token that is replaced during a call", symptom=HARMLESS, serve=replaced_meanwhile),
     Fault(name="a full disk under the log", symptom=SICK_MACHINE, serve=full_disk, drops=True),
 )
 

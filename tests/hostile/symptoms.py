@@ -67,7 +67,7 @@ UNAUTHORIZED: Final = Symptom(
     fault="Rocket.Chat refuses the token",
     reason=Reason.UNAUTHORIZED,
     within=300,
-    recovery="within 5 minutes; at once if the token's file changes",
+    recovery="within 5 minutes; in the same poll if the token's file has just changed",
 )
 FORBIDDEN: Final = Symptom(
     fault="The user lacks the permission",

@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.looptime]
 LONGEST_LINE: Final = 1000
 MOST_LINES: Final = 8
 """Lines about one workspace: it fails, it is polled again and again, and recovers."""
+SPREAD: Final = 0.1
+"""The share by which a wait may be shorter than stated, by the workspace's name."""
 ENDED: Final = 0.5
 """Seconds after which a poll of a server that is well has ended."""
 
@@ -81,7 +83,7 @@ async def suffer(exporter: Exporting, fault: Fault, site: Site) -> None:
         await exporter.page()
     for begin in site.begins:
         begin()
-    wanted = exporter.record("ill").polls + (fault.polls if fault.within <= 60 else 1)
+    wanted = exporter.record("ill").polls + (fault.polls or (2 if fault.within <= 60 else 1))
     while (record := exporter.record("ill")).polls < wanted:
         async with exporter.session.get(f"{exporter.url}/metrics") as answer:
             assert answer.status == 200
@@ -119,6 +121,8 @@ async def check_recovery(exporter: Exporting, fault: Fault, site: Site) -> Page:
     before = exporter.record("ill")
     assert before.plan is not None
     assert before.plan.interval <= fault.within + ENDED
+    if fault.wait is not None:
+        assert before.plan.interval >= fault.wait * (1 - SPREAD)
     await asyncio.sleep(before.plan.next_poll - site.now() + ENDED)
     page, record = await exporter.page(), exporter.record("ill")
     assert_nothing_leaks(page.text)

@@ -306,7 +306,7 @@ def test_any_history_renders_and_parses_back(histories: list[list[tuple[Result, 
 
 def test_an_operation_of_the_list_that_is_gone_is_not_counted() -> None:
     """A restored database may lack it. `import.status` tells that first where the list does not answer."""
-    older, newer = (operation(name, Step.DONE, created=NOW - age) for name, age in (("older", 90.0), ("newer", 60.0)))
+    older, newer = (operation(name, Step.DONE, created=age) for name, age in (("older", 90.0), ("newer", 60.0)))
     there = [success(Api.STATUS, StatusAnswer(state=State.DONE, operation=newer))]
     there.append(success(Api.LIST, ListAnswer(operations=(newer, older))))
     restored = success(Api.STATUS, StatusAnswer(state=State.DONE, operation=older))

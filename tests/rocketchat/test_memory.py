@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Final
 import msgspec
 import pytest
 
-from rc_import_exporter.core.domain import Reason
+from rc_import_exporter.core.domain import Api, Reason
+from rc_import_exporter.rocketchat import client, diagnosis
 from rc_import_exporter.simulator.faults import MEBIBYTE
 from rc_import_exporter.simulator.server import WallClock
 from tests.hostile import bodies, http_answers
@@ -64,3 +66,19 @@ async def test_an_error_is_read_up_to_64_kib() -> None:
             result = await ask(url)
         assert reason(result) is Reason.PROXY
         assert result.exchange.size == 64 * 1024
+
+
+async def test_a_large_body_is_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrapes would wait for tens of milliseconds until a list of 8 MB is parsed."""
+    on_the_loop = []
+
+    def noted(*given: object) -> object:
+        on_the_loop.append(threading.current_thread() is threading.main_thread())
+        return read(*given)  # type: ignore[arg-type]
+
+    read = diagnosis.read
+    monkeypatch.setattr(diagnosis, "read", noted)
+    for blanks in (0, client.LARGE):
+        async with speaking(saying(http(b"[" + b" " * blanks + b"]"))) as url:
+            assert reason(await ask(url, Api.LIST, max_bytes=2 * client.LARGE)) is None
+    assert on_the_loop == [True, False]

@@ -38,6 +38,8 @@ READ: Final = frozenset(re.findall(r"\brocketchat_import_\w+", yaml.safe_dump([r
 Labels = frozenset[tuple[str, str]]
 
 FOREVER: Final = float("inf")
+RARELY: Final = "400"
+"""`GOGC` for promtool: it collects its memory more rarely than by default, which saves a quarter of the time."""
 _FOUND: Final = re.compile(r"\{([^{}]*)\} ([-+.\dE]+)")
 _PAIR: Final = re.compile(r'(\w+)="([^"]*)"')
 
@@ -283,8 +285,7 @@ def promtool(case: Mapping[str, object], folder: Path) -> str:
     """What `promtool test rules` says of this case, empty if all is as expected."""
     path = folder / "case.yml"
     path.write_text(json.dumps(case))
-    # Memory is collected more rarely than by default, which saves a quarter of the time.
-    environ = {**os.environ, "GOGC": "400"}
+    environ = {**os.environ, "GOGC": RARELY}
     ran = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False, env=environ)
     return ran.stdout + ran.stderr if ran.returncode else ""
 

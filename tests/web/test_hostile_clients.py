@@ -17,6 +17,7 @@ from rc_import_exporter.metrics.cells import Steps
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.negotiation import Encoding, Format
 from rc_import_exporter.web import answers, connections, turns, view
+from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.publisher import Publisher
 from rc_import_exporter.web.server import Server, create_application
@@ -118,6 +119,18 @@ async def test_the_number_of_connections_stays_bounded_in_a_burst(monkeypatch: p
         await asyncio.wait(ends[84:85], timeout=HANGING)
     await asyncio.gather(*ends)
     closed(clients)
+
+
+async def test_a_client_that_left_during_its_page_fails_no_scrape() -> None:
+    """Its page is given up before the event loop reports the end of its connection. A scrape can come in between."""
+    server = web.Server(large)  # type: ignore[arg-type]
+    open_ones = connections.Connections(4)
+    left, stays = (connections.Connection(server, open_ones, Guard()) for _ in range(2))
+    page, another = (answers.Sliced([LARGE], {}) for _ in range(2))
+    open_ones.mark_sending(left, page)
+    page.pieces = ()
+    open_ones.mark_sending(stays, another)
+    assert another.pieces
 
 
 async def test_clients_that_do_not_read_hold_no_copy_of_the_page() -> None:
