@@ -70,6 +70,10 @@ class Store:
         self._durations = dict(snapshot.durations)
         self._is_new = False
 
+    def __len__(self) -> int:
+        """The number of workspaces."""
+        return len(self._records)
+
     def record(self, name: str) -> Record:
         """The current record of a workspace. Raises `KeyError` if it is not configured."""
         return self._records[name]

@@ -60,7 +60,8 @@ class Poller:
             self._set_timer(delay)
 
     def _set_timer(self, delay: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(delay, self._due.set)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(schedule.wake(loop.time() + delay, len(self._store)), self._due.set)
 
     async def attempt(self) -> float:
         """Polls once and survives any bug. Returns the seconds until the next poll."""

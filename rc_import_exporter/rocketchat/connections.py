@@ -1,6 +1,7 @@
 """aiohttp's connections, with more limits, and a quick way to send a request on one that is idle.
 
-aiohttp has no options for this, so the module uses parts of it that are not documented.
+aiohttp has no options for this, so the module uses parts of it that are not documented. `client` limits the bodies of
+answers.
 """
 
 import asyncio

@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rc_import_exporter.core import schedule
 from rc_import_exporter.core.domain import (
@@ -444,3 +446,20 @@ def test_an_endpoint_that_rests_is_due_after_a_reload(reason: Reason) -> None:
     assert schedule.due(replace(record, feeds={Api.STATUS: replace(feed, retry=True)}), START + 10) == {Api.STATUS}
     blocked = replace(feed, retry=True, blocked_until=START + 60)
     assert not schedule.due(replace(record, feeds={Api.STATUS: blocked}), START + 10)
+
+
+@given(at=st.floats(0, 1e6), workspaces=st.integers(1, 5_000))
+def test_polls_of_many_workspaces_wake_the_processor_together(at: float, workspaces: int) -> None:
+    """A few workspaces are polled when they are due. Many wait for each other, for less than a slot."""
+    wake = schedule.wake(at, workspaces)
+    if workspaces < schedule.MANY:
+        assert wake == at
+    else:
+        assert -schedule.EARLY - 1e-6 <= wake - at <= schedule.SLOT
+        assert wake / schedule.SLOT == pytest.approx(round(wake / schedule.SLOT), abs=1e-6)
+
+
+def test_many_workspaces_keep_their_interval() -> None:
+    """A poll that begins a moment after its slot does not move the next one to a later slot."""
+    begun = schedule.wake(1000.0, schedule.MANY)
+    assert schedule.wake(begun + 0.005 + 15.0, schedule.MANY) == pytest.approx(begun + 15.0)

@@ -115,6 +115,18 @@ async def test_fifty_slow_servers_delay_no_other() -> None:
         assert gaps == pytest.approx([INTERVAL] * 4, abs=0.1)
 
 
+async def test_polls_of_many_workspaces_begin_together_and_at_their_interval() -> None:
+    """Each instant at which polls begin wakes an idle processor, which costs as much as a part of a poll."""
+    servers = Servers()
+    async with polled(NAMES[: schedule.MANY], servers):
+        await asyncio.sleep(5 * INTERVAL)
+    polls = [seen[::2] for seen in servers.seen.values()]
+    assert len({round(at, 3) for seen in polls for at in seen[-2:]}) <= 2 * (1.5 / schedule.SLOT + 1)
+    for seen in polls:
+        gaps = [after - before for before, after in pairwise(seen[-4:])]
+        assert gaps == pytest.approx([INTERVAL] * 3, abs=schedule.SLOT + 0.01)
+
+
 async def test_polls_under_way_end_at_once() -> None:
     """No poll waits for its timeout, however many there are."""
     servers = Servers()
