@@ -31,11 +31,13 @@ FIRST_POLL_SPACING: Final = 0.015
 EARLY: Final = 0.01
 """Seconds. A timer can fire this much before the clock shows the planned time."""
 MANY: Final = 100
-SLOT: Final = 0.03
-"""The polls of `MANY` workspaces or more begin at multiples of this, in seconds.
+LONGEST_SLOT: Final = 0.05
+"""The polls of `MANY` workspaces or more begin at multiples of a slot, in seconds.
 
 To wake an idle processor takes as long as a part of a poll, so polls that begin together cost much less.
 """
+WORKSPACE_SECONDS_IN_SLOT: Final = 50.0
+"""A slot is shorter if the workspaces are more, so that only a few polls begin together."""
 
 
 def first_poll(name: str, workspaces: int, interval: float) -> float:
@@ -43,9 +45,14 @@ def first_poll(name: str, workspaces: int, interval: float) -> float:
     return _share(name) * min(interval, FIRST_POLL_SPACING * workspaces)
 
 
+def slot(workspaces: int) -> float:
+    """The seconds from one instant at which polls of many workspaces begin to the next one."""
+    return min(LONGEST_SLOT, WORKSPACE_SECONDS_IN_SLOT / workspaces)
+
+
 def wake(at: float, workspaces: int) -> float:
     """When to wake up for a poll that is planned at this instant, by any clock."""
-    return at if workspaces < MANY else ceil((at - EARLY) / SLOT) * SLOT
+    return at if workspaces < MANY else ceil((at - EARLY) / slot(workspaces)) * slot(workspaces)
 
 
 def due(record: Record, now: float) -> frozenset[Api]:
