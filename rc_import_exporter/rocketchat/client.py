@@ -136,13 +136,17 @@ class Client:
             logs.logger(url=address.public(self._access.url)).error(f"{BUG}: {kind}", traceback=where)
 
     async def _get(self, api: Api, credentials: Credentials) -> Response:
-        context = self._access.tls() or True
+        context, session = self._access.tls() or True, self._session
         if self._proxy is None:
-            received = await send(self._session, self._quick(api, credentials, context=context))
-            if received is not None:
-                async with received:
-                    return await _read(received, self._access.max_bytes)
-        async with self._session.get(
+            request, connector = self._quick(api, credentials, context=context), cast(Connector, session.connector)
+            connection = await connector.idle(request.key)
+            if connection is not None:
+                received = await send(connection, request)
+                if received is not None:
+                    async with received:
+                        return await _read(received, self._access.max_bytes)
+                session = connector.once(session)
+        async with session.get(
             self._urls[api],
             headers=self._headers(credentials),
             allow_redirects=False,

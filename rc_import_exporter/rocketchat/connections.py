@@ -6,6 +6,7 @@ answers.
 
 import asyncio
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -106,6 +107,7 @@ class Connector(aiohttp.TCPConnector):
     def __init__(self, *, limit: int, resolver: aiohttp.abc.AbstractResolver | None, force_close: bool) -> None:
         super().__init__(limit=limit, resolver=resolver, force_close=force_close)
         self._keepalive_timeout = OLDEST_CONNECTION
+        self._once: aiohttp.ClientSession | None = None
         self._resolver_owner = True  # so that it is closed with the connector
         self._factory = cast("partial[ResponseHandler]", partial(Protocol, loop=self._loop))
 
@@ -115,6 +117,13 @@ class Connector(aiohttp.TCPConnector):
     async def idle(self, key: ConnectionKey) -> Connection | None:
         """A connection that is kept and can be used."""
         return await self._get(key, [])
+
+    def once(self, session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+        """A session of this connector, without aiohttp's second try if a connection is lost."""
+        if self._once is None:
+            self._once = copy(session)
+            self._once._retry_connection = False  # noqa: SLF001 - aiohttp has no option for it
+        return self._once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,14 +169,11 @@ class Received:
         self._connection.release()
 
 
-async def send(session: aiohttp.ClientSession, request: QuickRequest) -> Received | None:
-    """Sends a request on an idle connection. `None` if there is none, or if the server closes it without an answer.
+async def send(connection: Connection, request: QuickRequest) -> Received | None:
+    """Sends a request on an idle connection. `None` if the server closes it without an answer.
 
     The session's own way takes twice as long, because it can do much that is not needed here.
     """
-    connection = await cast(Connector, session.connector).idle(request.key)
-    if connection is None:
-        return None
     protocol = cast(Protocol, connection.protocol)
     try:
         protocol.set_response_params(read_until_eof=True, auto_decompress=False)
