@@ -145,7 +145,8 @@ class Client:
                 if received is not None:
                     async with received:
                         return await _read(received, self._access.max_bytes)
-                session = connector.once(session)
+                connector.forget(request.key)
+                session = connector.without_retry(session)
         async with session.get(
             self._urls[api],
             headers=self._headers(credentials),

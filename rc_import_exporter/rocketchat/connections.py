@@ -25,7 +25,7 @@ from rc_import_exporter.core.domain import Api
 
 MOST_INTERIM: Final = 8
 """Interim answers, such as 103 Early Hints, that may come before the final one. A proxy sends one or two."""
-MOST_IN_PIECES: Final = 16 * 1024
+LARGE_READ: Final = 16 * 1024
 SHORTEST_PIECE: Final = 16
 """If more bytes arrive at once, their lines and chunks must have so many on average. Rocket.Chat's have thousands."""
 OLDEST_CONNECTION: Final = 60.0
@@ -40,7 +40,7 @@ class Request(aiohttp.ClientRequest):
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         if self.url.name == Api.INFO:
-            # The version is read once an hour. Until then an idle connection would only use up a file descriptor.
+            # The version is read once an hour, on a new connection. If that stayed, it would use up a file descriptor.
             cast(Protocol, conn.protocol).force_close()
         try:
             return await super().send(conn)
@@ -77,7 +77,7 @@ class Protocol(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes of an answer."""
-        if len(data) > MOST_IN_PIECES and data.count(b"\r\n") * SHORTEST_PIECE > len(data):
+        if len(data) > LARGE_READ and data.count(b"\r\n") * SHORTEST_PIECE > len(data):
             self._refuse("too many pieces")
         else:
             super().data_received(data)
@@ -118,8 +118,13 @@ class Connector(aiohttp.TCPConnector):
         """A connection that is kept and can be used."""
         return await self._get(key, [])
 
-    def once(self, session: aiohttp.ClientSession) -> aiohttp.ClientSession:
-        """A session of this connector, without aiohttp's second try if a connection is lost."""
+    def forget(self, key: ConnectionKey) -> None:
+        """Closes the connections that are kept: if the server has closed one of them, it has closed the others too."""
+        for protocol, _ in self._conns.pop(key, ()):
+            protocol.close()
+
+    def without_retry(self, session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+        """The only session of this connector, without aiohttp's second try if a connection is lost."""
         if self._once is None:
             self._once = copy(session)
             self._once._retry_connection = False  # noqa: SLF001 - aiohttp has no option for it
@@ -179,7 +184,7 @@ async def send(connection: Connection, request: QuickRequest) -> Received | None
         protocol.set_response_params(read_until_eof=True, auto_decompress=False)
         cast(asyncio.WriteTransport, protocol.transport).write(request.head)
         message, content = await protocol.read()
-        while HTTPStatus.CONTINUE <= message.code < HTTPStatus.OK and not protocol.upgraded:
+        while message.code < HTTPStatus.OK and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
             message, content = await protocol.read()
     except BaseException as error:
         connection.close()

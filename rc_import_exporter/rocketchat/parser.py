@@ -47,7 +47,7 @@ MOST_COMMAS: Final = 1_000_000
 MOST_HALVES: Final = 100_000
 """Halves of characters that are replaced. A list has a few, if any."""
 
-MOST_IN_PIECES: Final = 64 * 1024
+LARGEST_CUT_LIST: Final = 64 * 1024
 """Bytes of a list that is read piece by piece. A larger one holds file data, which is full of inner arrays."""
 
 _STRUCTURE: Final = b"[{,"
@@ -256,13 +256,14 @@ def _read_pieces(body: bytes, known: dict[int, Operation]) -> tuple[Operation, .
     An array that is cut between objects is valid if each piece is an object: a cut at another place, in a text or in
     an inner array, leaves pieces that are no JSON.
     """
-    if len(body) > MOST_IN_PIECES or not (body.startswith(b"[{") and body.endswith(b"}]")):
+    if len(body) > LARGEST_CUT_LIST or not (body.startswith(b"[{") and body.endswith(b"}]")):
         return None
     read: dict[int, Operation] = {}
     operations = []
     try:
         for piece in body[2:-2].split(b"},{"):
-            # The hash has 64 bits and a secret key. The JSON itself would take more memory than the operation.
+            # The JSON itself would take more memory than the operation. A server that finds two texts with the same 64
+            # bits could confuse only its own operations.
             key = hash(piece)
             operation = known.get(key) or _decoded(_Operation, _checked(b"{%b}" % piece)).value()
             read[key] = operation

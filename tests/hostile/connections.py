@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from rc_import_exporter.core.domain import Api
 from tests.hostile.fault import (
     BODY,
     Converse,
@@ -115,9 +114,7 @@ async def reset_between(site: Site, reader: StreamReader, writer: StreamWriter) 
 
 
 async def closed_when_asked_again(site: Site, reader: StreamReader, writer: StreamWriter) -> None:
-    api = endpoint(await reader.readuntil(b"\r\n\r\n"))
-    # A third idle connection would be tried next, and there is no third try.
-    writer.write(good(api, site, *(["Connection: close"] if api is Api.INFO else [])))
+    writer.write(good(endpoint(await reader.readuntil(b"\r\n\r\n")), site))
     await writer.drain()
     await reader.readuntil(b"\r\n\r\n")
 

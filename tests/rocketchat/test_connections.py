@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from rc_import_exporter.core.domain import Api
+from rc_import_exporter.core.domain import Api, Reason
 from rc_import_exporter.rocketchat.client import Access, Client, open_session
 from rc_import_exporter.simulator.faults import MEBIBYTE
 from rc_import_exporter.simulator.server import WallClock
@@ -95,3 +95,46 @@ async def test_a_flood_of_answers_that_were_not_asked_for_ends_the_connection() 
         await asyncio.sleep(1)
         assert connections[0].transport.is_closing()
         assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
+
+
+async def test_connections_that_were_closed_while_idle_fail_no_call() -> None:
+    """One idle connection that is dead says that the others are dead, too: the second try is on a new one."""
+    asked: list[int] = []
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.01)
+            writer.write(http(GOOD))
+            await reader.readuntil(b"\r\n\r\n")
+            asked.append(1)
+        writer.close()
+
+    async with listening(serve) as port, open_session() as session:
+        access = Access(url=f"http://127.0.0.1:{port}", timeout=LONG, max_bytes=MEBIBYTE)
+        client = Client(session, access, WallClock().now)
+        await asyncio.gather(*(client.ask(Api.STATUS, CREDENTIALS) for _ in range(3)))
+        assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
+    assert len(asked) == 1
+
+
+async def test_a_switch_of_protocols_on_an_idle_connection_is_no_answer() -> None:
+    """Nobody asked for it, and nothing more comes."""
+    loop = asyncio.get_running_loop()
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(http(GOOD))
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            await reader.read()
+        writer.close()
+
+    async with listening(serve) as port, open_session() as session:
+        access = Access(url=f"http://127.0.0.1:{port}", timeout=LONG, max_bytes=MEBIBYTE)
+        client = Client(session, access, WallClock().now)
+        assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is None
+        before = loop.time()
+        assert reason(await client.ask(Api.STATUS, CREDENTIALS)) is Reason.INVALID
+        assert loop.time() - before < 1
