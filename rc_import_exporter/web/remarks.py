@@ -32,7 +32,7 @@ def remarks(record: Record, held: Observation | None, raised: Sequence[Raised], 
     """
     named = {each.alert for each in raised}
     for each in raised:
-        if (remark := _of_alert(record, held, each)) is not None:
+        if (remark := _of_alert(record, held, each, there)) is not None:
             yield remark
     if held is not None and held.track is not None:
         yield from _of_counts(record, held.track)
@@ -69,7 +69,7 @@ def _of_others(history: History) -> Iterator[Remark]:
             yield Remark(level=Level.ACTIVE, text=f"Another import goes on as well: {track.operation.importer}")
 
 
-def _of_alert(record: Record, held: Observation | None, raised: Raised) -> Remark | None:
+def _of_alert(record: Record, held: Observation | None, raised: Raised, there: float) -> Remark | None:
     """The alert in a sentence; `None` for one that the outcome or the failing endpoints already tell."""
     level, title, text = Level.WARNING, "", ""
     match raised.alert:
@@ -88,7 +88,7 @@ def _of_alert(record: Record, held: Observation | None, raised: Raised) -> Remar
         case Alert.NOTHING_IMPORTED:
             title, text = TOO_FEW, _too_few(record, raised)
         case Alert.OVERDUE:
-            level, title, text = Level.CRITICAL, "Overdue", _overdue(record, raised.value)
+            level, title, text = Level.CRITICAL, "Overdue", _overdue(record, there)
         case _:
             return None
     return Remark(level=level, title=title, alert=raised.alert, text=text)
@@ -125,13 +125,14 @@ def _fewer(done: float, least: int) -> str:
     return f"{done:,.0f} records, but at least {least:,} are expected"
 
 
-def _overdue(record: Record, missing: float) -> str:
+def _overdue(record: Record, there: float) -> str:
     every = spell(record.target.expect.success_every or 0.0)
     dates = _dates(record)
     if not dates:
         return f"No success is known, but one is expected every {every}"
-    what = dates[max(dates)]
-    return f"The last {what} is {_at_most(record, max(dates))}{spell(missing)} ago, but one is expected every {every}"
+    last = max(dates)
+    ago = f"{_at_most(record, last)}{spell(there - last)} ago"
+    return f"The last {dates[last]} is {ago}, but one is expected every {every}"
 
 
 def _dates(record: Record) -> Mapping[float, str]:
@@ -194,9 +195,8 @@ def _of_schedule(record: Record, held: Observation | None, there: float) -> Iter
         return
     # Nothing is wrong if the first import runs now or has not come yet.
     first = not record.history.last_finished or (held is not None and held.active)
-    missing = there - max(dates) if dates else 0.0
-    if not dates or missing > every:
-        yield Remark(level=Level.QUIET if first else Level.WARNING, text=_overdue(record, missing))
+    if not dates or there - max(dates) > every:
+        yield Remark(level=Level.QUIET if first else Level.WARNING, text=_overdue(record, there))
 
 
 def is_earlier(record: Record, each: Raised) -> bool:

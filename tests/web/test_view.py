@@ -363,7 +363,7 @@ def test_a_missing_success_is_overdue() -> None:
     """A job that never starts raises no error anywhere else."""
     seen = shown(overdue("acme"))
     assert (seen.level, seen.title) == (Level.CRITICAL, "Overdue")
-    assert "The last success is 1 d 3 h ago, but one is expected every 1 d 2 h" in texts(seen)
+    assert "The last success is 2 d 7 h ago, but one is expected every 1 d 2 h" in texts(seen)
     expect = Expectation(importer="csv", success_every=3600.0)
     other = replace(overdue("acme"), target=workspace("acme", expect=expect).target)
     assert "No success is known" in texts(shown(other))
