@@ -13,6 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
+from rc_import_exporter import logs
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.metrics.cells import Pieces, Steps
 from rc_import_exporter.metrics.exposition import Exposition
@@ -28,7 +29,7 @@ NAMED_AT_MOST: Final = 10
 PREPARED_EVERY: Final = 0.5
 """Seconds from one preparation of the next page to another."""
 SCRAPED_LATELY: Final = 150.0
-"""Seconds since the last page for which the next one is prepared. Prometheus asks every two minutes at the least."""
+"""Seconds since the last page for which the next one is prepared. Prometheus needs a scrape in two minutes or less."""
 _ADDRESS: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
@@ -69,12 +70,20 @@ class Publisher:
     async def prepare(self) -> None:
         """Renders the lines of each workspace soon after its poll while somebody scrapes all. Never ends.
 
-        A scrape then only puts the lines together.
+        A scrape then only puts the lines together. If polls are more frequent than scrapes, some lines are rendered and
+        never read: short scrapes are worth that.
         """
+        well = True
         while True:
             await asyncio.sleep(PREPARED_EVERY)
-            if self._scraped <= self._clock() < self._scraped + SCRAPED_LATELY:
+            if not self._scraped <= self._clock() < self._scraped + SCRAPED_LATELY:
+                continue
+            try:
                 await self._turns.page(self._exposition.fresh_lines(self._snapshot(), self._clock()))
+            except Exception:  # noqa: BLE001 - a bug in one record must not make all later scrapes slow
+                if well:
+                    logs.logger().exception("a fault of the exporter itself: the next page is not prepared")
+                well = False
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """All metrics, or those of the workspaces in the query; 404 for an unknown name."""

@@ -10,6 +10,7 @@ from typing import Final
 
 import aiohttp
 import pytest
+import structlog
 
 from rc_import_exporter.core.shard import Shard
 from rc_import_exporter.core.snapshot import Record, Snapshot
@@ -238,6 +239,37 @@ async def test_lines_are_made_before_the_next_page_while_somebody_asks_for_pages
             made.clear()
             await asyncio.sleep(0.02)
             assert made == []
+    finally:
+        preparing.cancel()
+        await server.stop()
+
+
+async def test_a_bug_in_one_record_does_not_end_the_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every page of many workspaces would take long until a restart."""
+    monkeypatch.setattr(publisher_module, "PREPARED_EVERY", 0.001)
+    made: list[Snapshot] = []
+    twice = asyncio.Event()
+
+    class Broken(Exposition):
+        def fresh_lines(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
+            made.append(snapshot)
+            if len(made) == 2:
+                twice.set()
+            yield
+            raise ValueError("made for a test")
+
+    snapshot = four_workspaces()
+    publisher = Publisher(lambda: snapshot, lambda: NOW, Broken())
+    server = Server(create_application(publisher.routes))
+    port = await server.start("127.0.0.1", 0)
+    try:
+        with structlog.testing.capture_logs() as logged:
+            preparing = asyncio.create_task(publisher.prepare())
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+                await get(session, "/metrics")
+            async with asyncio.timeout(10):
+                await twice.wait()
+        assert [entry["log_level"] for entry in logged] == ["error"]
     finally:
         preparing.cancel()
         await server.stop()
