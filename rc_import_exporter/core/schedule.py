@@ -52,7 +52,7 @@ def slot(workspaces: int) -> float:
 
 def wake(at: float, workspaces: int) -> float:
     """When to wake up for a poll that is planned at this instant, by any clock."""
-    return at if workspaces < MANY else ceil((at - EARLY) / slot(workspaces)) * slot(workspaces)
+    return at if workspaces < MANY else ceil((at - EARLY / 2) / slot(workspaces)) * slot(workspaces)
 
 
 def due(record: Record, now: float) -> frozenset[Api]:

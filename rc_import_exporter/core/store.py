@@ -46,7 +46,7 @@ class Store:
     _snapshot: Snapshot
     _records: dict[str, Record]
     _durations: dict[Api, Histogram]
-    _is_new: bool
+    _is_outdated: bool
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -54,13 +54,13 @@ class Store:
     @property
     def snapshot(self) -> Snapshot:
         """The current snapshot. It is made when it is read, because many polls can end between two scrapes."""
-        if self._is_new:
+        if self._is_outdated:
             self._snapshot = replace(
                 self._snapshot,
                 records=MappingProxyType(self._records.copy()),
                 durations=MappingProxyType(self._durations.copy()),
             )
-            self._is_new = False
+            self._is_outdated = False
         return self._snapshot
 
     @snapshot.setter
@@ -68,7 +68,7 @@ class Store:
         self._snapshot = snapshot
         self._records = dict(snapshot.records)
         self._durations = dict(snapshot.durations)
-        self._is_new = False
+        self._is_outdated = False
 
     def __len__(self) -> int:
         """The number of workspaces."""
@@ -92,7 +92,7 @@ class Store:
         self._records[record.target.name] = record
         for exchange in exchanges:
             self._durations[exchange.api] = _observed(self._durations.get(exchange.api, _NO_DURATION), exchange.seconds)
-        self._is_new = True
+        self._is_outdated = True
 
     def reconfigure(self, fresh: Snapshot) -> None:
         """Takes over the workspaces of a new configuration, and everything that does not come from polls.

@@ -140,5 +140,6 @@ class Poller:
             others.cancel()
             raise
         finally:
+            # Also after a cancellation: no call may outlive the poll.
             results = await others
         return [first, *results]
