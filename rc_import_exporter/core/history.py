@@ -13,6 +13,7 @@ from typing import Final
 from rc_import_exporter.core.domain import (
     FINISHED,
     IMPORTING_STEPS,
+    RUNNING_STEPS,
     UNFINISHED,
     Counts,
     Operation,
@@ -67,6 +68,12 @@ def fold(history: History, look: Look) -> History:
     else:
         history = replace(history, current=current)
     return _forget(_explain(history, look))
+
+
+def running_beside(history: History) -> Sequence[Track]:
+    """The listed operations that load or run, without the newest one."""
+    listed = [history.tracks[id] for id in history.listed or () if id in history.tracks and id != history.current]
+    return [track for track in listed if track.operation.valid and track.operation.step in RUNNING_STEPS]
 
 
 def _changed(

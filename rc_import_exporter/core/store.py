@@ -13,7 +13,6 @@ from rc_import_exporter.core import history as histories
 from rc_import_exporter.core.domain import (
     FEEDS,
     REFUSALS,
-    RUNNING_STEPS,
     Api,
     Exchange,
     Failure,
@@ -228,14 +227,13 @@ def _observe(answers: Mapping[Api, object], history: History, version: str | Non
         track = history.newest
         if track is None:
             return _nothing(source)
-        listed = [history.tracks[id] for id in history.listed or () if id in history.tracks and id != history.current]
         return Observation(
             source=source,
             state=track.state,
             outcome=track.outcome,
             operation=track.operation,
             track=track,
-            others_run=any(other.operation.valid and other.operation.step in RUNNING_STEPS for other in listed),
+            others_run=bool(histories.running_beside(history)),
         )
     progress = answers.get(Api.PROGRESS)
     if not isinstance(progress, ProgressAnswer):

@@ -9,7 +9,8 @@ from typing import Final
 
 from rc_import_exporter.core import advice
 from rc_import_exporter.core.alerts import ANY, SUCCESSES, Alert, Raised, concerns, failed_ratio_limit, last_complete
-from rc_import_exporter.core.domain import RUNNING_STEPS, Api, Outcome, known_importer
+from rc_import_exporter.core.domain import Api, Outcome, known_importer
+from rc_import_exporter.core.history import running_beside
 from rc_import_exporter.core.progress import people
 from rc_import_exporter.core.snapshot import History, Observation, Record, Track
 from rc_import_exporter.core.thresholds import CLOCKS_DISAGREE, LONGEST_RUN
@@ -58,15 +59,8 @@ def _of_list(history: History) -> Iterator[Remark]:
 
 def _of_others(history: History) -> Iterator[Remark]:
     """The imports that load or run beside the newest one."""
-    for id in history.listed or ():
-        track = history.tracks.get(id)
-        if (
-            track is not None
-            and id != history.current
-            and track.operation.valid
-            and track.operation.step in RUNNING_STEPS
-        ):
-            yield Remark(level=Level.ACTIVE, text=f"Another import goes on as well: {track.operation.importer}")
+    for track in running_beside(history):
+        yield Remark(level=Level.ACTIVE, text=f"Another import goes on as well: {track.operation.importer}")
 
 
 def _of_alert(record: Record, held: Observation | None, raised: Raised, there: float) -> Remark | None:

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from rc_import_exporter.core.domain import FINISHED, Counts, Operation, Outcome, State, Step
-from rc_import_exporter.core.history import fold
+from rc_import_exporter.core.history import fold, running_beside
 from rc_import_exporter.core.snapshot import Cause, History, Moment
 from rc_import_exporter.core.tracking import Look, Sighting
 from rc_import_exporter.core.verdict import state_of
@@ -577,3 +577,17 @@ def test_a_start_is_seen_if_the_polls_around_it_are_one_interval_apart(gap: floa
 def test_a_list_of_nineteen_is_complete() -> None:
     nineteen = full()[:19]
     assert told(look(RUN[0], *nineteen[:18]), look(*nineteen)).current != "a"
+
+
+def test_only_valid_listed_operations_that_load_or_run_run_beside_the_newest() -> None:
+    """A server that starts would end them, too."""
+    newest = operation("n", Step.IMPORTING_USERS, created=100)
+    loads = operation("l", Step.UPLOADING, created=50)
+    dead = operation("d", Step.IMPORTING_USERS, created=40, valid=False)
+    waits = operation("w", Step.USER_SELECTION, created=30)
+    history = told(look(newest, loads, dead, waits))
+    assert [track.operation.id for track in running_beside(history)] == ["l"]
+    assert running_beside(told(look(newest, loads, listed=False))) == []
+    gone = replace(history, tracks={id: track for id, track in history.tracks.items() if id != "l"})
+    assert running_beside(gone) == []
+    assert running_beside(History()) == []
