@@ -6,7 +6,7 @@ the first of them is ready.
 """
 
 from collections.abc import Iterable
-from math import ceil
+from math import ceil, floor
 from typing import Final, assert_never
 from zlib import crc32
 
@@ -31,18 +31,19 @@ FIRST_POLL_SPACING: Final = 0.015
 EARLY: Final = 0.01
 """Seconds. A timer can fire this much before the clock shows the planned time."""
 MANY: Final = 100
+"""Workspaces of which the polls begin together, and the lines stand in the order of the polls."""
 LONGEST_SLOT: Final = 0.05
 """The polls of `MANY` workspaces or more begin at multiples of a slot, in seconds.
 
 To wake an idle processor takes as long as a part of a poll, so polls that begin together cost much less.
 """
-WORKSPACE_SECONDS_IN_SLOT: Final = 50.0
+WORKSPACE_SECONDS_IN_SLOT: Final = 75.0
 """A slot is shorter if the workspaces are more, so that only a few polls begin together."""
 
 
 def first_poll(name: str, workspaces: int, interval: float) -> float:
     """Seconds from the start of the exporter to the first poll of this workspace."""
-    return _share(name) * min(interval, FIRST_POLL_SPACING * workspaces)
+    return share(name) * min(interval, FIRST_POLL_SPACING * workspaces)
 
 
 def slot(workspaces: int) -> float:
@@ -69,13 +70,20 @@ def fallback_due(record: Record, now: float) -> bool:
     return not record.told and Api.PROGRESS in _ways(record) and _is_due(record, Api.PROGRESS, now)
 
 
-def plan(record: Record, started: float, now: float) -> Plan:
-    """The next poll. The record already holds the last one, which started at `started`."""
-    # The interval counts from the start of the last poll, so slow answers do not make polls rarer.
-    tick = max(now, started + record.interval)
+def plan(record: Record, started: float, now: float, late: float = 0.0) -> Plan:
+    """The next poll. The record already holds the last one, which started `late` seconds after it was planned.
+
+    The interval counts from the planned start. So neither slow answers nor a busy processor make polls rarer, and polls
+    that were delayed together spread out again. After a long delay, whole intervals are left out, and at least half an
+    interval is between the two starts.
+    """
+    planned = started - late + floor(late / record.interval + 0.5) * record.interval
+    tick = max(now, planned + record.interval)
     wakes = [_wakes(record, api) for api in _ways(record)]
-    next_poll = max(tick, min(wakes, default=tick))
-    return Plan(next_poll=next_poll, interval=next_poll - started)
+    # Endpoints rest from when they were called. One that is ready a moment later must not wait for one more poll.
+    soon = max(started + record.interval, tick + LONGEST_SLOT)
+    next_poll = max(tick, min(wakes, default=tick), *(wake for wake in wakes if wake <= soon))
+    return Plan(next_poll=next_poll, interval=round(next_poll - planned, 3))
 
 
 def _ways(record: Record) -> Iterable[Api]:
@@ -149,9 +157,12 @@ def _backoff(record: Record, feed: Feed, longest: float) -> float:
         return interval
     # 2**16 intervals are longer than any limit; without a bound a float overflows after a thousand failures.
     doubled = interval * 2.0 ** min(feed.failures - 1, 16)
-    return max(interval, min(doubled, longest) * (1 - SPREAD + SPREAD * _share(record.target.name)))
+    return max(interval, min(doubled, longest) * (1 - SPREAD + SPREAD * share(record.target.name)))
 
 
-def _share(name: str) -> float:
-    """A number from 0 to 1, always the same for a name and different from name to name."""
+def share(name: str) -> float:
+    """A number from 0 to 1, always the same for a name and different from name to name.
+
+    The first polls of all workspaces come in its order.
+    """
     return crc32(name.encode()) / 2**32

@@ -250,7 +250,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """When a workspace is polled next, and the seconds from the start of the last poll to that."""
+    """When a workspace is polled next, and the seconds to that from the planned start of the last poll."""
 
     next_poll: float
     interval: float

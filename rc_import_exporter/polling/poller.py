@@ -7,6 +7,7 @@ bug, that is logged and counted, and the next poll runs, so that a bug in one wo
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Final, NoReturn
 
 from rc_import_exporter import garbage, logs
@@ -44,6 +45,8 @@ class Poller:
         self._log = logs.logger(workspace=name)
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._planned = inf
+        """When the poll should start, by the clock of the event loop. A poll that nobody planned is not late."""
 
     async def run(self, delay: float) -> NoReturn:
         """Polls until it is cancelled, for the first time after `delay` seconds."""
@@ -61,7 +64,8 @@ class Poller:
 
     def _set_timer(self, delay: float) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(schedule.wake(loop.time() + delay, len(self._store)), self._due.set)
+        self._planned = loop.time() + delay
+        self._timer = loop.call_at(schedule.wake(self._planned, len(self._store)), self._due.set)
 
     async def attempt(self) -> float:
         """Polls once and survives any bug. Returns the seconds until the next poll."""
@@ -75,19 +79,20 @@ class Poller:
     async def poll(self) -> float:
         """Polls once. Returns the seconds until the next poll."""
         started = self._now()
+        late = max(0.0, asyncio.get_running_loop().time() - self._planned)
         poll = await self._ask(self._record, started)
         exchanges = () if poll is None else poll.exchanges
         # Read only now, because a reload may have changed it during the calls.
         before = self._record
         after = before if poll is None else fold(before, poll)
-        plan = schedule.plan(after, started, self._now())
+        plan = schedule.plan(after, started, self._now(), late)
         after = replace(after, plan=plan, credentials_loaded=self._keyring.loaded_at)
         self._store.put(after, exchanges)
         for entry in journal.entries(before, after):
             self._log.log(entry.level, entry.event, **entry.fields)
         garbage.search(sum(exchange.size for exchange in exchanges))
-        # Never longer than the interval: if the machine's clock is set back, the planned time can be hours away.
-        return min(max(0.0, plan.next_poll - self._now()), plan.interval)
+        # Never longer than from the start: if the machine's clock is set back, the planned time can be hours away.
+        return min(max(0.0, plan.next_poll - self._now()), plan.next_poll - started)
 
     @property
     def _keyrings(self) -> Sequence[Keyring[Credentials] | Keyring[Trust]]:

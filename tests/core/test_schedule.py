@@ -132,6 +132,27 @@ def test_the_duration_of_a_poll_does_not_delay_the_next(took: float) -> None:
     assert set(gaps(of(asked(importing, 300, took=took), Api.STATUS))) == {15}
 
 
+@pytest.mark.parametrize(
+    ("late", "wait"), [(0.0, 15.0), (0.5, 14.5), (7.4, 7.6), (7.6, 22.4), (15.0, 15.0), (604.0, 11.0)]
+)
+def test_a_poll_that_begins_late_does_not_move_the_next(late: float, wait: float) -> None:
+    """It comes a whole number of intervals after the planned start, and not too soon after this one."""
+    record = fold(Record(target=Target(name="acme", url="u")), polled([importing(Api.STATUS, 0)], START, 0.1))
+    plan = schedule.plan(record, START, START + 0.1, late)
+    assert plan.next_poll - START == pytest.approx(wait)
+    assert plan.interval == 15.0
+
+
+@pytest.mark.parametrize("late", [0.01, 0.04, 3.0])
+def test_an_endpoint_that_failed_in_a_late_poll_is_asked_at_the_next(late: float) -> None:
+    """It rests from its call, and the next poll counts from the planned start."""
+    results: list[Result] = [importing(Api.STATUS, 0), bad(Api.LIST, Reason.TIMEOUT)]
+    record = fold(Record(target=Target(name="acme", url="u")), polled(results, START, 0.1))
+    plan = schedule.plan(record, START, START + 0.1, late)
+    assert schedule.due(record, plan.next_poll) >= FEEDS
+    assert plan.next_poll - START <= 15.0 + schedule.EARLY
+
+
 def test_a_poll_longer_than_the_interval_is_followed_by_the_next_at_once() -> None:
     """Two polls of one workspace never overlap."""
     assert set(gaps(of(asked(importing, 300, took=20), Api.STATUS))) == {20}

@@ -127,6 +127,26 @@ async def test_polls_of_many_workspaces_begin_together_and_at_their_interval() -
         assert gaps == pytest.approx([INTERVAL] * 3, abs=schedule.LONGEST_SLOT + 0.01)
 
 
+async def test_polls_that_waited_together_come_apart_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter was stopped, or busy, for almost an interval. Its polls must not come together for ever."""
+    stopped_until, wake = [0.0], schedule.wake
+    monkeypatch.setattr(schedule, "wake", lambda at, workspaces: max(wake(at, workspaces), stopped_until[0]))
+    monkeypatch.setattr(schedule, "FIRST_POLL_SPACING", INTERVAL / 60)
+    names, servers, loop = NAMES[:60], Servers(), asyncio.get_running_loop()
+    async with polled(names, servers):
+        begun = loop.time()
+        stopped_until[0] = begun + 1.9 * INTERVAL
+        await asyncio.sleep(6 * INTERVAL)
+    seconds = Counter(int(at - begun) for seen in servers.seen.values() for at in seen[::2])
+    together = int(1.9 * INTERVAL)
+    assert seconds[together] > len(names) / 2
+    assert max(count for second, count in seconds.items() if second > together + 1) <= 4 * len(names) / INTERVAL
+    for seen in servers.seen.values():
+        gaps = [after - before for before, after in pairwise(seen[::2])]
+        assert all(INTERVAL / 2 <= gap <= 2 * INTERVAL for gap in gaps)
+        assert gaps[-2:] == pytest.approx([INTERVAL] * 2, abs=0.01)
+
+
 async def test_polls_under_way_end_at_once() -> None:
     """No poll waits for its timeout, however many there are."""
     servers = Servers()
