@@ -14,12 +14,12 @@ from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.polling.fleet import Fleet
 from rc_import_exporter.polling.reloading import Reloader
 from rc_import_exporter.systemd import ServiceManager
+from rc_import_exporter.turns import Turns
 from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.lifecycle import Lifecycle
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.publisher import Publisher
 from rc_import_exporter.web.server import Server, create_application
-from rc_import_exporter.web.turns import Turns
 
 
 class App:

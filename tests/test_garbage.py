@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+import ssl
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from time import sleep
 
 import pytest
+import trustme
 
-from rc_import_exporter import garbage
+from rc_import_exporter import garbage, turns
 from rc_import_exporter.simulator.scenario import Story
 from tests.polling.test_reloading import running
 from tests.support.rig import exporting
@@ -60,11 +63,27 @@ def test_new_objects_are_searched_before_they_are_many() -> None:
     """Where each new object takes the place of an old one, Python itself would not search them."""
     with garbage.searched_while_young():
         kept = []
-        for _ in range(4 * garbage.POLLS):
+        for _ in range(4 * garbage.PIECES_OF_WORK):
             kept += [[number] for number in range(100)]
             garbage.search(size=0)
-            assert len(gc.get_objects(0)) < 200 * garbage.POLLS
+            assert len(gc.get_objects(0)) < 200 * garbage.PIECES_OF_WORK
         assert gc.get_freeze_count() >= len(kept) / 2
+
+
+async def test_long_work_is_searched_while_it_goes_on() -> None:
+    """A page of thousands of workspaces is made of as many new objects as a hundred polls."""
+
+    def steps() -> Generator[None, None, int]:
+        kept = []
+        for _ in range(4 * garbage.PIECES_OF_WORK):
+            kept += [[number] for number in range(1_000)]
+            sleep(turns.TURN)
+            yield
+        return len(kept)
+
+    with garbage.searched_while_young():
+        made = await turns.Turns().others(steps())
+        assert gc.get_freeze_count() >= made / 2
 
 
 def test_what_a_large_answer_left_is_searched_at_once() -> None:
@@ -96,3 +115,54 @@ async def test_each_poll_searches_what_is_new() -> None:
             await asyncio.sleep(3_600)
             assert rig.app.store.snapshot.records["acme"].polls > 200
             assert len(gc.get_objects(0)) < 6_000
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("ended_by", ["server", "client", "abort"])
+async def test_nothing_of_an_old_connection_stays(ended_by: str, *, encrypted: bool) -> None:
+    """A connection outlives two searches, so after its end it must be in no cycle."""
+    kept: list[weakref.ref[object]] = []
+
+    class Noting(asyncio.Protocol):
+        """Notes its transport, and what is below it."""
+
+        def __init__(self) -> None:
+            self.made, self.lost = asyncio.Event(), asyncio.Event()
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self.transport = transport
+            below = getattr(transport, "_ssl_protocol", None)
+            kept.extend(weakref.ref(each) for each in (transport, below, getattr(below, "_transport", None)) if each)
+            self.made.set()
+
+        def connection_lost(self, exc: BaseException | None) -> None:
+            del self.transport
+            self.lost.set()
+
+    authority = trustme.CA()
+    servers, clients = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(servers)
+    authority.configure_trust(clients)
+    loop, served = asyncio.get_running_loop(), Noting()
+    with garbage.searched_while_young():
+        server = await loop.create_server(lambda: served, "localhost", 0, ssl=servers if encrypted else None)
+        port = server.sockets[0].getsockname()[1]
+        client = Noting()
+        await loop.create_connection(lambda: client, "localhost", port, ssl=clients if encrypted else None)
+        await served.made.wait()
+        gc.collect(1)
+        gc.collect(1)
+        match ended_by:
+            case "server":
+                served.transport.close()
+            case "client":
+                client.transport.close()
+            case _:
+                client.transport.abort()
+        await served.lost.wait()
+        await client.lost.wait()
+        # asyncio lets go of a transport in the next passes.
+        await asyncio.sleep(0.05)
+        server.close()
+    assert [each() for each in kept if each() is not None] == []

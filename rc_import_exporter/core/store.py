@@ -42,10 +42,12 @@ _Key = TypeVar("_Key")
 class Store:
     """The cell that holds the current snapshot."""
 
-    _snapshot: Snapshot
+    _frame: Snapshot
+    """Everything that does not come from polls."""
     _records: dict[str, Record]
     _durations: dict[Api, Histogram]
-    _is_outdated: bool
+    _current: Snapshot | None
+    """The snapshot, if no poll ended since it was read or set. Else it would keep all the old records in memory."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -53,21 +55,20 @@ class Store:
     @property
     def snapshot(self) -> Snapshot:
         """The current snapshot. It is made when it is read, because many polls can end between two scrapes."""
-        if self._is_outdated:
-            self._snapshot = replace(
-                self._snapshot,
+        if self._current is None:
+            self._current = replace(
+                self._frame,
                 records=MappingProxyType(self._records.copy()),
                 durations=MappingProxyType(self._durations.copy()),
             )
-            self._is_outdated = False
-        return self._snapshot
+        return self._current
 
     @snapshot.setter
     def snapshot(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+        self._frame = replace(snapshot, records=MappingProxyType({}), durations=MappingProxyType({}))
         self._records = dict(snapshot.records)
         self._durations = dict(snapshot.durations)
-        self._is_outdated = False
+        self._current = snapshot
 
     def __len__(self) -> int:
         """The number of workspaces."""
@@ -91,7 +92,7 @@ class Store:
         self._records[record.target.name] = record
         for exchange in exchanges:
             self._durations[exchange.api] = _observed(self._durations.get(exchange.api, _NO_DURATION), exchange.seconds)
-        self._is_outdated = True
+        self._current = None
 
     def reconfigure(self, fresh: Snapshot) -> None:
         """Takes over the workspaces of a new configuration, and everything that does not come from polls.
@@ -116,6 +117,9 @@ def _renewed(known: Record | None, fresh: Record) -> Record:
     """The record after a reload. Endpoints that rest after a failure are due again: the cause may be corrected now."""
     if known is None or known.target.url != fresh.target.url:
         return fresh
+    is_same = (known.target, known.credentials_loaded) == (fresh.target, fresh.credentials_loaded)
+    if is_same and all(feed.ok for feed in known.feeds.values()):
+        return known
     feeds = {api: replace(feed, retry=not feed.ok) for api, feed in known.feeds.items() if api in fresh.target.apis}
     return replace(
         known,

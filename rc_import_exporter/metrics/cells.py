@@ -7,19 +7,25 @@ piece, and the checksum of the whole follows from those of the cells.
 
 import struct
 import zlib
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain
+from typing import Final, Union
 
 COMPRESSION_LEVEL: Final = 1
 """On a page of four workspaces, level 6 saves a seventh of the bytes and takes five times as long."""
+
+BLOCKS_IN_PART: Final = 16
+"""Blocks of a cell that are joined to be sent: at most about 40 kB."""
 
 _RAW: Final = -15
 """zlib's word for deflate alone, with the largest window."""
 _GZIP_HEAD: Final = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
 """gzip's head (RFC 1952): deflate, no time, the fastest level, an unknown system."""
 
-Pieces = tuple[bytes, ...]
+
+Piece = Union[bytes, "Cell"]
+Pieces = tuple[Piece, ...]
 """A page in pieces. Two pages with the same first piece, not only an equal one, differ in the last few at most."""
 Steps = Generator[None, None, Pieces]
 """Makes a page in short steps."""
@@ -45,18 +51,34 @@ class _Packed:
 
 
 class Cell:
-    """Some lines of a page, in blocks. Its bytes are joined when they are wanted; its compressed form is kept."""
+    """Some lines of a page, in groups of blocks: a piece of a page that is not compressed.
 
-    __slots__ = ("_packed", "blocks")
+    Its bytes are joined when they are wanted, and its compressed form is kept.
+    """
 
-    def __init__(self, blocks: Sequence[bytes]) -> None:
-        self.blocks = blocks
+    __slots__ = ("_packed", "_size", "groups")
+
+    def __init__(self, groups: Sequence[Sequence[bytes]]) -> None:
+        self.groups = groups
+        self._size = sum([len(block) for blocks in groups for block in blocks])
         self._packed: _Packed | None = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(chain.from_iterable(self.groups))
+
+    def parts(self) -> Iterator[bytes]:
+        """Its bytes in small parts. Who sends them need not hold all at once."""
+        for blocks in self.groups:
+            for start in range(0, len(blocks), BLOCKS_IN_PART):
+                yield b"".join(blocks[start : start + BLOCKS_IN_PART])
 
     def packed(self, compressor: "zlib._Compress") -> _Packed:
         """Its compressed form. The compressor must have nothing left of an earlier piece."""
         if self._packed is None:
-            text = b"".join(self.blocks)
+            text = bytes(self)
             self._packed = _Packed(
                 data=compressor.compress(text) + compressor.flush(zlib.Z_FULL_FLUSH),
                 size=len(text),
@@ -71,18 +93,18 @@ class Cells:
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self.cells = cells
+        self._plain: Pieces | None = None
         self._packed: tuple[Pieces, int, int] | None = None
 
-    def plain(self) -> Steps:
-        """The lines, one cell in each step. They are not kept."""
-        made = []
-        for cell in self.cells:
-            if cell.blocks:
-                made.append(b"".join(cell.blocks))
-                yield
-        return tuple(made)
+    def plain(self) -> Pieces:
+        """The lines. Nothing is copied until they are sent."""
+        if self._plain is None:
+            first, *others = [each for each in self.cells if len(each)] or [Cell(())]
+            # The first piece is a new one, as `Pieces` wants it.
+            self._plain = (Cell(first.groups), *others)
+        return self._plain
 
-    def packed_with(self, tail: Pieces) -> Steps:
+    def packed_with(self, tail: Sequence[bytes]) -> Steps:
         """These lines and a tail as gzip."""
         if self._packed is None:
             self._packed = yield from self._pack()
@@ -102,7 +124,7 @@ class Cells:
         compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, _RAW)
         pieces, checksum, size = [], 0, 0
         for cell in self.cells:
-            if cell.blocks:
+            if len(cell):
                 packed = cell.packed(compressor)
                 pieces.append(packed.data)
                 checksum = packed.checksum_after(checksum)
@@ -111,11 +133,11 @@ class Cells:
         # The head makes the first piece a new one.
         return (_GZIP_HEAD + b"".join(pieces[:1]), *pieces[1:]), checksum, size
 
-    def renewed(self, blocks: Iterable[Sequence[bytes]]) -> "Generator[None, None, Cells]":
-        """Cells of these blocks. Those that are the same as here are taken over."""
+    def renewed(self, cells: Iterable[Sequence[Sequence[bytes]]]) -> "Generator[None, None, Cells]":
+        """Cells of these groups of blocks. Those that are the same as here are taken over."""
         made: list[Cell] = []
-        for each in blocks:
+        for groups in cells:
             kept = self.cells[len(made)] if len(made) < len(self.cells) else None
-            made.append(kept if kept is not None and kept.blocks == each else Cell(each))
+            made.append(kept if kept is not None and kept.groups == groups else Cell(groups))
             yield
         return Cells(made)

@@ -5,18 +5,22 @@ the lines of a metric of a workspace until a value that they are made of changes
 of its lines does. Only a short tail is made at each scrape.
 
 A page is made in steps, so that an event loop can do other work between two of them. A step renders one workspace, or
-joins or compresses one cell of about `ROWS_IN_CELL` rows, however many workspaces the page has.
+collects or compresses one cell of about `ROWS_IN_CELL` rows, however many workspaces the page has. Only to put 5,000
+workspaces in order takes three milliseconds.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import inf
-from typing import Final, TypeVar, cast
+from operator import is_
+from typing import Final
 from weakref import ref
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from rc_import_exporter.core import schedule
 from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.metrics.catalogue import METRICS
 from rc_import_exporter.metrics.cells import Cells, Steps
@@ -32,13 +36,13 @@ from rc_import_exporter.metrics.metric import (
     facts,
 )
 from rc_import_exporter.metrics.negotiation import Encoding, Format
+from rc_import_exporter.turns import all_taken
 
 PROCESS_INTERVAL: Final = 1.0
 """Seconds for which the lines about the process are kept: to read /proc takes longer than all the rest of a page."""
 ROWS_IN_CELL: Final = 100
 """The lines of one metric of a workspace are a row. The largest cell of a page has about 250 kB."""
 
-_Made = TypeVar("_Made")
 _END: Final = {Format.TEXT: b"", Format.OPENMETRICS: b"# EOF\n"}
 _RENDER_REGISTRY: Final[dict[Format, Callable[[CollectorRegistry], bytes]]] = {
     Format.TEXT: generate_latest,
@@ -67,6 +71,10 @@ class _WorkspaceLines:
         return self.record() is record and self.since <= now < self.until
 
 
+_Columns = Sequence[Sequence[bytes]]
+"""For each metric, the blocks of `ROWS_IN_CELL` workspaces."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Body:
     """The part of a page that stays the same from scrape to scrape.
@@ -75,13 +83,17 @@ class _Body:
     """
 
     rows: Sequence[_WorkspaceLines]
+    columns: Sequence[_Columns]
     cells: Cells
-    snapshot: "ref[Snapshot]"
+    snapshot: Callable[[], Snapshot | None]
     since: float
     until: float
 
     def is_current(self, snapshot: Snapshot, now: float) -> bool:
         return snapshot is self.snapshot() and self.since <= now < self.until
+
+
+_NOTHING: Final = _Body(rows=(), columns=(), cells=Cells(()), snapshot=lambda: None, since=inf, until=-inf)
 
 
 class _ProcessLines:
@@ -116,12 +128,16 @@ class Exposition:
         self._process = _ProcessLines() if process else None
         self._lines: dict[str, _WorkspaceLines] = {}
         self._bodies: dict[Format, _Body] = {}
+        self._old: list[object] = []
+        """Parts of earlier pages, to be freed in short steps."""
+        self._prepared: list[int] = []
+        """The ids of the records at the last preparation, not the records themselves: these would stay in memory."""
 
     def page(
         self, snapshot: Snapshot, now: float, form: Format = Format.TEXT, encoding: Encoding = Encoding.IDENTITY
     ) -> bytes:
         """All series. What did not change since the last call is not rendered again."""
-        return b"".join(all_taken(self.page_steps(snapshot, now, form, encoding)))
+        return b"".join(map(bytes, all_taken(self.page_steps(snapshot, now, form, encoding))))
 
     def selection(
         self,
@@ -137,20 +153,21 @@ class Exposition:
 
         The page is not kept, but the lines of each workspace are. Raises `KeyError` for an unknown workspace.
         """
-        return b"".join(all_taken(self.selection_steps(snapshot, now, names, form, encoding, whole=whole)))
+        steps = self.selection_steps(snapshot, now, names, form, encoding, whole=whole)
+        return b"".join(map(bytes, all_taken(steps)))
 
     def page_steps(self, snapshot: Snapshot, now: float, form: Format, encoding: Encoding) -> Steps:
         """The same bytes as `page`, made in short steps."""
         body = self._bodies.get(form)
         if body is None or not body.is_current(snapshot, now):
-            kept = Cells(()) if body is None else body.cells
-            old: list[object] = [] if body is None else [*kept.cells, *body.rows]
+            yield from _freed(self._old)
+            kept = body or _NOTHING
             body = self._bodies[form] = yield from self._body(
-                snapshot, snapshot.records.values(), now, form, kept, whole=True
+                snapshot, _in_order_of_polls(snapshot), now, form, kept, whole=True
             )
             self._forget_lines(snapshot)
+            self._old += (*kept.cells.cells, *kept.columns, *kept.rows)
             del kept
-            yield from _freed(old)
         return (yield from self._page(body, now, form, encoding, whole=True))
 
     def selection_steps(
@@ -165,46 +182,50 @@ class Exposition:
     ) -> Steps:
         """The same bytes as `selection`, made in short steps."""
         records = [snapshot.records[name] for name in dict.fromkeys(names)]
-        body = yield from self._body(snapshot, records, now, form, Cells(()), whole=whole)
+        body = yield from self._body(snapshot, records, now, form, _NOTHING, whole=whole)
         return (yield from self._page(body, now, form, encoding, whole=whole))
 
-    def fresh_lines(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
-        """Renders what changed since the last page, in short steps, so that the next one is made sooner."""
-        for number, record in enumerate(snapshot.records.values()):
-            kept = self._lines.get(record.target.name)
-            is_current = kept is not None and kept.is_current(record, now)
-            if not is_current:
-                self._workspace_lines(record, now)
-            if not is_current or number % ROWS_IN_CELL == 0:
-                yield
+    def prepare(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
+        """Renders what polls have changed since the last call, in short steps, so that the next page is made sooner."""
+        yield from _freed(self._old)
+        records = list(snapshot.records.values())
+        ids = list(map(id, records))
+        yield
+        # A new record may have the id of an old one. Then the page renders it.
+        changed = [record for record, old in zip_longest(records, self._prepared) if record and id(record) != old]
+        yield from self._rows(changed, now)
+        self._prepared = ids
 
     def _page(self, body: _Body, now: float, form: Format, encoding: Encoding, *, whole: bool) -> Steps:
         tail = yield from self._tail(body.rows, now, form, whole=whole)
         if encoding is Encoding.IDENTITY:
-            return (yield from body.cells.plain()) + tail
+            return (*body.cells.plain(), *tail)
         return (yield from body.cells.packed_with(tail))
 
     def _body(
-        self, snapshot: Snapshot, records: Iterable[Record], now: float, form: Format, kept: Cells, *, whole: bool
+        self, snapshot: Snapshot, records: Iterable[Record], now: float, form: Format, kept: _Body, *, whole: bool
     ) -> Generator[None, None, _Body]:
-        rows, until = [], inf
-        for record in records:
-            row = self._workspace_lines(record, now)
-            rows.append(row)
-            until = min(until, row.until)
-            yield
-        cells = yield from kept.renewed(self._blocks(rows, snapshot, form, whole=whole))
-        return _Body(rows=rows, cells=cells, snapshot=ref(snapshot), since=now, until=until)
+        rows = yield from self._rows(records, now)
+        columns = yield from _columns(rows, kept)
+        cells = yield from kept.cells.renewed(self._cells(columns, snapshot, form, whole=whole))
+        until = min([row.until for row in rows], default=inf)
+        return _Body(rows=rows, columns=columns, cells=cells, snapshot=ref(snapshot), since=now, until=until)
 
-    def _workspace_lines(self, record: Record, now: float) -> _WorkspaceLines:
-        """The lines of a workspace. Only those of which a value changed are written again."""
-        name = record.target.name
-        kept = self._lines.get(name)
-        if kept is None or not kept.is_current(record, now):
-            kept = self._lines[name] = self._renewed_lines(kept, record, now)
-        return kept
+    def _rows(self, records: Iterable[Record], now: float) -> Generator[None, None, list[_WorkspaceLines]]:
+        rows: list[_WorkspaceLines] = []
+        for record in records:
+            name = record.target.name
+            row = self._lines.get(name)
+            is_new = row is None or not row.is_current(record, now)
+            if row is None or is_new:
+                row = self._lines[name] = self._renewed_lines(row, record, now)
+            rows.append(row)
+            if is_new or len(rows) % ROWS_IN_CELL == 0:
+                yield
+        return rows
 
     def _renewed_lines(self, kept: _WorkspaceLines | None, record: Record, now: float) -> _WorkspaceLines:
+        """The lines of a workspace. Only those of which a value changed are written again."""
         read = facts(record, now)
         label = pair(WORKSPACE, record.target.name) if kept is None else kept.label
         values: list[object] = []
@@ -228,31 +249,31 @@ class Exposition:
             live=tuple([reading.values(read) for _, reading in self._live]),
         )
 
-    def _blocks(
-        self, rows: Sequence[_WorkspaceLines], snapshot: Snapshot, form: Format, *, whole: bool
-    ) -> Iterator[list[bytes]]:
-        """The blocks of each cell. A cell has rows of several metrics if the workspaces are few."""
-        parts = [rows[start : start + ROWS_IN_CELL] for start in range(0, len(rows), ROWS_IN_CELL)]
-        cell: list[bytes] = []
+    def _cells(
+        self, columns: Sequence[_Columns], snapshot: Snapshot, form: Format, *, whole: bool
+    ) -> Iterator[list[Sequence[bytes]]]:
+        """The groups of blocks of each cell. A cell has rows of several metrics if the workspaces are few."""
+        cell: list[Sequence[bytes]] = []
         number = 0
         for index, (metric, _) in enumerate(self._kept):
-            above = self._heads[metric, form]
-            for part in parts:
-                blocks = [row.blocks[index] for row in part]
+            above: Sequence[bytes] = (self._heads[metric, form],)
+            for part in columns:
+                blocks = part[index]
                 number += len(blocks)
                 if any(blocks):
-                    cell.append(above)
-                    cell += blocks
-                    above = b""
+                    cell += (above, blocks)
+                    above = ()
                 if number >= ROWS_IN_CELL:
                     yield cell
                     cell, number = [], 0
         for each in self._process_metrics if whole else ():
             if lines := process_lines(each, snapshot):
-                cell += (self._heads[each.full_name, form], lines)
+                cell.append((self._heads[each.full_name, form], lines))
         yield cell
 
-    def _tail(self, rows: Sequence[_WorkspaceLines], now: float, form: Format, *, whole: bool) -> Steps:
+    def _tail(
+        self, rows: Sequence[_WorkspaceLines], now: float, form: Format, *, whole: bool
+    ) -> Generator[None, None, list[bytes]]:
         tail = []
         for index, (metric, reading) in enumerate(self._live):
             above = self._heads[metric, form]
@@ -267,7 +288,7 @@ class Exposition:
         if whole and self._process is not None:
             tail.append(self._process.read(form, now))
         tail.append(_END[form])
-        return tuple(filter(None, tail))
+        return [lines for lines in tail if lines]
 
     def _forget_lines(self, snapshot: Snapshot) -> None:
         """A workspace that left the configuration leaves the memory."""
@@ -275,13 +296,24 @@ class Exposition:
             self._lines = {name: lines for name, lines in self._lines.items() if name in snapshot.records}
 
 
-def all_taken(steps: Generator[None, None, _Made]) -> _Made:
-    """The result of steps that are taken without a pause."""
-    try:
-        while True:
-            next(steps)
-    except StopIteration as ended:
-        return cast(_Made, ended.value)
+def _in_order_of_polls(snapshot: Snapshot) -> Iterable[Record]:
+    """Many workspaces are in the order of their polls, so that fewer cells change from page to page."""
+    if len(snapshot.records) < schedule.MANY:
+        return snapshot.records.values()
+    return sorted(snapshot.records.values(), key=lambda record: schedule.share(record.target.name))
+
+
+def _columns(rows: Sequence[_WorkspaceLines], kept: _Body) -> Generator[None, None, list[_Columns]]:
+    """The columns of these rows. Where all rows are the same as before, the old columns are taken over."""
+    columns: list[_Columns] = []
+    for start in range(0, len(rows), ROWS_IN_CELL):
+        part, before = (each[start : start + ROWS_IN_CELL] for each in (rows, kept.rows))
+        if len(part) == len(before) and all(map(is_, part, before)):
+            columns.append(kept.columns[len(columns)])
+        else:
+            columns.append(tuple(zip(*[row.blocks for row in part], strict=True)))
+        yield
+    return columns
 
 
 def _freed(old: list[object]) -> Generator[None, None, None]:

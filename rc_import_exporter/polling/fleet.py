@@ -1,7 +1,7 @@
 """The pollers of all configured workspaces. They share one HTTP session and one store."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NoReturn, cast
@@ -21,6 +21,7 @@ from rc_import_exporter.polling.keyring import Keyring
 from rc_import_exporter.polling.poller import Poller
 from rc_import_exporter.rocketchat.client import Access, Client, identity, keep_connections, open_session
 from rc_import_exporter.rocketchat.host_names import Resolver
+from rc_import_exporter.turns import Turns, all_taken
 
 AT_ONCE: Final = 32
 """Workspaces that `poll_once` polls at the same time."""
@@ -40,8 +41,8 @@ class Fleet:
         self, settings: Settings, now: Callable[[], float] = clock.now, store: Callable[[Snapshot], Store] = Store
     ) -> None:
         self._now = now
-        self._members: Mapping[str, _Member] = self._enlisted(settings, {})
-        self.store = store(_fresh(settings, self._members, now()))
+        self._members: Mapping[str, _Member] = all_taken(self._enlisted(settings, {}))
+        self.store = store(all_taken(_fresh(settings, self._members, now())))
         self._places = asyncio.Semaphore(max(1, descriptors.share() // 2))
         self._session: aiohttp.ClientSession | None = None
         self._pollers: dict[str, Poller] = {}
@@ -80,7 +81,9 @@ class Fleet:
         Workspaces whose settings are the same keep their pollers. Endpoints that rest after a failure are called soon.
         Raises `CredentialsError` or `ConfigurationError`, and changes nothing then.
         """
-        members = self._enlisted(settings, self._members)
+        # In turns, because polls, probes and scrapes would wait for thousands of workspaces.
+        members = await Turns().others(self._enlisted(settings, self._members))
+        fresh = await Turns().others(_fresh(settings, members, self._now()))
         gone = [name for name, member in self._members.items() if members.get(name) is not member]
         tasks = [self._tasks.pop(name) for name in gone if name in self._tasks]
         for task in tasks:
@@ -88,17 +91,18 @@ class Fleet:
         # From here to the last poller nothing waits, so no poll sees half of the new settings.
         self._members = members
         self._pollers = {name: poller for name, poller in self._pollers.items() if name not in gone}
-        fresh = _fresh(settings, members, self._now())
         if settings.refused is not None:
             fresh = replace(fresh, configured_at=self.store.snapshot.configured_at, configured_well=False)
         self.store.reconfigure(fresh)
         if self._session is not None:
             keep_connections(self._session, keep=self._keeps)
-            self._wake()
             self._begin([name for name in members if name not in self._tasks], spread=True)
+            await Turns().others(self._wake())
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _enlisted(self, settings: Settings, known: Mapping[str, "_Member"]) -> dict[str, "_Member"]:
+    def _enlisted(
+        self, settings: Settings, known: Mapping[str, "_Member"]
+    ) -> Generator[None, None, dict[str, "_Member"]]:
         """The members by name: those that are known if they have the same settings, else new ones."""
         trusts = {member.workspace.tls: member.trust for member in known.values() if member.trust is not None}
         members = {}
@@ -114,6 +118,7 @@ class Fleet:
                 trust = trusts.get(workspace.tls)
                 member = _Member(workspace=workspace, keyring=keyring, trust=trust, external_url=external_url)
             members[name] = member
+            yield
         return members
 
     @property
@@ -136,11 +141,12 @@ class Fleet:
             delay = self._delay(name) if spread else 0.0
             self._tasks[name] = asyncio.create_task(poller.run(delay), name=f"poller {name}")
 
-    def _wake(self) -> None:
+    def _wake(self) -> Generator[None, None, None]:
         """Polls the workspaces that have an endpoint to call again soon."""
         for name, poller in self._pollers.items():
-            if any(feed.retry for feed in self.store.snapshot.records[name].feeds.values()):
+            if any(feed.retry for feed in self.store.record(name).feeds.values()):
                 poller.wake(self._delay(name))
+            yield
 
     def _delay(self, name: str) -> float:
         return schedule.first_poll(name, len(self._members), self._members[name].workspace.target.poll_interval)
@@ -176,12 +182,12 @@ class _Member:
         )
 
 
-def _fresh(settings: Settings, members: Mapping[str, _Member], now: float) -> Snapshot:
+def _fresh(settings: Settings, members: Mapping[str, _Member], now: float) -> Generator[None, None, Snapshot]:
     """A snapshot without any poll."""
-    records = {
-        name: Record(target=member.workspace.target, credentials_loaded=member.keyring.loaded_at)
-        for name, member in members.items()
-    }
+    records = {}
+    for name, member in members.items():
+        records[name] = Record(target=member.workspace.target, credentials_loaded=member.keyring.loaded_at)
+        yield
     return Snapshot(
         build=build.current(),
         records=MappingProxyType(records),

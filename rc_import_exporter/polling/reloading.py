@@ -6,22 +6,21 @@ At the start these workspaces are left out.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
 from rc_import_exporter import logs
 from rc_import_exporter.config import files, inventory
 from rc_import_exporter.config.files import Mark
-from rc_import_exporter.config.settings import Settings
+from rc_import_exporter.config.settings import Settings, Workspace
 from rc_import_exporter.errors import ConfigurationError, ExporterError
 from rc_import_exporter.polling.fleet import Fleet
 from rc_import_exporter.systemd import ServiceManager
+from rc_import_exporter.turns import Turns
 
 LOOK_INTERVAL: Final = 5.0
 """Seconds between two looks at the files. A change counts once two looks show the same: the file is complete."""
-LOOKED_AT_ONCE: Final = 500
-"""Files, a few milliseconds. Scrapes and polls can go on in between."""
 _REFUSED: Final = "configuration not reloaded, the last one stays in use"
 _REFUSED_IN_PART: Final = "file with workspaces not taken over, its workspaces stay as they were"
 _LEFT_OUT: Final = "file with workspaces left out, nothing in it is watched until it is correct"
@@ -65,7 +64,7 @@ class Reloader:
         before = self._seen
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
-            look = await self._look()
+            look = await Turns().others(self._look())
             if look == before and look != self._seen:
                 with suppress(ConfigurationError):
                     await self._reload()
@@ -77,7 +76,7 @@ class Reloader:
                 return await self._take_over()
 
     async def _take_over(self) -> Sequence[str]:
-        look = await self._look()
+        look = await Turns().others(self._look())
         try:
             settings = await self._load(self._settings)
             await self._fleet.reconfigure(settings)
@@ -87,7 +86,7 @@ class Reloader:
             logs.logger().exception("a fault of the exporter itself: the configuration is not reloaded")
             raise self._refused(ConfigurationError(["a fault of the exporter itself, see its log"]), look) from None
         remarks = self._remarks(settings)
-        _log_reload(self._settings, settings, remarks)
+        await _log_reload(self._settings, settings, remarks)
         self._settings = settings
         if settings.refused is not None:
             raise self._refused(settings.refused, look)
@@ -118,12 +117,11 @@ class Reloader:
         file = () if self._settings.file is None else (self._settings.file,)
         return sorted({*file, *inventory.matching(self._settings.patterns), *self._also})
 
-    async def _look(self) -> Mapping[str, Mark | None]:
+    def _look(self) -> Generator[None, None, Mapping[str, Mark | None]]:
         marks = {}
-        for number, path in enumerate(self._watched(), start=1):
+        for path in self._watched():
             marks[path] = files.mark(path)
-            if number % LOOKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+            yield
         return marks
 
     def _remarks(self, settings: Settings) -> Sequence[str]:
@@ -131,14 +129,24 @@ class Reloader:
         return [*(f"{option}: restart the exporter to apply the new value" for option in changed), *settings.remarks]
 
 
-def _log_reload(before: Settings, after: Settings, remarks: Sequence[str]) -> None:
+async def _log_reload(before: Settings, after: Settings, remarks: Sequence[str]) -> None:
     old, new = before.workspaces, after.workspaces
+    changed = await Turns().others(_changed(old, new))
     logs.logger().info(
         "configuration reloaded",
         workspaces=len(new),
         added=len(new.keys() - old.keys()),
         removed=len(old.keys() - new.keys()),
-        changed=sum(new[name] != old[name] for name in new.keys() & old.keys()),
+        changed=changed,
     )
     for remark in remarks:
         logs.logger().warning(remark)
+
+
+def _changed(old: Mapping[str, Workspace], new: Mapping[str, Workspace]) -> Generator[None, None, int]:
+    """How many workspaces have other settings than before."""
+    changed = 0
+    for name in new.keys() & old.keys():
+        changed += new[name] != old[name]
+        yield
+    return changed

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from rc_import_exporter.core.snapshot import Snapshot
-from rc_import_exporter.metrics.cells import COMPRESSION_LEVEL, Steps
+from rc_import_exporter.metrics.cells import COMPRESSION_LEVEL, Piece, Steps
 from rc_import_exporter.metrics.negotiation import Encoding, Format, choose_encoding, choose_format
 
 SLICE: Final = 64 * 1024
@@ -59,7 +59,7 @@ def negotiated(request: web.Request) -> tuple[Format, Encoding]:
 class Sliced(web.StreamResponse):
     """An answer that is sent in slices. Its pieces are shared with other answers, and never copied as a whole."""
 
-    def __init__(self, pieces: Sequence[bytes], headers: Mapping[str, str], status: int = HTTPStatus.OK) -> None:
+    def __init__(self, pieces: Sequence[Piece], headers: Mapping[str, str], status: int = HTTPStatus.OK) -> None:
         super().__init__(status=status, headers=headers)
         self.pieces = pieces
         self.size = self.content_length = sum(map(len, pieces))
@@ -68,7 +68,7 @@ class Sliced(web.StreamResponse):
         """The body in slices of at most `SLICE` bytes. Small pieces are joined."""
         few: list[bytes] = []
         size = 0
-        for piece in self.pieces:
+        for piece in self._parts():
             if few and size + len(piece) > SLICE:
                 yield b"".join(few)
                 few, size = [], 0
@@ -81,6 +81,10 @@ class Sliced(web.StreamResponse):
         if few:
             yield b"".join(few)
 
+    def _parts(self) -> Iterator[bytes]:
+        for piece in self.pieces:
+            yield from (piece,) if isinstance(piece, bytes) else piece.parts()
+
 
 def packed(steps: Steps, encoding: Encoding) -> Steps:
     """What these steps make in this encoding, one piece in each further step."""
@@ -90,24 +94,24 @@ def packed(steps: Steps, encoding: Encoding) -> Steps:
     compressor = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP)
     made = []
     for piece in pieces:
-        made.append(compressor.compress(piece))
+        made.append(compressor.compress(bytes(piece)))
         yield
     return (b"".join((*made, compressor.flush())),)
 
 
-def metrics(pieces: Sequence[bytes], form: Format, encoding: Encoding) -> Sliced:
+def metrics(pieces: Sequence[Piece], form: Format, encoding: Encoding) -> Sliced:
     """Metrics that are already in this format and encoding."""
     return Sliced(pieces, _METRICS_HEADERS[form, encoding])
 
 
-def html(pieces: Sequence[bytes], encoding: Encoding, status: int = HTTPStatus.OK) -> Sliced:
+def html(pieces: Sequence[Piece], encoding: Encoding, status: int = HTTPStatus.OK) -> Sliced:
     """A page for people that is already in this encoding."""
     response = _encoded(pieces, encoding, status, "text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
 
-def json(pieces: Sequence[bytes], encoding: Encoding, status: int = HTTPStatus.OK) -> Sliced:
+def json(pieces: Sequence[Piece], encoding: Encoding, status: int = HTTPStatus.OK) -> Sliced:
     """An answer of the JSON API that is already in this encoding."""
     return _encoded(pieces, encoding, status, "application/json; charset=utf-8")
 
@@ -144,7 +148,7 @@ def refusal_like(refused: web.HTTPException) -> web.Response:
     return response
 
 
-def _encoded(pieces: Sequence[bytes], encoding: Encoding, status: int, kind: str) -> Sliced:
+def _encoded(pieces: Sequence[Piece], encoding: Encoding, status: int, kind: str) -> Sliced:
     headers = {"Content-Type": kind, "Vary": "Accept-Encoding"}
     if encoding is not Encoding.IDENTITY:
         headers["Content-Encoding"] = encoding.value

@@ -25,9 +25,9 @@ from rc_import_exporter.core.snapshot import Record, Snapshot
 from rc_import_exporter.core.verdict import spell
 from rc_import_exporter.metrics.cells import Pieces, Steps
 from rc_import_exporter.metrics.negotiation import Encoding
+from rc_import_exporter.turns import Turns
 from rc_import_exporter.web import answers, api, view, writing
 from rc_import_exporter.web.fields import Level, Overview, WorkspaceView
-from rc_import_exporter.web.turns import Turns
 
 REFRESH: Final = 5
 """Seconds between two updates by the page's script. Polls are seldom more frequent."""
@@ -188,7 +188,7 @@ class Pages:
                 self._is_loaded = True
             self._forget_old()
             if key not in self._cached:
-                pieces = await self._turns.page(answers.packed(steps(), encoding))
+                pieces = await self._turns.others(answers.packed(steps(), encoding))
                 self._forget_old()
                 self._cached[key] = pieces
             return self._cached[key]

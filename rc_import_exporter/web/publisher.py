@@ -19,15 +19,17 @@ from rc_import_exporter.metrics.cells import Pieces, Steps
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.metric import WORKSPACE
 from rc_import_exporter.metrics.negotiation import Encoding, Format
+from rc_import_exporter.turns import Turns
 from rc_import_exporter.web import answers
-from rc_import_exporter.web.turns import Turns
 
 TARGET: Final = "target"
 META_URL: Final = "__meta_rocketchat_import_url"
 NAMED_AT_MOST: Final = 10
 """Workspaces that the readiness answer names. Kubernetes shows the answer in an event."""
-PREPARED_EVERY: Final = 0.5
-"""Seconds from one preparation of the next page to another."""
+LONGEST_PAUSE: Final = 5.0
+"""The most seconds from the end of one preparation of the next page to the next one."""
+WORKSPACE_SECONDS_IN_PAUSE: Final = 500.0
+"""A pause is shorter if the workspaces are more: at an interval of 15 s, about 30 are polled in it."""
 SCRAPED_LATELY: Final = 150.0
 """Seconds since the last page for which the next one is prepared. Prometheus needs a scrape in two minutes or less."""
 _ADDRESS: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
@@ -68,18 +70,18 @@ class Publisher:
         ]
 
     async def prepare(self) -> None:
-        """Renders the lines of each workspace soon after its poll while somebody scrapes all. Never ends.
+        """Renders the lines of each workspace a little after its poll while somebody scrapes all. Never ends.
 
         A scrape then only puts the lines together. If polls are more frequent than scrapes, some lines are rendered and
         never read: short scrapes are worth that.
         """
         well = True
         while True:
-            await asyncio.sleep(PREPARED_EVERY)
+            await asyncio.sleep(min(LONGEST_PAUSE, WORKSPACE_SECONDS_IN_PAUSE / max(1, len(self._snapshot().records))))
             if not self._scraped <= self._clock() < self._scraped + SCRAPED_LATELY:
                 continue
             try:
-                await self._turns.page(self._exposition.fresh_lines(self._snapshot(), self._clock()))
+                await self._turns.others(self._exposition.prepare(self._snapshot(), self._clock()))
             except Exception:  # noqa: BLE001 - a bug in one record must not make all later scrapes slow
                 if well:
                     logs.logger().exception("a fault of the exporter itself: the next page is not prepared")
@@ -138,7 +140,7 @@ class Publisher:
         if not _ADDRESS.fullmatch(address):
             return answers.plain("the header Host must be a host, perhaps with a port\n", HTTPStatus.BAD_REQUEST)
         encoding = answers.negotiated(request)[1]
-        pieces = await self._turns.page(answers.packed(_listed(self._snapshot(), address), encoding))
+        pieces = await self._turns.others(answers.packed(_listed(self._snapshot(), address), encoding))
         return answers.json(pieces, encoding)
 
     async def healthy(self, request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ from rc_import_exporter.core.alerts import raised
 from rc_import_exporter.core.domain import FEEDS, Api, Counts, Outcome, Reason, Step
 from rc_import_exporter.core.snapshot import Feed, Observation, Record, Snapshot
 from rc_import_exporter.core.verdict import duration, sentence
-from rc_import_exporter.metrics.exposition import all_taken
+from rc_import_exporter.turns import all_taken
 from rc_import_exporter.web.fields import (
     Danger,
     EarlierOperation,

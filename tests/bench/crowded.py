@@ -17,10 +17,10 @@ from aiohttp import web
 from rc_import_exporter import clock, garbage
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.exposition import Exposition
+from rc_import_exporter.turns import Turns
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.publisher import Publisher
 from rc_import_exporter.web.server import Server, create_application
-from rc_import_exporter.web.turns import Turns
 from tests.support.held import Meter
 from tests.support.pictures import NOW, picture, running
 
@@ -69,7 +69,7 @@ async def serve(number: int, port: int) -> None:
     routes = [*publisher.routes, *pages.routes, web.get("/measured", crowd.measured)]
     with garbage.searched_while_young():
         await Server(create_application(routes)).start("127.0.0.1", port)
-        await crowd.change()
+        await asyncio.gather(publisher.prepare(), crowd.change())
 
 
 if __name__ == "__main__":

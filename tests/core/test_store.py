@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
+from weakref import ref
 
 import pytest
 
@@ -417,3 +418,17 @@ def test_folding_is_pure() -> None:
     once = poll(status(operation(step=Step.DONE, at=20), State.DONE), at=15)
     assert fold(record, once) == fold(record, once)
     assert record == after([status(operation()), listing(operation())])
+
+
+def test_a_snapshot_that_nobody_holds_keeps_no_old_record() -> None:
+    """Else the records of thousands of workspaces would be freed at once, at the next scrape."""
+    store = Store(
+        Snapshot(
+            build=Build(version="1", revision="r", python="3"), records={"acme": replace(NEW)}, configured_at=START
+        )
+    )
+    old = ref(store.snapshot.records["acme"])
+    store.put(replace(NEW, polls=1))
+    assert old() is None
+    assert store.snapshot.records["acme"].polls == 1
+    assert store.snapshot is store.snapshot

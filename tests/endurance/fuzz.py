@@ -26,10 +26,11 @@ from rc_import_exporter.core import journal, schedule
 from rc_import_exporter.core.domain import Api, Exchange, Failure, Operation, Poll, Result, Target
 from rc_import_exporter.core.snapshot import Build, Record, Snapshot
 from rc_import_exporter.core.store import fold
-from rc_import_exporter.metrics.exposition import Exposition, all_taken
+from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.negotiation import Format
 from rc_import_exporter.rocketchat import diagnosis
 from rc_import_exporter.rocketchat.diagnosis import Response
+from rc_import_exporter.turns import all_taken
 from rc_import_exporter.web import api as json_api
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.view import details
@@ -95,7 +96,7 @@ class Published:
         (record,) = self._snapshot.records.values()
         json_api.workspace_json(details(record, self._now))
         shown = self._pages._details(record, "", self._snapshot)  # noqa: SLF001 - without a server
-        assert MARK not in b"".join(all_taken(shown)).decode()
+        assert MARK not in b"".join(map(bytes, all_taken(shown))).decode()
 
 
 class Life:

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from rc_import_exporter.core.domain import Counts, Kind, Operation, Reason, Step
 from rc_import_exporter.core.snapshot import Record
-from rc_import_exporter.metrics.exposition import all_taken
+from rc_import_exporter.turns import all_taken
 from rc_import_exporter.web import api, view
 from tests.support.gallery import LATER, crowd, gallery, importing, refused, showing, told, workspace
 from tests.support.pictures import NOW, finished, lost, picture, running, untouched
@@ -97,7 +97,7 @@ def test_the_json_stays_as_it_was() -> None:
     """Scripts read it. A changed key or type breaks them. Only sentences may change."""
     golden = json.loads(GOLDEN.read_text())
     seen = view.overview(gallery(), LATER)
-    everything = json.loads(b"".join(all_taken(api.overview_steps(seen))))
+    everything = json.loads(b"".join(map(bytes, all_taken(api.overview_steps(seen)))))
     assert wordless({**everything, "workspaces": [each["name"] for each in everything["workspaces"]]}) == golden["all"]
     for name, one in golden["workspaces"].items():
         assert wordless(json.loads(api.workspace_json(view.details(gallery().records[name], LATER)))) == one

@@ -213,15 +213,15 @@ async def test_lines_are_made_before_the_next_page_while_somebody_asks_for_pages
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A scrape of many workspaces then has little to do. An exporter that nobody scrapes does nothing in vain."""
-    monkeypatch.setattr(publisher_module, "PREPARED_EVERY", 0.001)
+    monkeypatch.setattr(publisher_module, "LONGEST_PAUSE", 0.001)
     made: list[Snapshot] = []
     prepared = asyncio.Event()
 
     class Noting(Exposition):
-        def fresh_lines(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
+        def prepare(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
             made.append(snapshot)
             prepared.set()
-            yield from super().fresh_lines(snapshot, now)
+            yield from super().prepare(snapshot, now)
 
     clock, snapshot = [NOW], four_workspaces()
     publisher = Publisher(lambda: snapshot, lambda: clock[0], Noting())
@@ -246,12 +246,12 @@ async def test_lines_are_made_before_the_next_page_while_somebody_asks_for_pages
 
 async def test_a_bug_in_one_record_does_not_end_the_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else every page of many workspaces would take long until a restart."""
-    monkeypatch.setattr(publisher_module, "PREPARED_EVERY", 0.001)
+    monkeypatch.setattr(publisher_module, "LONGEST_PAUSE", 0.001)
     made: list[Snapshot] = []
     twice = asyncio.Event()
 
     class Broken(Exposition):
-        def fresh_lines(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
+        def prepare(self, snapshot: Snapshot, now: float) -> Generator[None, None, None]:
             made.append(snapshot)
             if len(made) == 2:
                 twice.set()
