@@ -8,8 +8,9 @@ each with its reason here. `pyproject.toml` gives aiohttp an upper bound because
   `connection_lost` and `data_received` are asyncio's; only they see a head before it is complete.
 - `Server.request_handler` is replaced in `answering`: it also runs where middlewares do not, as for a bad `Expect`.
 - `RequestHandler.handle_error` is overridden: aiohttp would quote the malformed request and name its own version.
-- `RequestHandler.force_close` stops a connection's own task as well as its transport. `RequestHandler.close` reads no
-  more requests, and ends the connection after the answer. `RequestHandler._message_tail` has what follows an upgrade.
+- `RequestHandler.force_close` stops a connection's own task as well as its transport.
+- `RequestHandler._force_close`, set before the answer, makes it the last one, and leaves the end of the connection to
+  this module. `RequestHandler._message_tail` has what follows an upgrade.
 - `RequestHandler._messages` has the requests that wait for the answer to an earlier one.
 
 `asyncio.sslproto.SSLProtocol`, the base of `TlsConnection`, is not documented either. asyncio's public functions take
@@ -21,7 +22,6 @@ import ssl
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final, cast
@@ -29,6 +29,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from rc_import_exporter import logs
+from rc_import_exporter.turns import TURN
 from rc_import_exporter.web import answers
 from rc_import_exporter.web.auth import Guard
 
@@ -42,13 +43,17 @@ MOST_HELD: Final = 64 * 1024 * 1024
 """Bytes of all the different pages that clients are reading."""
 LARGEST_READ: Final = 16 * 1024
 """Bytes of a body or of an upgraded connection that are read. Nothing here needs them."""
+TURN_TO_CLOSE: Final = 0.02
+"""Seconds from one to the next of the connections that end because of a body, an upgrade or a malformed request.
+
+A client whose connection is closed at once connects again at once. With sixty of them, each scrape would wait for sixty
+answers.
+"""
 TLS_SHUTDOWN_TIMEOUT: Final = 1.0
 """Seconds that a client has to confirm the end of TLS."""
-ACCEPT_LOG_INTERVAL: Final = 60.0
-"""Seconds between two log lines about connections that cannot be accepted."""
+
 
 _RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-_ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, object]], object]
 
 
 class Connections:
@@ -60,6 +65,9 @@ class Connections:
         """Without a complete request that may be answered. The one that has been idle longest is the first."""
         self._busy: dict[Connection, answers.Sliced | None] = {}
         """With the answer, once it is being sent. The one that has been served longest is the first."""
+        self._leaving: dict[Connection, None] = {}
+        """With their last answer. They are closed in this order."""
+        self._turn: asyncio.TimerHandle | None = None
 
     def add(self, connection: "Connection") -> None:
         """Add a new connection. If there are too many, cut one.
@@ -94,10 +102,26 @@ class Connections:
         self.remove(connection)
         self._idle[connection] = None
 
+    def mark_leaving(self, connection: "Connection") -> None:
+        """Note that the connection has its last answer. It is closed after those that are marked already."""
+        self._leaving[connection] = None
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_later(TURN_TO_CLOSE, self._let_go)
+
+    def _let_go(self) -> None:
+        self._turn = None
+        if self._leaving:
+            first = next(iter(self._leaving))
+            del self._leaving[first]
+            first.let_go()
+        if self._leaving:
+            self.mark_leaving(next(iter(self._leaving)))
+
     def remove(self, connection: "Connection") -> None:
         """Remove a closed connection."""
         self._idle.pop(connection, None)
         self._busy.pop(connection, None)
+        self._leaving.pop(connection, None)
 
     def cut(self) -> None:
         """Cut all connections."""
@@ -144,6 +168,7 @@ class Connection(web.RequestHandler):
     def end(self) -> None:
         """Note that the connection is closed."""
         self._clear_deadline()
+        self._socket = None
         self._connections.remove(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -194,24 +219,29 @@ class Connection(web.RequestHandler):
         if request.method != "HEAD":
             if answer.size > answers.SLICE:
                 self._connections.mark_sending(self, answer)
+            clock = asyncio.get_running_loop().time
+            until = clock() + TURN
             for part in answer.slices():
                 await answer.write(part)
                 await request.writer.drain()
-                self._set_deadline(PROGRESS_TIMEOUT)
-                if answer.size > answers.SLICE:
+                if clock() >= until:
                     # A client that reads as fast as this writes must not hold the event loop.
                     await asyncio.sleep(0)
+                    until = clock() + TURN
+                self._set_deadline(PROGRESS_TIMEOUT)
 
     def read_no_more(self, request: web.BaseRequest) -> None:
-        """Drop what has come after the head of this request, and what comes. The answer is the last one."""
-        self.close()
+        """Drop what has come after the head of this request, and read no more. The answer is the last one."""
+        self._force_close = True
         self._message_tail = b""
         with suppress(Exception):
             # It is broken if what came is not encoded as the head says.
             request.content.read_nowait()
+        # Only now, because aiohttp goes on to read when the buffer is empty.
+        self._stop_reading()
 
     def end_answer(self) -> None:
-        """Note that the answer is sent. The connection may be idle until the next request."""
+        """Note that the answer is sent. The connection is idle until the next request, or is closed in its turn."""
         self._busy = False
         self._clear_deadline()
         if self._messages or not self._ending.endswith(b"\r\n\r\n"):
@@ -219,6 +249,8 @@ class Connection(web.RequestHandler):
             self._set_deadline(HEAD_TIMEOUT)
         if self.transport is not None:
             self._connections.mark_idle(self)
+            if self._force_close:
+                self._close_in_turn()
 
     def cut(self) -> None:
         """End the connection at once. `close` would wait until the client has read everything."""
@@ -233,10 +265,13 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer with one line if a handler failed or the request is no HTTP, then close the connection."""
+        """Answer with one line if a handler failed or the request is no HTTP. Then the connection is closed in turn."""
         if isinstance(exc, ConnectionError):
+            # aiohttp would close it only if more requests could come.
+            self.cut()
             raise exc
-        self._set_deadline(PROGRESS_TIMEOUT)
+        self._stop_reading()
+        self._close_in_turn()
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             logs.logger().error("a fault of the exporter itself: a request failed", path=request.path, exc_info=exc)
         if request.writer.output_size > 0:
@@ -246,9 +281,32 @@ class Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    def let_go(self) -> None:
+        """Close the connection, after what has come was read once: else the system would reset it."""
+        if self._socket is not None:
+            self._socket.resume_reading()
+            loop = asyncio.get_running_loop()
+            # The event loop reads in the next pass, after this.
+            loop.call_soon(loop.call_soon, self._close_transport)
+
+    def _close_transport(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def _stop_reading(self) -> None:
+        self._force_close = True
+        if self._socket is not None:
+            # Below TLS, which would read on.
+            self._socket.pause_reading()
+
+    def _close_in_turn(self) -> None:
+        self._set_deadline(PROGRESS_TIMEOUT)
+        self._connections.mark_leaving(self)
+
     def _set_deadline(self, seconds: float) -> None:
         self._clear_deadline()
-        self._deadline = asyncio.get_running_loop().call_later(seconds, self.cut)
+        if self._socket is not None:
+            self._deadline = asyncio.get_running_loop().call_later(seconds, self.cut)
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:
@@ -324,30 +382,8 @@ def answering(handler: _RequestHandler, guard: Guard) -> _RequestHandler:
             response.force_close()
         # aiohttp would send it only after this function, where nothing tells when the client has read it.
         await connection.send(request, response)
-        # After any exception the connection is closed, and the deadline holds until then.
+        # After any exception the connection is closed.
         connection.end_answer()
         return response
 
     return answer
-
-
-class LoopErrors:
-    """The event loop's exception handler: connections that cannot be accepted are one log line, not hundreds.
-
-    asyncio tries to accept again each second, and reports up to a hundred errors each time, each with a traceback.
-    Other errors go to the handler that was there before.
-    """
-
-    def __init__(self, otherwise: _ExceptionHandler | None) -> None:
-        self._otherwise = otherwise
-        self._next = 0.0
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """Report one error."""
-        if context.get("message") != "socket.accept() out of system resource":
-            (loop.default_exception_handler if self._otherwise is None else partial(self._otherwise, loop))(context)
-        elif loop.time() >= self._next:
-            self._next = loop.time() + ACCEPT_LOG_INTERVAL
-            logs.logger().error(
-                "no file descriptor is left: new connections wait; see ulimit -n", error=str(context["exception"])
-            )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, cast
 
 from aiohttp import web
@@ -11,20 +12,17 @@ from aiohttp import web
 from rc_import_exporter import descriptors, logs
 from rc_import_exporter.config.address import is_loopback
 from rc_import_exporter.web.auth import Guard
-from rc_import_exporter.web.connections import (
-    MOST_CONNECTIONS,
-    Connection,
-    Connections,
-    LoopErrors,
-    accept,
-    answering,
-)
+from rc_import_exporter.web.connections import MOST_CONNECTIONS, Connection, Connections, accept, answering
 
 EVERY_ADDRESS: Final = ("", "::")
 STOP_TIMEOUT: Final = 0.25
 """Seconds that answers under way get when the server stops, and seconds more until their connections are cut."""
 SEND_BUFFER: Final = 128 * 1024
 """Bytes on their way to a client, outside of the process. Linux takes twice as many."""
+ACCEPT_LOG_INTERVAL: Final = 60.0
+"""Seconds between two log lines about connections that cannot be accepted."""
+
+_ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, object]], object]
 
 
 def create_application(routes: Iterable[web.AbstractRouteDef]) -> web.Application:
@@ -76,6 +74,28 @@ class Server:
         await self._runner.cleanup()
         self._connections.cut()
         self._guard.close()
+
+
+class LoopErrors:
+    """The event loop's exception handler: connections that cannot be accepted are one log line, not hundreds.
+
+    asyncio tries to accept again each second, and reports up to a hundred errors each time, each with a traceback.
+    Other errors go to the handler that was there before.
+    """
+
+    def __init__(self, otherwise: _ExceptionHandler | None) -> None:
+        self._otherwise = otherwise
+        self._next = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Report one error."""
+        if context.get("message") != "socket.accept() out of system resource":
+            (loop.default_exception_handler if self._otherwise is None else partial(self._otherwise, loop))(context)
+        elif loop.time() >= self._next:
+            self._next = loop.time() + ACCEPT_LOG_INTERVAL
+            logs.logger().error(
+                "no file descriptor is left: new connections wait; see ulimit -n", error=str(context["exception"])
+            )
 
 
 async def _listen(protocol: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> asyncio.Server:

@@ -11,17 +11,17 @@ from typing import Final
 import pytest
 from aiohttp import web
 
-from rc_import_exporter import descriptors
+from rc_import_exporter import descriptors, turns
 from rc_import_exporter.core.snapshot import Snapshot
 from rc_import_exporter.metrics.cells import Steps
 from rc_import_exporter.metrics.exposition import Exposition
 from rc_import_exporter.metrics.negotiation import Encoding, Format
-from rc_import_exporter.web import answers, connections, turns, view
+from rc_import_exporter.turns import Turns
+from rc_import_exporter.web import answers, connections, view
 from rc_import_exporter.web.auth import Guard
 from rc_import_exporter.web.pages import Pages
 from rc_import_exporter.web.publisher import Publisher
 from rc_import_exporter.web.server import Server, create_application
-from rc_import_exporter.web.turns import Turns
 from tests.support.gallery import LATER, crowd, showing
 from tests.support.pictures import four_workspaces
 
@@ -42,13 +42,18 @@ async def other(request: web.Request) -> web.StreamResponse:
     return answers.Sliced([bytes(16 * MEGABYTE)], {})
 
 
+async def broken(request: web.Request) -> web.StreamResponse:
+    """As if the client had left."""
+    raise BrokenPipeError
+
+
 @asynccontextmanager
 async def serving(snapshot: Snapshot | None = None, exposition: Exposition | None = None) -> AsyncIterator[int]:
     """The port of a server of metrics and pages."""
     shown, turns = snapshot or four_workspaces(), Turns()
     publisher = Publisher(lambda: shown, lambda: LATER, exposition or Exposition(process=False), turns)
     pages = Pages(lambda: shown, lambda: LATER, turns)
-    extra = [web.get("/large", large), web.get("/other", other)]
+    extra = [web.get("/large", large), web.get("/other", other), web.route("*", "/broken", broken)]
     server = Server(create_application([*publisher.routes, *pages.routes, *extra]))
     port = await server.start("127.0.0.1", 0)
     try:
@@ -238,6 +243,85 @@ async def test_a_stream_after_the_head_is_not_read(kind: str, capsys: pytest.Cap
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize("sent", [BODIES["plain"][1], *ENDLESS.values()], ids=["no HTTP", *ENDLESS])
+async def test_clients_that_come_again_at_once_are_let_go_one_by_one(sent: bytes) -> None:
+    """Sixty of them would make each scrape wait for sixty answers."""
+    clients, times = 5, 10
+
+    async def come_again(port: int) -> None:
+        for _ in range(times):
+            (client,) = await connected(port, 1, sent)
+            with client:
+                assert (await received(client)).startswith(b"HTTP/1.")
+
+    async with serving() as port:
+        begun = asyncio.get_running_loop().time()
+        await asyncio.gather(*(come_again(port) for _ in range(clients)))
+        took = asyncio.get_running_loop().time() - begun
+    assert took >= (clients * times - 1) * connections.TURN_TO_CLOSE
+
+
+@pytest.mark.looptime
+async def test_clients_that_left_make_nobody_wait_for_their_turn() -> None:
+    """Their connections are cut to make room for others, and then they have no turn."""
+    async with serving() as port:
+        for _ in range(1_000):
+            for left in await connected(port, 1, b"no HTTP at all\r\n\r\n"):
+                await asyncio.sleep(0)
+                left.close()
+        (client,) = await connected(port, 1, b"POST /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+        begun = asyncio.get_running_loop().time()
+        with client:
+            assert (await received(client)).startswith(b"HTTP/1.1 405 ")
+        waited = asyncio.get_running_loop().time() - begun
+    assert waited <= connections.MOST_CONNECTIONS * connections.TURN_TO_CLOSE
+
+
+@pytest.mark.looptime
+async def test_a_body_is_not_read_while_the_connection_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aiohttp goes on to read once its buffer is empty. To drop gigabytes takes time, too."""
+    read, data_received = [0], connections.Connection.data_received
+
+    def note(self: connections.Connection, data: bytes) -> None:
+        read[0] += len(data)
+        data_received(self, data)
+
+    monkeypatch.setattr(connections.Connection, "data_received", note)
+    head = b"POST /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
+    async with serving() as port:
+        (client,) = await connected(port, 1, head + bytes(40_000))
+        with client, suppress(ConnectionError):
+            for _ in range(200):
+                await asyncio.get_running_loop().sock_sendall(client, bytes(65536))
+        assert (await asked(port)).startswith(b"HTTP/1.1 200 ")
+    assert read[0] < MEGABYTE
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+@pytest.mark.parametrize("body", [b"", b"x"])
+async def test_a_connection_ends_if_its_handler_finds_it_lost(method: bytes, body: bytes) -> None:
+    """Aiohttp would leave it open after a request with a body."""
+    async with serving() as port:
+        sent = b"%s /broken HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (method, len(body), body)
+        (client,) = await connected(port, 1, sent)
+        with client:
+            assert await received(client) == b""
+
+
+@pytest.mark.looptime
+async def test_a_body_that_comes_after_its_answer_does_not_reset_the_connection() -> None:
+    """Many clients send head and body one after the other. A reset can take the answer from them."""
+    loop = asyncio.get_running_loop()
+    async with serving() as port:
+        (client,) = await connected(port, 1, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        with client:
+            assert (await loop.sock_recv(client, MEGABYTE)).startswith(b"HTTP/1.1 200 ")
+            await loop.sock_sendall(client, bytes(1000))
+            assert await asyncio.wait_for(loop.sock_recv(client, MEGABYTE), HANGING) == b""
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -377,7 +461,7 @@ async def test_a_pass_of_the_event_loop_has_one_turn_of_a_scrape(monkeypatch: py
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    page = asyncio.create_task(shared.page(steps("page", 10)))
+    page = asyncio.create_task(shared.others(steps("page", 10)))
     made = await asyncio.gather(*(shared.scrape(steps(f"scrape {index}", 20)) for index in range(3)))
     assert made == ["scrape 0", "scrape 1", "scrape 2"]
     of_pages = [at for at, name in taken if name == "page"]
