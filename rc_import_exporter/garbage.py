@@ -30,8 +30,8 @@ def searched_while_young() -> Iterator[None]:
 
     def end_without_cycle(transport: _SelectorSocketTransport, error: BaseException | None) -> None:
         end(transport, error)
-        # asyncio does this too, from Python 3.12 on and unless the connection is aborted. Without it, the memory of each
-        # connection would stay, and the exporter opens one or two for each workspace in each minute.
+        # asyncio does this too, from Python 3.12 on and unless the connection is aborted. Without it, the memory of
+        # each connection would stay, and the exporter opens one or two for each workspace in each minute.
         transport._read_ready_cb = None  # noqa: SLF001
 
     _SelectorSocketTransport._call_connection_lost = end_without_cycle  # noqa: SLF001

@@ -12,6 +12,8 @@ from rc_import_exporter import garbage
 
 TURN: Final = 0.001
 """Seconds after which a turn ends with the step that it is at, and perhaps with a search for garbage."""
+SCRAPE_TURN: Final = 0.002
+"""The same for a scrape. One workspace takes no longer, so a probe waits for nothing."""
 LONGEST_TURN: Final = 0.008
 """A turn of a scrape may take twice as long as all other work since its last one, but never more seconds than this.
 
@@ -34,14 +36,14 @@ class Turns:
     async def scrape(self, steps: Generator[None, None, _Made]) -> _Made:
         """The result of the steps of a scrape. It has its first turn at once."""
         self._scrapes += 1
-        clock, seconds = asyncio.get_running_loop().time, TURN
+        clock, seconds = asyncio.get_running_loop().time, SCRAPE_TURN
         try:
             while True:
                 _take_turn(steps, seconds)
                 ended = clock()
                 async with self._scrape_turn:
                     await asyncio.sleep(0)
-                seconds = min(max(TURN, 2.0 * (clock() - ended)), LONGEST_TURN)
+                seconds = min(max(SCRAPE_TURN, 2.0 * (clock() - ended)), LONGEST_TURN)
         except StopIteration as ended:
             return cast(_Made, ended.value)
         finally:

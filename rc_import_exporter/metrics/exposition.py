@@ -11,7 +11,7 @@ workspaces in order takes three milliseconds.
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from math import inf
 from operator import is_
 from typing import Final
@@ -166,7 +166,7 @@ class Exposition:
                 snapshot, _in_order_of_polls(snapshot), now, form, kept, whole=True
             )
             self._forget_lines(snapshot)
-            self._old += (*kept.cells.cells, *kept.columns, *kept.rows)
+            self._old += (*kept.cells.cells, *chain.from_iterable(kept.columns), *kept.rows)
             del kept
         return (yield from self._page(body, now, form, encoding, whole=True))
 

@@ -361,6 +361,7 @@ async def test_a_fault_of_the_client_is_not_in_the_log(
 async def test_a_scrape_goes_before_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers with different searches cost much. A scrape, a probe and a small page wait for none of them."""
     monkeypatch.setattr(turns, "TURN", 0.0)
+    monkeypatch.setattr(turns, "SCRAPE_TURN", 0.0)
     monkeypatch.setattr(turns, "LONGEST_TURN", 0.0)
     async with serving(crowd(100)) as port:
         pages = [asyncio.create_task(asked(port, f"/?q={'a' * number}")) for number in range(1, 6)]
@@ -369,6 +370,7 @@ async def test_a_scrape_goes_before_pages(monkeypatch: pytest.MonkeyPatch) -> No
         assert (await asked(port, "/-/ready")).startswith(b"HTTP/1.1 200 ")
         assert not any(page.done() for page in pages)
         monkeypatch.setattr(turns, "TURN", 1.0)
+        monkeypatch.setattr(turns, "SCRAPE_TURN", 1.0)
         monkeypatch.setattr(turns, "LONGEST_TURN", 1.0)
         assert all(page.startswith(b"HTTP/1.1 200 ") for page in await asyncio.gather(*pages))
 
@@ -400,6 +402,7 @@ async def test_a_page_is_not_made_for_a_client_that_left(monkeypatch: pytest.Mon
     real = view.matching
     monkeypatch.setattr(view, "matching", counted)
     monkeypatch.setattr(turns, "TURN", 0.0)
+    monkeypatch.setattr(turns, "SCRAPE_TURN", 0.0)
     monkeypatch.setattr(turns, "LONGEST_TURN", 0.0)
     async with serving(crowd(20)) as port:
         first = asyncio.create_task(asked(port, "/"))
@@ -412,6 +415,7 @@ async def test_a_page_is_not_made_for_a_client_that_left(monkeypatch: pytest.Mon
         closed(gone)
         await asyncio.sleep(0.05)
         monkeypatch.setattr(turns, "TURN", 1.0)
+        monkeypatch.setattr(turns, "SCRAPE_TURN", 1.0)
         monkeypatch.setattr(turns, "LONGEST_TURN", 1.0)
         await first
         assert (await asked(port, "/?q=last")).startswith(b"HTTP/1.1 200 ")
@@ -434,6 +438,7 @@ async def test_scrapes_at_once_share_a_page(monkeypatch: pytest.MonkeyPatch) -> 
     """Those who ask while a page is being made get the next one, so none is older than its request."""
     exposition = Counting()
     monkeypatch.setattr(turns, "TURN", 0.0)
+    monkeypatch.setattr(turns, "SCRAPE_TURN", 0.0)
     monkeypatch.setattr(turns, "LONGEST_TURN", 0.0)
     async with serving(crowd(50), exposition) as port:
         scrapes = await asyncio.gather(*(asked(port) for _ in range(20)))
@@ -444,6 +449,7 @@ async def test_scrapes_at_once_share_a_page(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_pass_of_the_event_loop_has_one_turn_of_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
     """This is true for any number of scrapes. A page gets fewer turns than scrapes, but it gets some."""
     monkeypatch.setattr(turns, "TURN", 0.0)
+    monkeypatch.setattr(turns, "SCRAPE_TURN", 0.0)
     monkeypatch.setattr(turns, "LONGEST_TURN", 0.0)
     taken: list[tuple[int, str]] = []
     passes: list[None] = []
