@@ -30,9 +30,9 @@ def searched_while_young() -> Iterator[None]:
 
     def end_without_cycle(transport: _SelectorSocketTransport, error: BaseException | None) -> None:
         end(transport, error)
-        # asyncio does this too, from Python 3.12 on and unless the connection is aborted. Without it, the memory of
-        # each connection would stay, and the exporter opens one or two for each workspace in each minute.
-        transport._read_ready_cb = None  # noqa: SLF001
+        # From Python 3.12 on, asyncio does this too where a connection is closed, but not where it is aborted. Without
+        # it, the memory of each connection would stay: the exporter opens one or two a minute for each workspace.
+        transport._read_ready_cb = transport._write_ready = None  # noqa: SLF001
 
     _SelectorSocketTransport._call_connection_lost = end_without_cycle  # noqa: SLF001
     gc.callbacks.append(_leave_out)
