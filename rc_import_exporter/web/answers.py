@@ -83,7 +83,7 @@ class Sliced(web.StreamResponse):
 
     def _parts(self) -> Iterator[bytes]:
         for piece in self.pieces:
-            yield from (piece,) if isinstance(piece, bytes) else piece.parts()
+            yield from (bytes(piece),) if isinstance(piece, bytes) or len(piece) <= SLICE else piece.parts()
 
 
 def packed(steps: Steps, encoding: Encoding) -> Steps:
