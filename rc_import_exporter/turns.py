@@ -11,7 +11,7 @@ from typing import Final, TypeVar, cast
 from rc_import_exporter import garbage
 
 TURN: Final = 0.001
-"""Seconds after which a turn ends with the step that it is at, and perhaps with a search for garbage."""
+"""Seconds after which a turn ends with the step that it is at."""
 SCRAPE_TURN: Final = 0.002
 """The same for a scrape. One workspace takes no longer, so a probe waits for nothing."""
 LONGEST_TURN: Final = 0.008
@@ -72,9 +72,10 @@ def all_taken(steps: Generator[None, None, _Made]) -> _Made:
 
 def _take_turn(steps: Generator[None, None, object], seconds: float) -> None:
     """Raises `StopIteration` with the result after the last step."""
-    clock = asyncio.get_running_loop().time
-    until = clock() + seconds
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
     next(steps)
-    while clock() < until:
+    while loop.time() < until:
         next(steps)
-    garbage.search()
+    # In a callback of its own, so that other work can go on between the turn and the search.
+    loop.call_soon(garbage.search)
