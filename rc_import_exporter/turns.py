@@ -50,7 +50,7 @@ class Turns:
             self._scrapes -= 1
 
     async def others(self, steps: Generator[None, None, _Made]) -> _Made:
-        """The result of the steps of other work: of a page for people, or of a reload. Scrapes go first."""
+        """The result of the steps of other work: of a page for people, or of a reload. Scrapes in turns go first."""
         try:
             while True:
                 async with self._other_turn:

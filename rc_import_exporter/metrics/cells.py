@@ -16,13 +16,12 @@ COMPRESSION_LEVEL: Final = 1
 """On a page of four workspaces, level 6 saves a seventh of the bytes and takes five times as long."""
 
 BLOCKS_IN_PART: Final = 16
-"""Blocks of a cell that are joined to be sent: at most about 40 kB."""
+"""Blocks of a cell that are joined to be sent: some 20 kB of the longest ones."""
 
 _RAW: Final = -15
 """zlib's word for deflate alone, with the largest window."""
 _GZIP_HEAD: Final = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
 """gzip's head (RFC 1952): deflate, no time, the fastest level, an unknown system."""
-
 
 Piece = Union[bytes, "Cell"]
 Pieces = tuple[Piece, ...]
