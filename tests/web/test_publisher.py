@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
@@ -209,11 +209,29 @@ async def test_pages_and_metrics_say_which_shard_this_is() -> None:
         assert not Page((await get(client, "/metrics"))[1].decode()).series("exporter_shard_info")
 
 
+@asynccontextmanager
+async def preparing(
+    exposition: Exposition, monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float] = lambda: NOW
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a server that prepares its next page all the time."""
+    monkeypatch.setattr(publisher_module, "LONGEST_PAUSE", 0.001)
+    snapshot = four_workspaces()
+    publisher = Publisher(lambda: snapshot, clock, exposition)
+    server = Server(create_application(publisher.routes))
+    port = await server.start("127.0.0.1", 0)
+    task = asyncio.create_task(publisher.prepare())
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            yield session
+    finally:
+        task.cancel()
+        await server.stop()
+
+
 async def test_lines_are_made_before_the_next_page_while_somebody_asks_for_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A scrape of many workspaces then has little to do. An exporter that nobody scrapes does nothing in vain."""
-    monkeypatch.setattr(publisher_module, "LONGEST_PAUSE", 0.001)
     made: list[Snapshot] = []
     prepared = asyncio.Event()
 
@@ -223,30 +241,21 @@ async def test_lines_are_made_before_the_next_page_while_somebody_asks_for_pages
             prepared.set()
             yield from super().prepare(snapshot, now)
 
-    clock, snapshot = [NOW], four_workspaces()
-    publisher = Publisher(lambda: snapshot, lambda: clock[0], Noting())
-    server = Server(create_application(publisher.routes))
-    port = await server.start("127.0.0.1", 0)
-    preparing = asyncio.create_task(publisher.prepare())
-    try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-            await asyncio.sleep(0.02)
-            assert made == []
-            await get(session, "/metrics")
-            await prepared.wait()
-            clock[0] += publisher_module.SCRAPED_LATELY
-            await asyncio.sleep(0.02)
-            made.clear()
-            await asyncio.sleep(0.02)
-            assert made == []
-    finally:
-        preparing.cancel()
-        await server.stop()
+    clock = [NOW]
+    async with preparing(Noting(), monkeypatch, lambda: clock[0]) as session:
+        await asyncio.sleep(0.02)
+        assert made == []
+        await get(session, "/metrics")
+        await prepared.wait()
+        clock[0] += publisher_module.SCRAPED_LATELY
+        await asyncio.sleep(0.02)
+        made.clear()
+        await asyncio.sleep(0.02)
+        assert made == []
 
 
 async def test_a_bug_in_one_record_does_not_end_the_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else every page of many workspaces would take long until a restart."""
-    monkeypatch.setattr(publisher_module, "LONGEST_PAUSE", 0.001)
     made: list[Snapshot] = []
     twice = asyncio.Event()
 
@@ -258,18 +267,8 @@ async def test_a_bug_in_one_record_does_not_end_the_preparation(monkeypatch: pyt
             yield
             raise ValueError("made for a test")
 
-    snapshot = four_workspaces()
-    publisher = Publisher(lambda: snapshot, lambda: NOW, Broken())
-    server = Server(create_application(publisher.routes))
-    port = await server.start("127.0.0.1", 0)
-    try:
-        with structlog.testing.capture_logs() as logged:
-            preparing = asyncio.create_task(publisher.prepare())
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-                await get(session, "/metrics")
-            async with asyncio.timeout(10):
-                await twice.wait()
-        assert [entry["log_level"] for entry in logged] == ["error"]
-    finally:
-        preparing.cancel()
-        await server.stop()
+    with structlog.testing.capture_logs() as logged:
+        async with preparing(Broken(), monkeypatch) as session, asyncio.timeout(10):
+            await get(session, "/metrics")
+            await twice.wait()
+    assert [entry["log_level"] for entry in logged] == ["error"]

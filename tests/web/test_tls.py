@@ -17,6 +17,7 @@ import trustme
 import yaml
 
 from rc_import_exporter import descriptors
+from rc_import_exporter.web import connections
 from rc_import_exporter.web.answers import SLICE
 from rc_import_exporter.web.connections import TlsConnection
 from tests.support.guarded import HASH, PASSWORD, Folder, Guarded, guarded
@@ -98,6 +99,28 @@ async def test_a_client_that_does_not_read_costs_no_memory(folder: Folder) -> No
 
 
 @pytest.mark.program("curl")
+async def test_a_body_is_not_read_below_tls_either(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else TLS would hold half a megabyte for each connection that waits for its turn to close."""
+    monkeypatch.setattr(connections, "TURN_TO_CLOSE", 1.0)
+    read, buffer_updated = [0], TlsConnection.buffer_updated
+
+    def note(self: TlsConnection, size: int) -> None:
+        read[0] += size
+        buffer_updated(self, size)
+
+    monkeypatch.setattr(TlsConnection, "buffer_updated", note)
+    folder.encrypt()
+    async with guarded(folder) as exporter:
+        reader, writer = await asyncio.open_connection("localhost", exporter.port, ssl=folder.trusting())
+        writer.write(b"POST /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" + bytes(40_000))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 405 ")
+        before = read[0]
+        writer.write(bytes(2_000_000))
+        await asyncio.sleep(0.3)
+        assert read[0] == before
+        writer.transport.abort()
+
+
 async def test_a_client_sees_which_certificate_the_server_has_now(folder: Folder) -> None:
     """A right one, an expired one, one of another host, one of another authority, and a right one again."""
     folder.encrypt()
